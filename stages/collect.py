@@ -1,0 +1,56 @@
+"""Collects drives of a scripted driver from the real environment: `python -m stages.collect erratic`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
+from tqdm import tqdm
+
+from wm import config, files, parallel
+from wm.car_racing import RealTrack
+from wm.drivers import Driver, Erratic, LaneFollower, LaneStyle
+from wm.episodes import Episode, Writer
+from wm import rollout
+
+RAW = Path("data/raw")
+
+
+def lane_follower(rng: np.random.Generator) -> Driver:
+    return LaneFollower(LaneStyle.random(rng), rng)
+
+
+DRIVERS: dict[str, Callable[[np.random.Generator], Driver]] = {
+    "lane_follower": lane_follower,
+    "erratic": Erratic,
+}
+
+
+class Config(config.Section):
+    seed: NonNegativeInt  # of the first track; the others follow
+    episodes: PositiveInt
+
+
+def episode(task: tuple[str, config.Environment, int]) -> Episode:
+    """One drive; the track and the driver's whims both follow from the seed alone."""
+    source, environment, seed = task
+    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
+    driver = DRIVERS[source](np.random.default_rng(seed))
+    return rollout.drive(track, driver, seed, source)
+
+
+def main(source: str) -> None:
+    settings = config.section(Config, "collect", source)
+    environment = config.section(config.Environment, "environment")
+    tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]
+    with files.replacing(RAW / source) as folder, parallel.processes(workers=0) as executor:
+        writer = Writer(folder, source)
+        drives = parallel.ordered(executor, episode, tasks, ahead=4 * parallel.cores())
+        for drive in tqdm(drives, f"collect {source}", len(tasks), mininterval=5):
+            writer.write(drive)
+        writer.finish()
+
+
+if __name__ == "__main__":
+    config.run(main, *sys.argv[1:])

@@ -1,0 +1,101 @@
+"""Trains the VAE on the scripted drivers' frames: `python -m stages.train_vae`."""
+
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from tqdm import tqdm
+
+from wm import config, files, model_file, pictures, vae
+from wm.episodes import Record, Shards, frame_batches
+from wm.fit import adam, fit
+from wm.vae import VAE
+
+DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
+METRICS = Path("metrics")
+ACTIVE_VARIANCE = 0.01  # of mu over frames, from which on a latent dimension counts as used
+
+
+class Config(config.Section):
+    seed: NonNegativeInt
+    latent_size: PositiveInt
+    widths: list[PositiveInt]
+    steps: PositiveInt
+    batch_size: PositiveInt
+    buffer_episodes: PositiveInt
+    learning_rate: PositiveFloat
+    gradient_clip: PositiveFloat
+    kl_weight: NonNegativeFloat
+    log_every: PositiveInt
+    validation_batches: PositiveInt
+
+
+def main() -> None:
+    settings = config.section(Config, "train_vae")
+    shards = Shards(DATA)
+    validation = validation_frames(shards, settings)
+    init_key, fit_key, check_key = jr.split(jr.key(settings.seed), 3)
+    model = VAE(
+        latent_size=settings.latent_size, widths=tuple(settings.widths), key=init_key
+    )
+    loss = partial(vae.loss, kl_weight=settings.kl_weight)
+    batches = frame_batches(
+        shards,
+        shards.kept(validation=False),
+        batch_size=settings.batch_size,
+        buffer_episodes=settings.buffer_episodes,
+        seed=settings.seed,
+    )
+    optimiser = adam(settings.learning_rate, settings.steps, settings.gradient_clip)
+    steps = fit(model, loss, islice(batches, settings.steps), optimiser, key=fit_key)
+    curve = []
+    for number, (model, metrics) in enumerate(tqdm(steps, "train_vae", settings.steps, mininterval=5), 1):
+        if number % settings.log_every == 0 or number == settings.steps:
+            checked = validate(model, loss, validation, check_key)
+            train = {f"train_{name}": value for name, value in metrics.items()}
+            curve.append({"step": number, **train, **checked})
+    model_file.save(MODEL, model)
+    report(model, validation, curve)
+
+
+def validation_frames(shards: Shards, settings: Config) -> list[np.ndarray]:
+    """The same batches of unseen tracks' frames at every check."""
+    records: list[Record] = shards.kept(validation=True)
+    batches = frame_batches(
+        shards, records, batch_size=settings.batch_size, buffer_episodes=64, seed=settings.seed
+    )
+    return list(islice(batches, settings.validation_batches))
+
+
+@eqx.filter_jit
+def evaluate(model: VAE, loss, frames, key) -> dict[str, jax.Array]:
+    return loss(model, frames, key)[1]
+
+
+def validate(model: VAE, loss, batches: list[np.ndarray], key) -> dict[str, float]:
+    """The loss's metrics, means over the batches."""
+    found = [evaluate(model, loss, frames, jr.fold_in(key, i)) for i, frames in enumerate(batches)]
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
+def report(model: VAE, validation: list[np.ndarray], curve: list[dict[str, float]]) -> None:
+    """The last figures, the curve, and frames beside their reconstructions."""
+    encode = eqx.filter_jit(jax.vmap(model.encode))
+    means = np.concatenate([np.asarray(encode(jnp.asarray(frames))[0]) for frames in validation])
+    active = int(np.sum(means.var(axis=0) > ACTIVE_VARIANCE))
+    last = {name: round(value, 4) for name, value in curve[-1].items() if name != "step"}
+    files.write_json(METRICS / "train_vae.json", {**last, "active_dimensions": active})
+    files.write_csv(METRICS / "train_vae.csv", curve)
+    frames = validation[0][:8]
+    decoded = eqx.filter_jit(jax.vmap(model.decode))(encode(jnp.asarray(frames))[0])
+    pictures.side_by_side(METRICS / "reconstructions.png", frames, np.asarray(decoded))
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,371 @@
+"""CarRacing-v3 drawn to the last bit as Gymnasium draws it, but fast; physics apart from drawing.
+
+Gymnasium transforms and draws some 700 polygons a frame one by one in Python, on a new surface,
+turns the picture over, and shrinks it. Here all corners are transformed at once, in the same
+arithmetic; what cannot be seen is left out; and the picture is shrunk across before it is turned
+over, which is ten times less to turn and the same to the last bit, because pygame itself shrinks
+across first, each row on its own.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pygame
+from Box2D import b2World
+from gymnasium.envs.box2d import car_racing as gym_car_racing
+from gymnasium.envs.box2d.car_racing import (
+    FPS,
+    GRASS_DIM,
+    PLAYFIELD,
+    SCALE,
+    STATE_H,
+    STATE_W,
+    WINDOW_H,
+    WINDOW_W,
+    ZOOM,
+)
+from jaxtyping import Float, Int, UInt8, UInt32
+from pygame import gfxdraw
+
+FRAMES_PER_EPISODE = 1000
+FRAME_SHAPE = (64, 64, 3)
+
+_PANEL = WINDOW_H // 8  # rows of the window under the instruments, 12 of the 96 in the state
+_ROWS_SEEN = STATE_H * (WINDOW_H - _PANEL) // WINDOW_H
+_MARGIN = 3  # pixels by which antialiasing and truncation may reach beyond a polygon's corners
+_WARM_UP_ACTION = np.array([0.0, 0.1, 0.0], np.float32)
+
+
+def _grass_patches() -> Float[np.ndarray, "polygon corner 2"]:
+    """The light squares of the lawn, in Gymnasium's order of patches and corners."""
+    corners = np.array([(1, 0), (0, 0), (0, 1), (1, 1)], float)
+    at = np.array([(x, y) for x in range(-20, 20, 2) for y in range(-20, 20, 2)])
+    return GRASS_DIM * at[:, None] + GRASS_DIM * corners
+
+
+def _by_corner(polygons: Float[np.ndarray, "polygon corner 2"]) -> Float[np.ndarray, "2 corner n"]:
+    """The same with the polygons innermost, where NumPy is fast."""
+    return np.ascontiguousarray(polygons.transpose(2, 1, 0))
+
+
+_GRASS = _grass_patches()
+_FIELD = _by_corner(np.array([[(1, 1), (1, -1), (-1, -1), (-1, 1)]]) * PLAYFIELD)
+
+
+class _View(NamedTuple):
+    """The camera: world to window, the window's y still pointing up."""
+
+    zoom: float
+    shift: tuple[float, float]
+    angle: float
+    cosine: float
+    sine: float
+
+    def __call__(self, points: Float[np.ndarray, "2 *shape"]) -> Float[np.ndarray, "2 *shape"]:
+        """Window coordinates: `Vector2.rotate_rad` and Gymnasium's scaling, bit for bit."""
+        x, y = points
+        # No matrix product: BLAS fuses multiply and add, and a last bit decides which pixel is hit.
+        return np.stack(
+            [
+                (self.cosine * x - self.sine * y) * self.zoom + self.shift[0],
+                (self.sine * x + self.cosine * y) * self.zoom + self.shift[1],
+            ]
+        )
+
+    def covered_by_field(self) -> bool:
+        """Whether the playfield fills the window, so that its outline cannot be seen."""
+        x = np.array([-_MARGIN, -_MARGIN, WINDOW_W + _MARGIN, WINDOW_W + _MARGIN]) - self.shift[0]
+        y = np.array([-_MARGIN, WINDOW_H + _MARGIN, -_MARGIN, WINDOW_H + _MARGIN]) - self.shift[1]
+        limit = PLAYFIELD * self.zoom
+        world_x = self.cosine * x + self.sine * y
+        world_y = self.cosine * y - self.sine * x
+        return bool(np.abs(world_x).max() < limit and np.abs(world_y).max() < limit)
+
+
+def _surface(width: int, height: int) -> pygame.Surface:
+    """As `pygame.Surface` without a display: 32 bits a pixel, blue lowest."""
+    return pygame.Surface((width, height), depth=32, masks=(0xFF0000, 0xFF00, 0xFF, 0))
+
+
+class CarRacing(gym_car_racing.CarRacing):
+    """Gymnasium's CarRacing-v3; `move`, `draw` and `settle` in this order are its `step`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        pygame.font.init()
+        self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
+        self._texts: dict[str, pygame.Surface] = {}
+        self._window = _surface(WINDOW_W, WINDOW_H)
+        self._seen = self._window.subsurface((0, _PANEL, WINDOW_W, WINDOW_H - _PANEL))
+        self._panel = _surface(WINDOW_W, WINDOW_H)
+        self._panel_seen = self._panel.subsurface((0, WINDOW_H - _PANEL, WINDOW_W, _PANEL))
+        self._narrow = _surface(STATE_W, WINDOW_H - _PANEL)
+        self._narrow_panel = _surface(STATE_W, _PANEL)
+        self._narrow_window = _surface(STATE_W, WINDOW_H)
+        self._small = _surface(STATE_W, STATE_H)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """Gymnasium's, in a new Box2D world, so that nothing of one drive reaches the next."""
+        self._destroy()
+        self.road = None
+        self.world = b2World((0, 0))
+        return super().reset(seed=seed, options=options)
+
+    def _create_track(self) -> bool:
+        self.road_poly = []
+        if not super()._create_track():
+            return False
+        road = np.array([corners for corners, _ in self.road_poly])
+        self._corners = _by_corner(np.concatenate([_GRASS, road]))
+        self._colours = np.array(
+            [self.grass_color] * len(_GRASS) + [colour for _, colour in self.road_poly], float
+        )
+        rows = self._colours[len(_GRASS) :]
+        # The tiles' colours are arrays, the kerbs' are tuples, and a tile changes its own when
+        # touched: give each its row of the table to write to.
+        tiles = iter(self.road or [])
+        for row, (_, colour) in zip(rows, self.road_poly, strict=True):
+            if isinstance(colour, np.ndarray):
+                next(tiles).color = row
+        self.road_poly = [
+            (corners, row) for (corners, _), row in zip(self.road_poly, rows, strict=True)
+        ]
+        return True
+
+    def step(self, action: np.ndarray | None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.move(action)
+        self.state = self.draw()
+        reward, terminated, info = self.settle() if action is not None else (0, False, {})
+        return self.state, reward, terminated, False, info
+
+    def move(self, action: np.ndarray | None) -> None:
+        """Drives one frame on, without drawing and without the reward."""
+        assert self.car is not None
+        if action is not None:
+            steer, gas, brake = action.astype(np.float64).tolist()
+            self.car.steer(-steer)
+            self.car.brake(brake)
+            for wheel in self.car.wheels[2:4]:  # `car.gas`, without its slow np.clip
+                wheel.gas += min(min(max(gas, 0.0), 1.0) - wheel.gas, 0.1)
+        self.car.step(1.0 / FPS)
+        self.world.Step(1.0 / FPS, 6 * 30, 2 * 30)
+        self.t += 1.0 / FPS
+
+    def all_visited(self) -> bool:
+        return self.tile_visited_count == len(self.track) or self.new_lap
+
+    def off_field(self) -> bool:
+        assert self.car is not None
+        x, y = self.car.hull.position
+        return abs(x) > PLAYFIELD or abs(y) > PLAYFIELD
+
+    def settle(self) -> tuple[float, bool, dict[str, bool]]:
+        """Reward, terminated and info of the frame just driven. To be called once a frame."""
+        assert self.car is not None
+        self.reward -= 0.1
+        self.car.fuel_spent = 0.0
+        reward = self.reward - self.prev_reward
+        self.prev_reward = self.reward
+        if self.off_field():
+            return -100, True, {"lap_finished": False}
+        if self.all_visited():
+            return reward, True, {"lap_finished": True}
+        return reward, False, {}
+
+    def draw(self) -> UInt8[np.ndarray, "96 96 3"]:
+        """The state as pixels. The score shown is the one before `settle`, as in Gymnasium."""
+        self._draw_world()
+        self._draw_panel()
+        _rows(self._narrow_window)[: WINDOW_H - _PANEL] = _rows(self._narrow)[::-1]
+        _rows(self._narrow_window)[WINDOW_H - _PANEL :] = _rows(self._narrow_panel)
+        pygame.transform.smoothscale(self._narrow_window, (STATE_W, STATE_H), self._small)
+        return np.asarray(
+            cv2.cvtColor(_rows(self._small).view(np.uint8), cv2.COLOR_BGRA2RGB), np.uint8
+        )
+
+    def _render(self, mode: str):
+        return (
+            self.draw()
+            if mode == "state_pixels" and "t" in self.__dict__
+            else super()._render(mode)
+        )
+
+    def _view(self) -> _View:
+        assert self.car is not None
+        angle = -self.car.hull.angle
+        zoom = 0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1)
+        x, y = self.car.hull.position
+        shift = pygame.math.Vector2((-x * zoom, -y * zoom)).rotate_rad(angle)
+        cosine, sine = pygame.math.Vector2((1, 0)).rotate_rad(angle)
+        return _View(zoom, (WINDOW_W / 2 + shift[0], WINDOW_H / 4 + shift[1]), angle, cosine, sine)
+
+    def _draw_world(self) -> None:
+        """Field, grass, road and car, shrunk across into `_narrow`, still upside down."""
+        assert self.car is not None
+        view = self._view()
+        if view.covered_by_field():
+            self._seen.fill(self.bg_color)
+        else:
+            self._seen.fill(0)
+            _fill_polygons(self._window, view(_FIELD), self.bg_color[None])
+        corners = view(self._corners)
+        seen = _in_sight(corners)
+        _fill_polygons(self._window, corners[..., seen], self._colours[seen])
+        self.car.draw(self._window, view.zoom, view.shift, view.angle, draw_particles=False)
+        pygame.transform.smoothscale(self._seen, self._narrow.get_size(), self._narrow)
+
+    def _draw_panel(self) -> None:
+        """The instruments and the score, shrunk across into `_narrow_panel`."""
+        self.surf = self._panel
+        self._render_indicators(WINDOW_W, WINDOW_H)
+        score = f"{self.reward:04.0f}"
+        if score not in self._texts:
+            self._texts[score] = self._font.render(score, True, (255, 255, 255), (0, 0, 0))
+        text = self._texts[score]
+        self._panel.blit(text, text.get_rect(center=(60, WINDOW_H - WINDOW_H * 2.5 / 40.0)))
+        pygame.transform.smoothscale(
+            self._panel_seen, self._narrow_panel.get_size(), self._narrow_panel
+        )
+
+
+def _rows(surface: pygame.Surface) -> UInt32[np.ndarray, "height width 1"]:
+    """The surface's own memory, one number a pixel; blue is the lowest byte."""
+    return pygame.surfarray.pixels2d(surface).T[..., None]
+
+
+def _in_sight(corners: Float[np.ndarray, "2 corner n"]) -> Int[np.ndarray, " seen"]:
+    """Which polygons may reach into the window above the instruments."""
+    (left, bottom), (right, top) = corners.min(axis=1), corners.max(axis=1)
+    return np.flatnonzero(
+        (right > -_MARGIN)
+        & (left < WINDOW_W + _MARGIN)
+        & (top > _PANEL - _MARGIN)
+        & (bottom < WINDOW_H + _MARGIN)
+    )
+
+
+def _fill_polygons(
+    surface: pygame.Surface,
+    corners: Float[np.ndarray, "2 corner n"],
+    colours: Float[np.ndarray, "n 3"] | Int[np.ndarray, "n 3"],
+) -> None:
+    """Draws the polygons in order."""
+    # Both conversions to int truncate, as pygame would do one number at a time.
+    for points, colour in zip(
+        corners.transpose(2, 1, 0).astype(int).tolist(), colours.astype(int).tolist(), strict=True
+    ):
+        gfxdraw.aapolygon(surface, points, colour)
+        gfxdraw.filled_polygon(surface, points, colour)
+
+
+class Observation(NamedTuple):
+    """What an action led to."""
+
+    pixels: UInt8[np.ndarray, "96 96 3"]
+    """The whole state, instruments included."""
+    reward: float
+    """Summed over the action's frames; at the start, over the warm-up's."""
+    failed: bool
+    """The car left the playfield: the last frame's reward is -100."""
+    lap_finished: bool
+    """Every tile of the track has been visited."""
+    truncated: bool
+    """`FRAMES_PER_EPISODE` frames are over."""
+    frames: int
+    """Frames driven so far, the warm-up included."""
+
+    @property
+    def over(self) -> bool:
+        return self.failed or self.lap_finished or self.truncated
+
+
+def shrink(pixels: UInt8[np.ndarray, "96 96 3"]) -> UInt8[np.ndarray, "64 64 3"]:
+    """What a model sees: without the instruments (rows 84 to 95), averaged down to 64 by 64."""
+    height, width, _ = FRAME_SHAPE
+    shrunk = cv2.resize(pixels[:_ROWS_SEEN], (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(shrunk, np.uint8)
+
+
+class RealTrack:
+    """One car, track after track: an action lasts `action_repeat` frames, the last one drawn.
+
+    An episode ends off the playfield, with the lap, or after `FRAMES_PER_EPISODE` frames, and its
+    last action ends with it. A drive depends on its seed and its actions alone, not on what the
+    object did before.
+    """
+
+    def __init__(self, action_repeat: int, warm_up_frames: int) -> None:
+        if action_repeat < 1:
+            raise ValueError(f"RealTrack: action_repeat is {action_repeat}; it must be at least 1.")
+        if not 0 <= warm_up_frames < FRAMES_PER_EPISODE:
+            raise ValueError(
+                f"RealTrack: warm_up_frames is {warm_up_frames}; it must lie in"
+                f" [0, {FRAMES_PER_EPISODE})."
+            )
+        self.action_repeat = action_repeat
+        self.warm_up_frames = warm_up_frames
+        self._game = CarRacing()
+        self._frames = 0
+        self._over = True
+
+    def reset(self, seed: int) -> Observation:
+        """A new track, after the warm-up: gently straight on while the camera zooms in."""
+        self._game.reset(seed=seed)
+        self._frames = 0
+        self._over = False
+        if self.warm_up_frames == 0:
+            return Observation(self._game.draw(), 0.0, False, False, False, 0)
+        return self._drive(_WARM_UP_ACTION, self.warm_up_frames)
+
+    def step(self, action: Float[np.ndarray, "3"]) -> Observation:
+        """Steering in [-1, 1], gas and brake in [0, 1], held for `action_repeat` frames.
+
+        Raises `ValueError` if the action is no such thing, or the episode is over.
+        """
+        if self._over:
+            raise ValueError("RealTrack.step: the episode is over; call reset(seed) first.")
+        _check(action)
+        return self._drive(action, self.action_repeat)
+
+    def close(self) -> None:
+        self._game.close()
+
+    def _drive(self, action: np.ndarray, frames: int) -> Observation:
+        game, reward = self._game, 0.0
+        last = min(self._frames + frames, FRAMES_PER_EPISODE)
+        game.move(action)
+        self._frames += 1
+        while self._frames < last and not (game.all_visited() or game.off_field()):
+            reward += game.settle()[0]
+            game.move(action)
+            self._frames += 1
+        pixels = game.draw()  # before `settle`, which changes the score
+        last_reward, terminated, info = game.settle()
+        observation = Observation(
+            pixels,
+            reward=float(reward + last_reward),
+            failed=terminated and not info["lap_finished"],
+            lap_finished=terminated and info["lap_finished"],
+            truncated=self._frames >= FRAMES_PER_EPISODE,
+            frames=self._frames,
+        )
+        self._over = observation.over
+        return observation
+
+
+_LOWEST, _HIGHEST = np.array([-1.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0])
+
+
+def _check(action: np.ndarray) -> None:
+    shape, dtype = np.shape(action), getattr(action, "dtype", type(action).__name__)
+    if not isinstance(action, np.ndarray) or shape != (3,) or action.dtype.kind not in "fiu":
+        raise ValueError(
+            f"RealTrack.step: the action has shape {shape} and type {dtype};"
+            " a float array of shape (3,) is wanted: steering, gas, brake."
+        )
+    if not ((action >= _LOWEST) & (action <= _HIGHEST)).all():  # false for NaN, too
+        raise ValueError(
+            f"RealTrack.step: the action is {action.tolist()};"
+            " steering must lie in [-1, 1], gas and brake in [0, 1]."
+        )

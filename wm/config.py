@@ -1,0 +1,104 @@
+"""params.yaml as frozen, strict models: the only way in which a number reaches a stage."""
+
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+PARAMS = Path("params.yaml")
+FIRST_ROUND = "init"
+
+
+class BadInput(Exception):
+    """What a user gave cannot be used; the message is one line: place, found, wanted."""
+
+
+class Section(BaseModel):
+    """One section of params.yaml: no unknown names, no defaults, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Environment(Section):
+    """How an agent meets CarRacing-v3: frames an action lasts, and frames before its first one."""
+
+    action_repeat: PositiveInt
+    warm_up_frames: NonNegativeInt
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read(path: Path = PARAMS) -> dict[str, Any]:
+    """All of params.yaml (YAML 1.2, duplicate names refused). Raises BadInput."""
+    try:
+        content = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: not found. Run from the project's root.") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise BadInput(f"{path}, line {line}: {error.problem}") from None
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: found {content!r}, wanted sections of parameters")
+    return content
+
+
+def section(kind: type[S], *names: str, path: Path = PARAMS) -> S:
+    """The section at `names` (`"collect", "erratic"`), validated. Raises BadInput."""
+    found: Any = read(path)
+    for depth, name in enumerate(names):
+        if not isinstance(found, dict) or name not in found:
+            raise BadInput(f"{path}: {'.'.join(names[: depth + 1])} is missing")
+        found = found[name]
+    return validated(kind, found, f"{path}: {'.'.join(names)}")
+
+
+def validated(kind: type[S], found: Any, place: str) -> S:
+    """`found` as a `kind`. Raises BadInput of one line that names the first wrong value."""
+    try:
+        # strict mode takes a list for no tuple in Python, but in JSON it does
+        return kind.model_validate(found, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([place, *map(str, first["loc"])])
+        given = "" if first["type"] == "missing" else f", found {first['input']!r}"
+        raise BadInput(f"{where}: {first['msg']}{given}") from None
+
+
+class Round(Section):
+    """A round of dreaming and driving; `prev` is the round whose data and models it starts from."""
+
+    prev: str
+
+
+def ancestry(name: str, rounds: dict[str, Any]) -> list[str]:
+    """The rounds from the first one to `name`. Raises BadInput for a missing or circular `prev`."""
+    line: list[str] = []
+    while name != FIRST_ROUND:
+        if name not in rounds or name in line:
+            fault = "is circular" if name in line else "names no round"
+            known = ", ".join([FIRST_ROUND, *rounds])
+            raise BadInput(f"{PARAMS}: rounds: prev {fault}: found {name!r}, wanted one of {known}")
+        line.append(name)
+        name = validated(Round, rounds[name], f"{PARAMS}: rounds.{name}").prev
+    return line[::-1]
+
+
+def round_number(name: str) -> int:
+    """How many rounds lie before round `name`: what its seeds are told apart by."""
+    return len(ancestry(name, read().get("rounds", {}))) - 1
+
+
+def run(main: Any, *arguments: Any) -> None:
+    """Runs a stage's or a command's `main`; bad input ends it with one line and exit code 2."""
+    try:
+        main(*arguments)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

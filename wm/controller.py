@@ -1,0 +1,97 @@
+"""The linear controller (C of the paper) and its snapshots."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from wm.rnn import ACTION_SIZE
+
+WIDE_OPEN = ((-1.0, 1.0), (0.0, 1.0), (0.0, 1.0))  # steering, gas, brake
+
+
+def squash(raw: Float[Array, " action"]) -> Float[Array, " action"]:
+    """Steering by tanh into [-1, 1], gas and brake by sigmoid into [0, 1]."""
+    return jnp.concatenate([jnp.tanh(raw[:1]), jax.nn.sigmoid(raw[1:])])
+
+
+class Controller(eqx.Module):
+    """Linear policy on the latent and the hidden state (Ha & Schmidhuber 2018, eq. 1), all zeros at first.
+
+    `limits` are (lowest, highest) of steering, gas and brake; actions beyond are clamped.
+    """
+
+    weight: Float[Array, "action features"]
+    bias: Float[Array, " action"]
+    limits: tuple[tuple[float, float], ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        limits: tuple[tuple[float, float], ...] = WIDE_OPEN,
+        key: PRNGKeyArray | None = None,
+    ):
+        self.weight = jnp.zeros((ACTION_SIZE, features))
+        self.bias = jnp.zeros(ACTION_SIZE)
+        self.limits = tuple((float(low), float(high)) for low, high in limits)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `__init__` takes, but for the key."""
+        return {"features": self.weight.shape[-1], "limits": [list(pair) for pair in self.limits]}
+
+    def __call__(
+        self, z: Float[Array, " latent"], hidden: Float[Array, " hidden"]
+    ) -> Float[Array, " action"]:
+        """Steering, gas and brake."""
+        low, high = jnp.array(self.limits).T
+        raw = self.weight @ jnp.concatenate([z, hidden]) + self.bias
+        return jnp.clip(squash(raw), low, high)
+
+    @property
+    def parameters(self) -> Float[Array, " parameter"]:
+        """Weight and bias as one vector: what evolution searches."""
+        return jnp.concatenate([self.weight.ravel(), self.bias])
+
+    def with_parameters(self, vector: Float[Array, " parameter"]) -> "Controller":
+        """The same controller with other numbers."""
+        weight = vector[: self.weight.size].reshape(self.weight.shape)
+        return eqx.tree_at(lambda c: (c.weight, c.bias), self, (weight, vector[self.weight.size :]))
+
+
+class Snapshots(eqx.Module):
+    """Controllers on evolution's way, oldest first: the leaves have a leading axis of `count`."""
+
+    controllers: Controller
+    count: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        features: int,
+        limits: tuple[tuple[float, float], ...] = WIDE_OPEN,
+        key: PRNGKeyArray | None = None,
+    ):
+        one = Controller(features=features, limits=limits)
+        self.controllers = stack([one] * count)
+        self.count = count
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `__init__` takes, but for the key."""
+        return {"count": self.count, **self.controllers.sizes}
+
+
+def stack(controllers: list[Controller]) -> Controller:
+    """One Controller whose leaves have a leading axis, one entry for each of `controllers`."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *controllers)
+
+
+def snapshots(controllers: list[Controller]) -> Snapshots:
+    """The controllers as one model to save."""
+    empty = Snapshots(count=len(controllers), **controllers[0].sizes)
+    return eqx.tree_at(lambda s: s.controllers, empty, stack(controllers))

@@ -1,0 +1,133 @@
+"""The dream: the RNN run on its own samples. Pure functions, batched by their leading axes."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from wm import mdn, rnn
+from wm.controller import Controller
+from wm.rnn import RNN, Masks, Memory
+
+FAILURE_REWARD = -100.0  # what CarRacing-v3 gives for leaving the playfield
+FRAME_REWARD = -0.1
+LAP_POINTS = 1000.0  # all tiles of a track together
+
+
+class State(NamedTuple):
+    """Where a dream is: what is seen, and the memory of what came before."""
+
+    z: Float[Array, "*batch latent"]
+    memory: Memory
+
+
+class Outcome(NamedTuple):
+    """What one dreamt step brought: points, and the probability that it ended in failure."""
+
+    reward: Float[Array, "*batch"]
+    failure: Float[Array, "*batch"]
+
+
+class Starts(NamedTuple):
+    """Real moments to dream on from, with the memory of the real drive that led there."""
+
+    mu: Float[Array, "*batch latent"]
+    logvar: Float[Array, "*batch latent"]
+    memory: Memory
+
+
+def step(
+    model: RNN,
+    state: State,
+    action: Float[Array, "*batch action"],
+    noise: mdn.Noise,
+    temperature: Float[Array, ""] | float,
+    masks: Masks | None = None,
+) -> tuple[State, Outcome]:
+    """One step of the dream under `action`."""
+    memory = rnn.step(model, state.z, action, state.memory, masks)
+    expected = model.predict(memory.hidden)
+    z = mdn.sample(expected.mixture, noise, temperature)
+    return State(z, memory), Outcome(expected.reward, jax.nn.sigmoid(expected.done_logit))
+
+
+def unroll(
+    model: RNN,
+    controller: Controller,
+    starts: Starts,
+    key: PRNGKeyArray,
+    *,
+    steps: int,
+    temperature: float,
+    dropout: float,
+) -> Outcome:
+    """Every controller's dreams from every start, for `steps` steps: (time, population, start).
+
+    `controller` has a leading population axis. All of the population meet the same starts, the
+    same noise and the same dropout masks, so that they differ by what they do alone.
+    """
+    population = controller.bias.shape[0]
+    latent_key, mask_key, noise_key = jr.split(key, 3)
+    z = sample_starts(starts, latent_key)
+    masks = rnn.draw_masks(model, dropout, z.shape[:1], mask_key)
+    act = jax.vmap(jax.vmap(Controller.__call__, in_axes=(None, 0, 0)))
+
+    def advance(state: State, key: PRNGKeyArray) -> tuple[State, Outcome]:
+        noise = mdn.draw_noise(key, z.shape, model.mixtures)
+        action = act(controller, state.z, state.memory.hidden)
+        return step(model, state, action, noise, temperature, masks)
+
+    start = State(z, starts.memory)
+    start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (population, *leaf.shape)), start)
+    return jax.lax.scan(advance, start, jr.split(noise_key, steps))[1]
+
+
+def sample_starts(starts: Starts, key: PRNGKeyArray) -> Float[Array, "*batch latent"]:
+    """The starts' latents, drawn from the encoder's (mu, logvar)."""
+    return starts.mu + jnp.exp(starts.logvar / 2) * jr.normal(key, starts.mu.shape)
+
+
+def returns(outcome: Outcome) -> Float[Array, "*batch"]:
+    """Expected return over the time axis (the first): a failure costs its fine and all that follows."""
+    survival = jnp.cumprod(1 - outcome.failure, axis=0)
+    before = jnp.concatenate([jnp.ones_like(survival[:1]), survival[:-1]])
+    return jnp.sum(survival * outcome.reward + (before - survival) * FAILURE_REWARD, axis=0)
+
+
+def episode_scores(
+    outcome: Outcome,
+    warm_up_reward: Float[Array, " batch"],
+    *,
+    warm_up_frames: int,
+    action_repeat: int,
+) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
+    """Scores and frames of whole dreamt episodes, by the rules of real ones.
+
+    `outcome` is (time, batch), from the end of the warm-up to the last frame. As on the real
+    track the drive ends when all tiles' points, 1,000, are collected.
+    """
+    tiles_before = warm_up_reward - FRAME_REWARD * warm_up_frames
+    tiles = tiles_before + jnp.cumsum(outcome.reward - FRAME_REWARD * action_repeat, axis=0)
+    driving = jnp.concatenate([jnp.ones_like(tiles[:1], bool), tiles[:-1] < LAP_POINTS])
+    # never to resume once finished, though a predicted reward may be negative
+    driving = jnp.cumprod(driving, axis=0).astype(bool)
+    masked = Outcome(
+        jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0)
+    )
+    frames = warm_up_frames + action_repeat * jnp.sum(driving, axis=0)
+    return warm_up_reward + returns(masked), frames
+
+
+def starts_at(
+    model: RNN, batch: rnn.Batch, times: Int[Array, "batch chosen"], key: PRNGKeyArray
+) -> Starts:
+    """The moments `times` of real episodes, the memory warmed by the drive before them: (batch, chosen)."""
+    memories = rnn.unroll(model, rnn.sample_latents(batch, key), batch.action)
+    after = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), memories)
+    rows = jnp.arange(times.shape[0])[:, None]
+    warmed = jax.tree.map(
+        lambda leaf: jnp.where((times > 0)[..., None], leaf[rows, times - 1], 0.0), after
+    )
+    return Starts(batch.mu[rows, times], batch.logvar[rows, times], warmed)

@@ -1,0 +1,290 @@
+"""Whole episodes in Parquet shards: one row a step, one row group an episode, a manifest written last."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wm import files
+
+MANIFEST = "manifest.json"
+VERSION = 1
+SHARD_BYTES = 64 << 20  # a shard is closed by the episode that takes it past this
+
+
+class CorruptShard(Exception):
+    """A folder of shards is not what its manifest says; the message names the file and the mend."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the manifest knows of an episode. `score` is the whole return, the warm-up's included."""
+
+    episode: int
+    seed: int
+    source: str
+    length: int
+    score: float
+    warm_up_reward: float
+    lap_finished: bool
+    kept: bool = True
+    mirrored: bool = False
+    validation: bool = False
+    shard: str = ""
+    row_group: int = -1
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode of T steps: row t holds what was seen, the action taken then, and what came of it.
+
+    `observations` maps a column to its rows: `frame` to uint8 (T, 64, 64, 3), or `mu` and
+    `logvar` to float32 (T, latent). `actions` is float32 (T, 3), `rewards` float32 (T,).
+    `terminated` marks failure alone (the car left the playfield); an episode that ends by a
+    finished lap or by time is `truncated`.
+    """
+
+    record: Record
+    observations: dict[str, np.ndarray]
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+
+class Writer:
+    """Appends episodes to the shards of a folder, which appears only when `finish` is called."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self.folder, self.prefix = folder, prefix
+        self.records: list[Record] = []
+        self.shards: list[dict[str, Any]] = []
+        self._writer: pq.ParquetWriter | None = None
+        folder.mkdir(parents=True)
+
+    def write(self, episode: Episode) -> None:
+        """Adds one episode as a row group."""
+        record = replace(episode.record, episode=len(self.records))
+        if record.kept:
+            table = _to_table(replace(episode, record=record))
+            writer = self._writer or self._open(table.schema)
+            shard = self.shards[-1]
+            record = replace(record, shard=shard["file"], row_group=shard["row_groups"])
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+            shard["rows"] += table.num_rows
+            shard["row_groups"] += 1
+            if self._sink.tell() >= SHARD_BYTES:
+                self._close()
+        self.records.append(record)
+
+    def adopt(self, shards: "Shards") -> None:
+        """Takes over another folder's shards as they are, byte for byte."""
+        self._close()
+        for shard in shards.shards:
+            shutil.copyfile(shards.folder / shard["file"], self.folder / shard["file"])
+        self.shards.extend(shards.shards)
+        first = len(self.records)
+        self.records += [replace(r, episode=first + i) for i, r in enumerate(shards.records)]
+
+    def finish(self) -> None:
+        """Closes the last shard and writes the manifest."""
+        self._close()
+        manifest = {
+            "version": VERSION,
+            "shards": self.shards,
+            "episodes": [asdict(record) for record in self.records],
+        }
+        files.write_json(self.folder / MANIFEST, manifest)
+
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
+        name = f"{self.prefix}-{len(self.shards):05d}.parquet"
+        self.shards.append({"file": name, "rows": 0, "row_groups": 0})
+        self._sink = pa.OSFile(str(self.folder / name), "wb")
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=False,
+            write_page_checksum=True,
+        )
+        return self._writer
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._sink.close()
+            self._writer = None
+            self.shards[-1]["sha256"] = files.sha256(self.folder / self.shards[-1]["file"])
+
+
+class Shards:
+    """The episodes of a folder, read one at a time.
+
+    Raises CorruptShard where a shard is missing, is one too many, or is not the one written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        manifest = _manifest(folder)
+        self.shards: list[dict[str, Any]] = manifest["shards"]
+        self.records = [Record(**entry) for entry in manifest["episodes"]]
+        _check_files(folder, self.shards)
+        self._open: dict[str, pq.ParquetFile] = {}
+
+    def kept(self, *, validation: bool | None = None) -> list[Record]:
+        """The episodes that have rows: all, or those of one side of the split."""
+        kept = [record for record in self.records if record.kept]
+        return kept if validation is None else [r for r in kept if r.validation == validation]
+
+    def read(self, record: Record) -> Episode:
+        """The episode behind `record`, its page checksums verified."""
+        path = self.folder / record.shard
+        try:
+            if record.shard not in self._open:
+                self._open[record.shard] = pq.ParquetFile(path, page_checksum_verification=True)
+            table = self._open[record.shard].read_row_group(record.row_group, use_threads=False)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise CorruptShard(f"{path}: {error}. Delete it and run `dvc checkout`.") from None
+        return _from_table(record, table)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = files.read_json(path)
+    except FileNotFoundError:
+        raise CorruptShard(f"{path}: not found. Run `dvc repro`.") from None
+    if manifest.get("version") != VERSION:
+        found = manifest.get("version")
+        raise CorruptShard(f"{path}: found version {found}, wanted {VERSION}. Run `dvc repro`.")
+    return manifest
+
+
+def _check_files(folder: Path, shards: Sequence[dict[str, Any]]) -> None:
+    expected = {shard["file"]: shard["sha256"] for shard in shards}
+    present = {path.name for path in folder.glob("*.parquet")}
+    for name in sorted(present ^ expected.keys()):
+        fault = "missing" if name in expected else "not in the manifest"
+        raise CorruptShard(f"{folder / name}: {fault}. Delete {folder} and run `dvc checkout`.")
+    for name, checksum in expected.items():
+        if files.sha256(folder / name) != checksum:
+            path = folder / name
+            raise CorruptShard(f"{path}: checksum differs. Delete it and run `dvc checkout`.")
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    """One row a step: bytes for frames, fixed-size lists for other arrays, else scalars."""
+    if values.ndim == 1:
+        return pa.array(values)
+    flat = np.ascontiguousarray(values).reshape(len(values), -1)
+    if values.dtype == np.uint8:
+        kind = pa.binary(flat.shape[1])
+        return pa.FixedSizeBinaryArray.from_buffers(kind, len(flat), [None, pa.py_buffer(flat)])
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+
+
+def _to_table(episode: Episode) -> pa.Table:
+    length = episode.record.length
+    columns = {
+        "episode": np.full(length, episode.record.episode, np.int32),
+        "step": np.arange(length, dtype=np.int16),
+        **episode.observations,
+        "action": episode.actions,
+        "reward": episode.rewards,
+        "terminated": episode.terminated,
+        "truncated": episode.truncated,
+    }
+    return pa.table({name: _column(values) for name, values in columns.items()})
+
+
+def _from_table(record: Record, table: pa.Table) -> Episode:
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    observations = {name: _array(columns[name]) for name in columns.keys() & _OBSERVATIONS}
+    return Episode(
+        record=record,
+        observations=observations,
+        actions=_array(columns["action"]),
+        rewards=_array(columns["reward"]),
+        terminated=_array(columns["terminated"]),
+        truncated=_array(columns["truncated"]),
+    )
+
+
+_OBSERVATIONS = {"frame", "mu", "logvar"}
+
+
+def _array(column: Any) -> np.ndarray:
+    if isinstance(column, pa.FixedSizeBinaryArray):
+        values = np.frombuffer(column.buffers()[1], np.uint8)
+        values = values[column.offset * column.type.byte_width :]
+        return values[: len(column) * column.type.byte_width].reshape(len(column), 64, 64, 3)
+    if isinstance(column, pa.FixedSizeListArray):
+        return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return column.to_numpy(zero_copy_only=False)
+
+
+def mirror(episode: Episode) -> Episode:
+    """The same drive seen in a mirror: frames flipped left to right, steering negated."""
+    frames = episode.observations["frame"]
+    return replace(
+        episode,
+        record=replace(episode.record, mirrored=not episode.record.mirrored),
+        observations={"frame": np.ascontiguousarray(frames[:, :, ::-1])},
+        actions=episode.actions * np.array([-1, 1, 1], np.float32),
+    )
+
+
+def frame_batches(
+    shards: Shards, records: Sequence[Record], *, batch_size: int, buffer_episodes: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Endless batches of frames, uint8 (batch, 64, 64, 3), each pass in an order of its own.
+
+    The frames of `buffer_episodes` episodes drawn at random are shuffled together, so memory
+    does not grow with the data.
+    """
+    rng = np.random.default_rng(seed)
+    left = np.empty((0, 64, 64, 3), np.uint8)
+    while True:
+        order = rng.permutation(len(records))
+        for start in range(0, len(order), buffer_episodes):
+            chosen = order[start : start + buffer_episodes]
+            frames = [shards.read(records[i]).observations["frame"] for i in chosen]
+            buffer = np.concatenate([left, *frames])
+            rng.shuffle(buffer)
+            whole = len(buffer) // batch_size * batch_size
+            yield from buffer[:whole].reshape(-1, batch_size, 64, 64, 3)
+            left = buffer[whole:].copy()
+
+
+def longest(records: Sequence[Record]) -> int:
+    """Steps of the longest episode."""
+    return max(record.length for record in records)
+
+
+def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, np.ndarray]:
+    """Whole episodes of latents side by side, padded with zeros to `steps`: (batch, steps, ...).
+
+    `mask` is True on real steps; `done` on a step that ended in failure.
+    """
+    batch: dict[str, np.ndarray] = {}
+    for row, record in enumerate(records):
+        episode = shards.read(record)
+        columns = {
+            **episode.observations,
+            "action": episode.actions,
+            "reward": episode.rewards,
+            "done": episode.terminated,
+            "mask": np.ones(record.length, bool),
+        }
+        for name, values in columns.items():
+            if name not in batch:
+                shape = (len(records), steps, *values.shape[1:])
+                batch[name] = np.zeros(shape, values.dtype)
+            batch[name][row, : record.length] = values
+    return batch

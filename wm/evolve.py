@@ -1,0 +1,67 @@
+"""CMA-ES (Hansen 2016) by the library `cma`, as a generator of generations."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import cma
+import numpy as np
+from jaxtyping import Float
+
+from wm import config
+
+
+class Search(config.Section):
+    """How the search goes: candidates a generation, first step size, shape of the covariance."""
+
+    population: int
+    generations: int
+    sigma0: float
+    diagonal: bool
+
+
+class Generation(NamedTuple):
+    """What came of one generation; `mean` is the centre of the search distribution after it."""
+
+    number: int
+    mean_return: float
+    best_return: float
+    sigma: float
+    mean: Float[np.ndarray, " parameter"]
+
+
+def evolve(
+    fitness: Callable[[int, Float[np.ndarray, "population parameter"]], Any],
+    start: Float[np.ndarray, " parameter"],
+    search: Search,
+    *,
+    seed: int,
+) -> Iterator[Generation]:
+    """Maximises `fitness(generation, candidates)`, one return a candidate, from `start`.
+
+    A candidate whose return is not finite is ranked worst.
+    """
+    strategy = cma.CMAEvolutionStrategy(start, search.sigma0, _options(search, seed))
+    for number in range(search.generations):
+        candidates = strategy.ask()
+        returns = np.asarray(fitness(number, np.stack(candidates)), float)
+        returns = np.where(np.isfinite(returns), returns, -np.inf)
+        worst = np.min(returns[np.isfinite(returns)])
+        strategy.tell(candidates, (-np.maximum(returns, worst - 1)).tolist())
+        mean_return, best_return = float(np.mean(returns)), float(np.max(returns))
+        yield Generation(
+            number, mean_return, best_return, float(strategy.sigma), np.array(strategy.mean)
+        )
+
+
+def _options(search: Search, seed: int) -> dict[str, Any]:
+    """The library's options: its own random generator, no files read, no stopping before time."""
+    rng = np.random.default_rng(seed)
+    return {
+        "popsize": search.population,
+        "CMA_diagonal": search.diagonal,
+        "randn": lambda *shape: rng.standard_normal(shape),
+        "seed": np.nan,  # it would seed NumPy's global generator
+        "signals_filename": "",  # it would obey a file that lies in the working directory
+        "verbose": -10,
+        "verb_log": 0,
+    }

@@ -1,0 +1,58 @@
+"""Mixtures of Gaussians, one for every latent dimension (Bishop 1994; Ha & Schmidhuber 2018, A.2)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class Mixture(NamedTuple):
+    """`logits` of the components (not normalised), their means and the logarithms of their sigmas.
+
+    The latent axis is last because the sums over the few components then run along it.
+    """
+
+    logits: Float[Array, "*batch mixture latent"]
+    mean: Float[Array, "*batch mixture latent"]
+    log_sigma: Float[Array, "*batch mixture latent"]
+
+
+class Noise(NamedTuple):
+    """The chance in one sample: standard Gumbel for the component, standard normal within it."""
+
+    gumbel: Float[Array, "*batch mixture latent"]
+    normal: Float[Array, "*batch latent"]
+
+
+def log_density(
+    mixture: Mixture, z: Float[Array, "*batch latent"]
+) -> Float[Array, "*batch latent"]:
+    """Natural logarithm of each dimension's density at `z`."""
+    deviation = (z[..., None, :] - mixture.mean) * jnp.exp(-mixture.log_sigma)
+    gaussian = -0.5 * (deviation**2 + jnp.log(2 * jnp.pi)) - mixture.log_sigma
+    weight = jax.nn.log_softmax(mixture.logits, axis=-2)
+    return jax.nn.logsumexp(weight + gaussian, axis=-2)
+
+
+def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...], mixtures: int) -> Noise:
+    """Noise for samples of `shape` (..., latent)."""
+    gumbel_key, normal_key = jr.split(key)
+    return Noise(jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1])), jr.normal(normal_key, shape))
+
+
+def sample(
+    mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float
+) -> Float[Array, "*batch latent"]:
+    """A sample; temperature divides the logits and multiplies sigma by its square root."""
+    chosen = jnp.argmax(mixture.logits / temperature + noise.gumbel, axis=-2, keepdims=True)
+    one_hot = jnp.arange(mixture.logits.shape[-2])[:, None] == chosen
+    mean = jnp.sum(jnp.where(one_hot, mixture.mean, 0), axis=-2)
+    log_sigma = jnp.sum(jnp.where(one_hot, mixture.log_sigma, 0), axis=-2)
+    return mean + jnp.exp(log_sigma) * jnp.sqrt(temperature) * noise.normal
+
+
+def expectation(mixture: Mixture) -> Float[Array, "*batch latent"]:
+    """The mixture's mean."""
+    return jnp.sum(jax.nn.softmax(mixture.logits, axis=-2) * mixture.mean, axis=-2)

@@ -1,0 +1,64 @@
+"""Pictures and films that the stages leave for people."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from wm import files
+
+
+def to_bytes(frames: Float[np.ndarray, "*batch height width 3"]) -> UInt8[np.ndarray, "..."]:
+    """Floats in [0, 1] as RGB bytes."""
+    return np.clip(np.rint(np.asarray(frames) * 255), 0, 255).astype(np.uint8)
+
+
+def enlarged(frame: UInt8[np.ndarray, "height width 3"], side: int) -> np.ndarray:
+    """The frame as a square of `side` pixels."""
+    return cv2.resize(frame, (side, side), interpolation=cv2.INTER_NEAREST)
+
+
+def side_by_side(
+    path: Path,
+    frames: UInt8[np.ndarray, "n height width 3"],
+    reconstructions: Float[np.ndarray, "n height width 3"],
+) -> None:
+    """A PNG: frames in the upper row, what the decoder makes of them in the lower."""
+    rows = [frames, to_bytes(reconstructions)]
+    picture = np.concatenate(
+        [np.concatenate([enlarged(frame, 128) for frame in row], axis=1) for row in rows]
+    )
+    write_png(path, picture)
+
+
+def write_png(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> None:
+    """An RGB picture as PNG."""
+    encoded = cv2.imencode(".png", picture[..., ::-1])[1]
+    with files.replacing(path) as unfinished:
+        unfinished.write_bytes(encoded.tobytes())
+
+
+def write_video(
+    path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], per_second: float
+) -> None:
+    """RGB pictures as WebM (VP8), which every browser plays."""
+    pictures = list(pictures)
+    height, width, _ = pictures[0].shape
+    with files.replacing(path) as unfinished:
+        film = unfinished.with_suffix(".webm")
+        writer = cv2.VideoWriter(
+            str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height)
+        )
+        for picture in pictures:
+            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        writer.release()
+        film.rename(unfinished)
+
+
+def captioned(picture: UInt8[np.ndarray, "height width 3"], text: str) -> np.ndarray:
+    """The picture under a black line with white text."""
+    bar = np.zeros((20, picture.shape[1], 3), np.uint8)
+    cv2.putText(bar, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([bar, picture])

@@ -1,0 +1,155 @@
+"""The variational autoencoder: a frame to a latent and back (Ha & Schmidhuber 2018, appendix A.1).
+
+Differs from the paper in its padding: every convolution has kernel 4, stride 2 and padding 1, so sizes halve
+(64, 32, 16, 8, 4) and the decoder is the encoder's mirror image. Such a convolution is a matrix
+product of 4 x 4 patches, which is how it is written here, channels last.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar, UInt8
+
+SIDE = 64
+CHANNELS = 3
+
+
+def normalise(
+    frames: UInt8[Array, "*batch height width channel"],
+) -> Float[Array, "*batch height width channel"]:
+    """Frames as floats in [0, 1]."""
+    return frames.astype(jnp.float32) / 255
+
+
+def downsample(
+    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 channel out"]
+) -> Float[Array, "*batch half_height half_width out"]:
+    """The convolution of stride 2 and padding 1."""
+    *batch, height, width, channel = x.shape
+    h, w = height // 2, width // 2
+    x = jnp.pad(x, [(0, 0)] * len(batch) + [(1, 1), (1, 1), (0, 0)])
+    blocks = x.reshape(*batch, h + 1, 2, w + 1, 2, channel)
+    blocks = jnp.swapaxes(blocks, -4, -3).reshape(*batch, h + 1, w + 1, 4 * channel)
+    shifts = [blocks[..., i : i + h, j : j + w, :] for i in (0, 1) for j in (0, 1)]
+    weight = kernel.reshape(2, 2, 2, 2, channel, -1).swapaxes(1, 2).reshape(16 * channel, -1)
+    return jnp.concatenate(shifts, axis=-1) @ weight
+
+
+def upsample(
+    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 out channel"]
+) -> Float[Array, "*batch double_height double_width out"]:
+    """The transpose of `downsample` with the same kernel."""
+    *batch, h, w, channel = x.shape
+    out = kernel.shape[2]
+    weight = kernel.reshape(2, 2, 2, 2, out, channel).swapaxes(1, 2).reshape(4, 4 * out, channel)
+    nothing = [(0, 0)] * len(batch)
+    blocks = sum(
+        jnp.pad(x @ weight[2 * i + j].T, [*nothing, (i, 1 - i), (j, 1 - j), (0, 0)])
+        for i in (0, 1)
+        for j in (0, 1)
+    )
+    blocks = blocks.reshape(*batch, h + 1, w + 1, 2, 2, out).swapaxes(-4, -3)
+    return blocks.reshape(*batch, 2 * h + 2, 2 * w + 2, out)[..., 1:-1, 1:-1, :]
+
+
+class Conv(eqx.Module):
+    """Kernel and bias of a `downsample`."""
+
+    kernel: Float[Array, "4 4 channel out"]
+    bias: Float[Array, " out"]
+
+    def __init__(self, channel: int, out: int, *, key: PRNGKeyArray):
+        limit = (16 * channel) ** -0.5
+        self.kernel = jr.uniform(key, (4, 4, channel, out), minval=-limit, maxval=limit)
+        self.bias = jnp.zeros(out)
+
+    def __call__(self, x: Float[Array, "height width channel"]) -> Float[Array, "_ _ out"]:
+        return downsample(x, self.kernel) + self.bias
+
+
+class ConvTranspose(eqx.Module):
+    """Kernel and bias of an `upsample`."""
+
+    kernel: Float[Array, "4 4 out channel"]
+    bias: Float[Array, " out"]
+
+    def __init__(self, channel: int, out: int, *, key: PRNGKeyArray):
+        limit = (4 * channel) ** -0.5
+        self.kernel = jr.uniform(key, (4, 4, out, channel), minval=-limit, maxval=limit)
+        self.bias = jnp.zeros(out)
+
+    def __call__(self, x: Float[Array, "height width channel"]) -> Float[Array, "_ _ out"]:
+        return upsample(x, self.kernel) + self.bias
+
+
+class VAE(eqx.Module):
+    """Convolutional VAE of 64 x 64 frames; `widths` are the encoder's channels (paper: 32, 64, 128, 256)."""
+
+    down: list[Conv]
+    to_latent: eqx.nn.Linear
+    from_latent: eqx.nn.Linear
+    up: list[ConvTranspose]
+    latent_size: int = eqx.field(static=True)
+    widths: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        *,
+        latent_size: int,
+        widths: tuple[int, ...] = (16, 32, 64, 128),
+        key: PRNGKeyArray,
+    ):
+        down_key, up_key, to_key, from_key = jr.split(key, 4)
+        channels = (CHANNELS, *widths)
+        side = SIDE // 2 ** len(widths)
+        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        keys = jr.split(down_key, len(widths))
+        self.down = [Conv(a, b, key=k) for (a, b), k in zip(pairs, keys, strict=True)]
+        keys = jr.split(up_key, len(widths))
+        self.up = [ConvTranspose(b, a, key=k) for (a, b), k in zip(pairs[::-1], keys, strict=True)]
+        self.to_latent = eqx.nn.Linear(side * side * widths[-1], 2 * latent_size, key=to_key)
+        self.from_latent = eqx.nn.Linear(latent_size, side * side * widths[-1], key=from_key)
+        self.latent_size = latent_size
+        self.widths = widths
+
+    def encode(
+        self, frame: UInt8[Array, "64 64 3"]
+    ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
+        """Mean and log-variance of the latent."""
+        x = normalise(frame)
+        for conv in self.down:
+            x = jax.nn.relu(conv(x))
+        mu, logvar = jnp.split(self.to_latent(x.ravel()), 2)
+        return mu, logvar
+
+    def decode(self, z: Float[Array, " latent"]) -> Float[Array, "64 64 3"]:
+        """The frame of a latent, in [0, 1]."""
+        side = SIDE // 2 ** len(self.widths)
+        x = self.from_latent(z).reshape(side, side, self.widths[-1])
+        for conv in self.up[:-1]:
+            x = jax.nn.relu(conv(x))
+        return jax.nn.sigmoid(self.up[-1](x))
+
+
+def sample(
+    mu: Float[Array, "*batch latent"], logvar: Float[Array, "*batch latent"], key: PRNGKeyArray
+) -> Float[Array, "*batch latent"]:
+    """A latent drawn from the encoder's normal distribution."""
+    return mu + jnp.exp(logvar / 2) * jr.normal(key, mu.shape)
+
+
+def loss(
+    model: VAE,
+    frames: UInt8[Array, "batch 64 64 3"],
+    key: PRNGKeyArray,
+    *,
+    kl_weight: float = 1.0,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Squared error summed over the image plus weighted KL summed over the latent, mean of the batch."""
+    mu, logvar = jax.vmap(model.encode)(frames)
+    decoded = jax.vmap(model.decode)(sample(mu, logvar, key))
+    squared_error = jnp.sum(jnp.square(decoded - normalise(frames))) / len(frames)
+    kl = jnp.sum(jnp.square(mu) + jnp.exp(logvar) - 1 - logvar) / 2 / len(frames)
+    total = squared_error + kl_weight * kl
+    return total, {"loss": total, "squared_error": squared_error, "kl": kl}
