@@ -8,11 +8,10 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
-from wm import config, files, parallel
+from wm import config, files, parallel, rollout
 from wm.car_racing import RealTrack
 from wm.drivers import Driver, Erratic, LaneFollower, LaneStyle
 from wm.episodes import Episode, Writer
-from wm import rollout
 
 RAW = Path("data/raw")
 

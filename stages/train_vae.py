@@ -41,9 +41,7 @@ def main() -> None:
     shards = Shards(DATA)
     validation = validation_frames(shards, settings)
     init_key, fit_key, check_key = jr.split(jr.key(settings.seed), 3)
-    model = VAE(
-        latent_size=settings.latent_size, widths=tuple(settings.widths), key=init_key
-    )
+    model = VAE(latent_size=settings.latent_size, widths=tuple(settings.widths), key=init_key)
     loss = partial(vae.loss, kl_weight=settings.kl_weight)
     batches = frame_batches(
         shards,
@@ -55,7 +53,9 @@ def main() -> None:
     optimiser = adam(settings.learning_rate, settings.steps, settings.gradient_clip)
     steps = fit(model, loss, islice(batches, settings.steps), optimiser, key=fit_key)
     curve = []
-    for number, (model, metrics) in enumerate(tqdm(steps, "train_vae", settings.steps, mininterval=5), 1):
+    for number, (model, metrics) in enumerate(
+        tqdm(steps, "train_vae", settings.steps, mininterval=5), 1
+    ):
         if number % settings.log_every == 0 or number == settings.steps:
             checked = validate(model, loss, validation, check_key)
             train = {f"train_{name}": value for name, value in metrics.items()}

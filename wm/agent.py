@@ -1,5 +1,7 @@
 """V, M and C together: from frames to actions, many drives side by side."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import equinox as eqx
@@ -8,10 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from wm import model_file
-from wm.car_racing import shrink
-from wm.controller import Controller
+from wm import model_file, parallel
+from wm.car_racing import RealTrack, shrink
+from wm.config import Environment
+from wm.controller import Controller, Snapshots, stack
+from wm.episodes import Episode
 from wm.rnn import RNN, Memory
+from wm.rollout import drive_together
 from wm.vae import VAE
 
 LOWEST = np.array([-1, 0, 0], np.float32)
@@ -44,29 +49,90 @@ def _act(agent: Agent, frames: Array, memory: Memory, noise: Array) -> tuple[Arr
     return agent.act(frames, memory, noise)
 
 
-def load(vae: Path, rnn: Path, controller: Path) -> Agent:
-    """The agent of three model files. Raises BadModelFile."""
-    return Agent(
-        model_file.load(vae, VAE),
-        model_file.load(rnn, RNN),
-        model_file.load(controller, Controller),
-    )
+@dataclass(frozen=True)
+class Models:
+    """The files of an agent; `snapshots` only where it explores."""
+
+    vae: Path
+    rnn: Path
+    controller: Path
+    snapshots: Path | None = None
+
+    def load(self) -> Agent:
+        """The agent. Raises BadModelFile."""
+        return Agent(
+            model_file.load(self.vae, VAE),
+            model_file.load(self.rnn, RNN),
+            model_file.load(self.controller, Controller),
+        )
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive to be made: the track, the noise on the actions (standard deviation), and which
+    snapshot drives, as a share of evolution's way (0 its start, 1 its end); None: the controller."""
+
+    seed: int
+    action_noise: float = 0.0
+    snapshot: float | None = None
+
+
+SEATS = 10  # drives side by side in one process
+
+
+def drive(
+    models: Models, drives: Sequence[Drive], environment: Environment, source: str, workers: int
+) -> Iterator[Episode]:
+    """The drives' episodes, in their order; the same whatever the number of workers (0: all cores)."""
+    models.load()  # so that a bad file is reported before any process is started
+    tasks = [
+        _Task(models, tuple(drives[start : start + SEATS]), environment, source)
+        for start in range(0, len(drives), SEATS)
+    ]
+    with parallel.processes(workers) as executor:
+        for episodes in parallel.ordered(executor, _drive, tasks, ahead=2 * (workers or 8)):
+            yield from episodes
+
+
+@dataclass(frozen=True)
+class _Task:
+    models: Models
+    drives: tuple[Drive, ...]
+    environment: Environment
+    source: str
+
+
+def _drive(task: _Task) -> list[Episode]:
+    agent = task.models.load()
+    if task.models.snapshots is not None:
+        snapshots = model_file.load(task.models.snapshots, Snapshots)
+        chosen = [_choose(agent.controller, snapshots, drive) for drive in task.drives]
+        agent = eqx.tree_at(lambda a: a.controller, agent, stack(chosen))
+    seats = Seats(agent, task.drives)
+    environment = task.environment
+    tracks = [RealTrack(environment.action_repeat, environment.warm_up_frames) for _ in task.drives]
+    return drive_together(tracks, seats.act, [drive.seed for drive in task.drives], task.source)
+
+
+def _choose(controller: Controller, snapshots: Snapshots, drive: Drive) -> Controller:
+    if drive.snapshot is None:
+        return controller
+    index = round(drive.snapshot * (snapshots.count - 1))
+    return jax.tree.map(lambda leaf: leaf[index], snapshots.controllers)
 
 
 class Seats:
     """An agent at the wheel of several cars at once; remembers each drive from its start."""
 
-    def __init__(self, agent: Agent, noise: list[np.random.Generator | None], scale: float) -> None:
-        """`noise`: for each car the generator of its action noise (normal, `scale`), or None."""
-        self.agent, self.noise, self.scale = agent, noise, scale
-        self.memory = agent.rnn.start(len(noise))
+    def __init__(self, agent: Agent, drives: Sequence[Drive]) -> None:
+        self.agent = agent
+        self.scale = np.array([drive.action_noise for drive in drives])
+        self.rngs = [np.random.default_rng(drive.seed) for drive in drives]
+        self.memory = agent.rnn.start(len(drives))
 
     def act(self, pixels: list[UInt8[np.ndarray, "96 96 3"]]) -> Float[np.ndarray, "batch 3"]:
         """The next action of each car."""
-        frames = np.stack([shrink(one) for one in pixels])
-        noise = np.zeros((len(pixels), 3), np.float32)
-        for row, rng in enumerate(self.noise):
-            if rng is not None:
-                noise[row] = rng.normal(scale=self.scale, size=3)
-        actions, self.memory, _ = _act(self.agent, jnp.asarray(frames), self.memory, noise)
+        frames = jnp.asarray(np.stack([shrink(one) for one in pixels]))
+        noise = np.stack([rng.normal(size=3) for rng in self.rngs]) * self.scale[:, None]
+        actions, self.memory, _ = _act(self.agent, frames, self.memory, noise.astype(np.float32))
         return np.asarray(actions)

@@ -7,10 +7,13 @@ over, which is ten times less to turn and the same to the last bit, because pyga
 across first, each row on its own.
 """
 
+import os
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on import
 import pygame
 from Box2D import b2World
 from gymnasium.envs.box2d import car_racing as gym_car_racing

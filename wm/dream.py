@@ -2,15 +2,18 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from wm import mdn, rnn
+from wm.config import Environment
 from wm.controller import Controller
 from wm.rnn import RNN, Masks, Memory
 
+FRAMES_PER_EPISODE = 1000
 FAILURE_REWARD = -100.0  # what CarRacing-v3 gives for leaving the playfield
 FRAME_REWARD = -0.1
 LAP_POINTS = 1000.0  # all tiles of a track together
@@ -113,11 +116,42 @@ def episode_scores(
     driving = jnp.concatenate([jnp.ones_like(tiles[:1], bool), tiles[:-1] < LAP_POINTS])
     # never to resume once finished, though a predicted reward may be negative
     driving = jnp.cumprod(driving, axis=0).astype(bool)
-    masked = Outcome(
-        jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0)
-    )
+    masked = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
     frames = warm_up_frames + action_repeat * jnp.sum(driving, axis=0)
     return warm_up_reward + returns(masked), frames
+
+
+@eqx.filter_jit
+def whole_episodes(
+    model: RNN,
+    controller: Controller,
+    mu: Float[Array, "batch latent"],
+    logvar: Float[Array, "batch latent"],
+    warm_up_reward: Float[Array, " batch"],
+    environment: Environment,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
+    """Scores and frames of whole episodes dreamt from first frames, as long as real ones at most.
+
+    At temperature 1 and without dropout masks: the model as it was trained to be.
+    """
+    frames = FRAMES_PER_EPISODE - environment.warm_up_frames
+    outcome = unroll(
+        model,
+        jax.tree.map(lambda leaf: leaf[None], controller),
+        Starts(mu, logvar, model.start(len(mu))),
+        key,
+        steps=-(-frames // environment.action_repeat),
+        temperature=1.0,
+        dropout=0.0,
+    )
+    outcome = jax.tree.map(lambda leaf: leaf[:, 0], outcome)
+    return episode_scores(
+        outcome,
+        warm_up_reward,
+        warm_up_frames=environment.warm_up_frames,
+        action_repeat=environment.action_repeat,
+    )
 
 
 def starts_at(
@@ -131,3 +165,38 @@ def starts_at(
         lambda leaf: jnp.where((times > 0)[..., None], leaf[rows, times - 1], 0.0), after
     )
     return Starts(batch.mu[rows, times], batch.logvar[rows, times], warmed)
+
+
+def drift(
+    model: RNN, batch: rnn.Batch, key: PRNGKeyArray, *, warm: int, steps: int
+) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
+    """How far the dream strays from the real drive under the same actions, by steps dreamt.
+
+    The memory is warmed by `warm` real steps; from there each step sees the expectation of the
+    one before. Root mean square over episodes still running of the latents' error (all
+    dimensions together) and of the sum of rewards, the latter in points.
+    """
+    z = rnn.sample_latents(batch, key)
+    start = jax.tree.map(
+        lambda leaf: leaf[-1], rnn.unroll(model, z[:, :warm], batch.action[:, :warm])
+    )
+
+    window = slice(warm, warm + steps)
+    actions = jnp.swapaxes(batch.action[:, window], 0, 1)
+
+    def dreamt(memory: Memory, action: Array) -> tuple[Memory, tuple[Array, Array]]:
+        z = mdn.expectation(model.predict(memory.hidden).mixture)
+        memory = model.advance(model.inputs(z, action), memory)
+        return memory, (z, model.predict(memory.hidden).reward)
+
+    latents, rewards = jax.lax.scan(dreamt, start, actions)[1]
+    mask = jnp.swapaxes(batch.mask[:, window], 0, 1)
+    error = jnp.sum((latents - jnp.swapaxes(batch.mu[:, window], 0, 1)) ** 2, axis=-1)
+    real = jnp.swapaxes(batch.reward[:, window], 0, 1)
+    points = jnp.cumsum(jnp.where(mask, rewards - real, 0), axis=0) ** 2
+    count = jnp.maximum(mask.sum(axis=1), 1)
+
+    def root_mean(values: Array) -> Array:
+        return jnp.sqrt(jnp.where(mask, values, 0).sum(axis=1) / count)
+
+    return root_mean(error), root_mean(points)

@@ -288,3 +288,18 @@ def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, 
                 batch[name] = np.zeros(shape, values.dtype)
             batch[name][row, : record.length] = values
     return batch
+
+
+def draw(
+    records: Sequence[Record], newest: str, share: float, count: int, rng: np.random.Generator
+) -> list[Record]:
+    """`count` episodes at random, on average `share` of them from the source `newest`.
+
+    Where there is none of it (or nothing else), all alike.
+    """
+    new = [record for record in records if record.source == newest]
+    old = [record for record in records if record.source != newest]
+    if not new or not old:
+        return [records[i] for i in rng.integers(len(records), size=count)]
+    sides = [new if is_new else old for is_new in rng.random(count) < share]
+    return [side[rng.integers(len(side))] for side in sides]

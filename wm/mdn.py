@@ -39,7 +39,9 @@ def log_density(
 def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...], mixtures: int) -> Noise:
     """Noise for samples of `shape` (..., latent)."""
     gumbel_key, normal_key = jr.split(key)
-    return Noise(jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1])), jr.normal(normal_key, shape))
+    return Noise(
+        jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1])), jr.normal(normal_key, shape)
+    )
 
 
 def sample(

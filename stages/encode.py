@@ -1,0 +1,49 @@
+"""Latents of processed frames: `python -m stages.encode [ROUND]`.
+
+Without a round it encodes the scripted drivers' frames; with one, what was explored in it, and
+sets it beside the latents that the round started from.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from wm import config, files, model_file
+from wm.episodes import Shards, Writer, longest
+from wm.vae import VAE
+
+PROCESSED, LATENTS, MODEL = Path("data/processed"), Path("data/latents"), Path("models/vae.eqx")
+
+
+def main(round_name: str = config.FIRST_ROUND, prev: str | None = None) -> None:
+    model = model_file.load(MODEL, VAE)
+    shards = Shards(PROCESSED / round_name)
+    with files.replacing(LATENTS / round_name) as folder:
+        writer = Writer(folder, round_name)
+        if prev:
+            writer.adopt(Shards(LATENTS / prev))
+        encode(model, shards, writer)
+        writer.finish()
+
+
+def encode(model: VAE, shards: Shards, writer: Writer) -> None:
+    """Every kept episode's mu and logvar in place of its frames."""
+    encoder = eqx.filter_jit(jax.vmap(model.encode))
+    records = shards.kept()
+    steps = longest(records)  # one shape, hence one compilation
+    for record in tqdm(records, "encode", mininterval=5):
+        episode = shards.read(record)
+        frames = np.zeros((steps, 64, 64, 3), np.uint8)
+        frames[: record.length] = episode.observations["frame"]
+        mu, logvar = (np.asarray(part)[: record.length] for part in encoder(jnp.asarray(frames)))
+        writer.write(replace(episode, observations={"mu": mu, "logvar": logvar}))
+
+
+if __name__ == "__main__":
+    config.run(main, *sys.argv[1:])

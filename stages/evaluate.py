@@ -1,0 +1,56 @@
+"""Drives the agent of a round on real tracks that nothing else uses: `python -m stages.evaluate r0`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
+from tqdm import tqdm
+
+from wm import agent, config, files, film, metrics, pictures
+from wm.agent import Drive, Models
+from wm.episodes import Episode
+
+MODELS, METRICS = Path("models"), Path("metrics")
+
+
+class Config(config.Section):
+    seed: NonNegativeInt
+    episodes: PositiveInt
+
+
+def main(round_name: str) -> None:
+    settings = config.section(Config, "evaluate")
+    environment = config.section(config.Environment, "environment")
+    folder = MODELS / round_name
+    models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
+    drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
+    running = agent.drive(models, drives, environment, round_name, workers=0)
+    episodes = list(tqdm(running, f"evaluate {round_name}", len(drives), mininterval=5))
+    report(episodes, METRICS / round_name)
+    middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
+    shots = film.shots(models.load(), middle)
+    pictures.write_video(METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
+    pictures.write_png(METRICS / round_name / "drive.png", film.strip(shots))
+
+
+def report(episodes: list[Episode], folder: Path) -> None:
+    """The summary, and a line for each track."""
+    records = [episode.record for episode in episodes]
+    scores = np.array([record.score for record in records])
+    laps = sum(record.lap_finished for record in records)
+    files.write_json(folder / "real.json", {"score": {**metrics.summary(scores), "laps": laps}})
+    rows = [
+        {
+            "seed": record.seed,
+            "score": round(record.score, 2),
+            "steps": record.length,
+            "lap_finished": record.lap_finished,
+        }
+        for record in records
+    ]
+    files.write_csv(folder / "real.csv", rows)
+
+
+if __name__ == "__main__":
+    config.run(main, *sys.argv[1:])

@@ -1,0 +1,146 @@
+"""Evolves the controller of a round inside its RNN's dream: `python -m stages.evolve r0 init`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from tqdm import tqdm
+
+from wm import config, controller, dream, files, metrics, model_file
+from wm.controller import Controller
+from wm.dream import Starts
+from wm.episodes import Shards, draw, longest, stacked
+from wm.evolve import Search, evolve
+from wm.rnn import RNN, Batch
+
+LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
+
+Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Config(config.Section):
+    seed: NonNegativeInt
+    search: Search
+    rollouts: PositiveInt  # dreams of each candidate in a generation
+    horizon_steps: PositiveInt
+    temperature: PositiveFloat
+    dropout: float = Field(ge=0, lt=1)
+    newest_share: float = Field(ge=0, le=1)
+    start_episodes: PositiveInt  # real drives that dreams may start from
+    starts_per_episode: PositiveInt
+    snapshot_every: PositiveInt  # generations
+    score_episodes: PositiveInt
+    limits: dict[str, Limits]
+
+
+def main(round_name: str, prev: str) -> None:
+    settings = config.section(Config, "evolve")
+    environment = config.section(config.Environment, "environment")
+    number = config.round_number(round_name)
+    start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
+    shards = Shards(LATENTS / prev)
+    model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
+    starts = start_pool(model, shards, settings, prev, start_key)
+    first = Controller(
+        features=model.latent_size + model.hidden_size,
+        limits=tuple((low, high) for low, high in settings.limits.values()),
+    )
+    fitness = dream_fitness(model, first, starts, settings, fitness_key)
+    search = evolve(
+        fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1
+    )
+    curve, snapshots = [], [first]
+    total = settings.search.generations
+    for generation in tqdm(search, f"evolve {round_name}", total, mininterval=5):
+        best = first.with_parameters(jnp.asarray(generation.mean, jnp.float32))
+        curve.append(
+            {
+                name: round(value, 4)
+                for name, value in generation._asdict().items()
+                if name != "mean"
+            }
+        )
+        if (generation.number + 1) % settings.snapshot_every == 0 or generation.number + 1 == total:
+            snapshots.append(best)
+    folder = MODELS / round_name
+    model_file.save(folder / "controller.eqx", snapshots[-1])
+    model_file.save(folder / "snapshots.eqx", controller.snapshots(snapshots))
+    files.write_csv(METRICS / round_name / "evolve.csv", curve)
+    score = dream_score(model, snapshots[-1], shards, settings, environment, score_key)
+    files.write_json(METRICS / round_name / "dream.json", score)
+
+
+def start_pool(model: RNN, shards: Shards, settings: Config, newest: str, key: jax.Array) -> Starts:
+    """Moments of training drives, `newest_share` of the drives from the source `newest`."""
+    records = shards.kept(validation=False)
+    rng = np.random.default_rng(settings.seed)
+    drawn = draw(records, newest, settings.newest_share, settings.start_episodes, rng)
+    length, size = longest(records), min(32, len(drawn))
+    pool = []
+    choose = eqx.filter_jit(dream.starts_at)
+    for start in range(0, len(drawn) - size + 1, size):
+        chosen = drawn[start : start + size]
+        times = rng.random((size, settings.starts_per_episode)) * [[r.length] for r in chosen]
+        batch = Batch(**stacked(shards, chosen, length))
+        pool.append(choose(model, batch, times.astype(np.int32), jr.fold_in(key, start)))
+    flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
+
+
+def dream_fitness(model: RNN, first: Controller, starts: Starts, settings: Config, key: jax.Array):
+    """The mean return of each candidate over the generation's dreams: one jitted call."""
+
+    @jax.jit
+    def returns(candidates: jax.Array, key: jax.Array) -> jax.Array:
+        start_key, dream_key = jr.split(key)
+        chosen = jr.choice(start_key, len(starts.mu), (settings.rollouts,), replace=False)
+        outcome = dream.unroll(
+            model,
+            jax.vmap(first.with_parameters)(candidates),
+            jax.tree.map(lambda leaf: leaf[chosen], starts),
+            dream_key,
+            steps=settings.horizon_steps,
+            temperature=settings.temperature,
+            dropout=settings.dropout,
+        )
+        return dream.returns(outcome).mean(axis=-1)
+
+    def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
+        return returns(jnp.asarray(candidates, jnp.float32), jr.fold_in(key, generation))
+
+    return fitness
+
+
+def dream_score(
+    model: RNN,
+    best: Controller,
+    shards: Shards,
+    settings: Config,
+    environment: config.Environment,
+    key: jax.Array,
+) -> dict[str, Any]:
+    """Whole dreamt episodes from the starts of tracks that no model was trained on."""
+    records = [record for record in shards.kept(validation=True) if not record.mirrored]
+    rng = np.random.default_rng(settings.seed)
+    drawn = [records[i] for i in rng.integers(len(records), size=settings.score_episodes)]
+    episodes = [shards.read(record) for record in drawn]
+    scores, frames = dream.whole_episodes(
+        model,
+        best,
+        jnp.stack([episode.observations["mu"][0] for episode in episodes]),
+        jnp.stack([episode.observations["logvar"][0] for episode in episodes]),
+        jnp.array([record.warm_up_reward for record in drawn]),
+        environment,
+        key,
+    )
+    return {"score": metrics.summary(np.asarray(scores)), "frames": round(float(frames.mean()), 1)}
+
+
+if __name__ == "__main__":
+    config.run(main, *sys.argv[1:])

@@ -1,0 +1,110 @@
+"""Trains the RNN of a round, going on from the round before: `python -m stages.train_rnn r0 init`."""
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from tqdm import tqdm
+
+from wm import config, dream, files, model_file, rnn
+from wm.episodes import Record, Shards, draw, longest, stacked
+from wm.fit import adam, fit
+from wm.rnn import RNN, Batch
+
+LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
+DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps after which
+
+
+class Config(config.Section):
+    seed: NonNegativeInt
+    first_steps: PositiveInt  # of the first round, which starts untrained
+    steps: PositiveInt  # of every later round
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    gradient_clip: PositiveFloat
+    reward_weight: NonNegativeFloat
+    done_weight: NonNegativeFloat
+    dropout: float = Field(ge=0, lt=1)
+    newest_share: float = Field(ge=0, le=1)
+    log_every: PositiveInt
+    validation_episodes: PositiveInt
+
+
+def main(round_name: str, prev: str) -> None:
+    settings = config.section(Config, "train_rnn")
+    number = config.round_number(round_name)
+    steps = settings.first_steps if prev == config.FIRST_ROUND else settings.steps
+    fit_key, check_key = jr.split(jr.fold_in(jr.key(settings.seed), number))
+    rng = np.random.default_rng([settings.seed, number])
+    shards = Shards(LATENTS / prev)
+    loss = partial(rnn.loss, reward_weight=settings.reward_weight, done_weight=settings.done_weight)
+    validation = validation_batches(shards, settings, prev)
+    check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))
+    model = model_file.load(MODELS / prev / "rnn.eqx", RNN)
+    training = fit(
+        model,
+        partial(loss, dropout=settings.dropout),
+        batches(shards, settings, prev, steps, rng),
+        adam(settings.learning_rate, steps, settings.gradient_clip),
+        key=fit_key,
+    )
+    curve = []
+    label = f"train_rnn {round_name}"
+    for step, (model, metrics) in enumerate(tqdm(training, label, steps, mininterval=5), 1):
+        if step % settings.log_every == 0 or step == steps:
+            train = {f"train_{name}": value for name, value in metrics.items()}
+            curve.append({"step": step, **train, **averaged(check, model, validation, check_key)})
+    model_file.save(MODELS / round_name / "rnn.eqx", model)
+    folder = METRICS / round_name
+    last = {name: round(value, 4) for name, value in curve[-1].items() if name != "step"}
+    files.write_json(folder / "train_rnn.json", last)
+    files.write_csv(folder / "train_rnn.csv", curve)
+
+
+def batches(
+    shards: Shards, settings: Config, newest: str, steps: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Batches of whole training episodes, `newest_share` of them from the source `newest`."""
+    records = shards.kept(validation=False)
+    length = longest(records)
+    for _ in range(steps):
+        drawn = draw(records, newest, settings.newest_share, settings.batch_size, rng)
+        yield Batch(**stacked(shards, drawn, length))
+
+
+def validation_batches(shards: Shards, settings: Config, newest: str) -> list[Batch]:
+    """The same episodes of unseen tracks at every check, half of them the newest."""
+    records: list[Record] = shards.kept(validation=True)
+    rng = np.random.default_rng(settings.seed)
+    length = max(longest(records), DRIFT_WARM + max(DRIFT_STEPS))
+    drawn = draw(records, newest, 0.5, settings.validation_episodes, rng)
+    starts = range(0, len(drawn), settings.batch_size)
+    return [
+        Batch(**stacked(shards, drawn[start : start + settings.batch_size], length))
+        for start in starts
+    ]
+
+
+def validate(model: RNN, batch: Batch, key, *, loss) -> dict[str, jax.Array]:
+    """The loss's metrics and the open-loop drift of latents and rewards."""
+    _, metrics = loss(model, batch, key)
+    drift = dream.drift(model, batch, key, warm=DRIFT_WARM, steps=max(DRIFT_STEPS))
+    for name, values in zip(("latent_drift", "reward_drift"), drift, strict=True):
+        metrics |= {f"{name}_{steps}": values[steps - 1] for steps in DRIFT_STEPS}
+    return metrics
+
+
+def averaged(check, model: RNN, batches: list[Batch], key) -> dict[str, float]:
+    """The means of `check` over the batches."""
+    found = [check(model, batch, jr.fold_in(key, i)) for i, batch in enumerate(batches)]
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
+if __name__ == "__main__":
+    config.run(main, *sys.argv[1:])
