@@ -61,8 +61,7 @@ def actions(driver: Driver, frames: np.ndarray) -> np.ndarray:
 
 def test_plain_lane_follower_laps(track: RealTrack) -> None:
     scores = [
-        sum(o.reward for o in drive(track, LaneFollower(LaneStyle.plain(), rng(0)), seed))
-        for seed in TRACKS
+        sum(o.reward for o in drive(track, LaneFollower(LaneStyle.plain(), rng(0)), seed)) for seed in TRACKS
     ]
     assert np.mean(scores) > 850
 

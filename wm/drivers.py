@@ -17,6 +17,7 @@ Action = Float[np.ndarray, "3"]
 Points = Float[np.ndarray, "point 2"]
 
 WHEEL_BASE = 3.24
+STEP_SECONDS = 0.08  # four frames, for dead reckoning only
 
 _SIZE = (64, 42)  # columns and rows of the grid; its cells are about one unit of length each way
 _CELL = np.array([1.5 / 1.5552, 2 / 1.944])  # exactly: the frame shows a unit wider than tall
@@ -60,19 +61,18 @@ def _masks(pixels: Frame) -> _Masks:
     no_grass = cv2.inRange(cv2.subtract(green, red), 0, 50)
     road = cv2.bitwise_and(cv2.inRange(red, 88, 255), no_grass)
     road[:, 0] = road[:, -1] = 0  # so that in `_bits` no row runs on into the next
+    road[_CAR_BODY] = 0
     fresh = cv2.inRange(view, (102, 102, 102), (110, 110, 110))
     return _Masks(road, cv2.bitwise_and(cv2.dilate(fresh, _DISC), road))
 
 
 def _bridge(road: Grid) -> None:
     """Lays road under the car and, where that is on grass, from there to the nearest road."""
-    road[_CAR_BODY] = 0
     cells = np.flatnonzero(road)
-    if len(cells):
-        distance = np.hypot(_COLUMN[cells] - _CAR[0], _ROW[cells] - _CAR[1])
-        nearest = cells[distance.argmin()]
-        if distance.min() > 4:
-            cv2.line(road, (31, 35), (int(_COLUMN[nearest]), int(_ROW[nearest])), (255,), 2)
+    distance = np.hypot(_COLUMN[cells] - _CAR[0], _ROW[cells] - _CAR[1])
+    nearest = cells[distance.argmin()]
+    if distance.min() > 4:
+        cv2.line(road, (31, 35), (int(_COLUMN[nearest]), int(_ROW[nearest])), (255,), 2)
     road[_CAR_BODY] = 255
 
 
@@ -105,6 +105,8 @@ def centre_line(pixels: Frame) -> Points:
     neighbouring road is taken for the way on; each point is the middle of a wave front.
     """
     road, fresh = _masks(pixels)
+    if not road.any():
+        return np.zeros((0, 2))
     _bridge(road)
     front = _arrival(road)
     reached = front < _FRONTS
@@ -176,7 +178,7 @@ class LaneStyle:
             weave_steps=rng.uniform(15.0, 60.0),
             bang_bang=bool(rng.random() < 0.15),
             noise=0.5 * flaws * rng.random(),
-            mistakes=0.06 * flaws,
+            mistakes=0.05 * flaws,
         )
 
 
@@ -221,17 +223,26 @@ class LaneFollower:
         self._steps = 0
         self._phase = rng.uniform(0, 2 * np.pi)
         self._drift = np.zeros(2)
+        self._goal = np.array([0.0, 20.0])
         self._wrong: list[Action] = []
 
     def act(self, pixels: Frame) -> Action:
-        line, velocity = centre_line(pixels), speed(pixels)
-        if not len(line):
-            line = np.array([[0.0, 10.0]])
+        line, velocity, yaw = centre_line(pixels), speed(pixels), yaw_rate(pixels)
+        self._goal = line[-1] if len(line) else self._goal_from_here(velocity, yaw)
+        line = line if len(line) else self._goal[None]
         ahead, arc = bend(line), self._arc(line, velocity)
-        steering = self._steering(arc, velocity, yaw_rate(pixels))
+        steering = self._steering(arc, velocity, yaw)
         action = self._flawed(steering, self._pedal(ahead, arc, velocity, steering), ahead.turn)
         self._steps += 1
         return np.clip(action, (-1, 0, 0), 1).astype(np.float32)
+
+    def _goal_from_here(self, velocity: float, yaw: float) -> Float[np.ndarray, "2"]:
+        """Where by dead reckoning the road is that was last seen; a wide circle once it is missed."""
+        x, y = self._goal - (0, velocity * STEP_SECONDS)
+        if np.hypot(x, y) < 5:
+            return np.array([10.0, 15.0])
+        sine, cosine = np.sin(yaw * STEP_SECONDS), np.cos(yaw * STEP_SECONDS)
+        return np.array([x * cosine - y * sine, x * sine + y * cosine])
 
     def _arc(self, line: Points, velocity: float) -> float:
         """The curvature of the circle that leads to the point steered at."""
