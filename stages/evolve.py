@@ -52,19 +52,13 @@ def main(round_name: str, prev: str) -> None:
         limits=tuple((low, high) for low, high in settings.limits.values()),
     )
     fitness = dream_fitness(model, first, starts, settings, fitness_key)
-    search = evolve(
-        fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1
-    )
+    search = evolve(fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1)
     curve, snapshots = [], [first]
     total = settings.search.generations
     for generation in tqdm(search, f"evolve {round_name}", total, mininterval=5):
         best = first.with_parameters(jnp.asarray(generation.mean, jnp.float32))
         curve.append(
-            {
-                name: round(value, 4)
-                for name, value in generation._asdict().items()
-                if name != "mean"
-            }
+            {name: round(value, 4) for name, value in generation._asdict().items() if name != "mean"}
         )
         if (generation.number + 1) % settings.snapshot_every == 0 or generation.number + 1 == total:
             snapshots.append(best)

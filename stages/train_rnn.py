@@ -85,10 +85,7 @@ def validation_batches(shards: Shards, settings: Config, newest: str) -> list[Ba
     length = max(longest(records), DRIFT_WARM + max(DRIFT_STEPS))
     drawn = draw(records, newest, 0.5, settings.validation_episodes, rng)
     starts = range(0, len(drawn), settings.batch_size)
-    return [
-        Batch(**stacked(shards, drawn[start : start + settings.batch_size], length))
-        for start in starts
-    ]
+    return [Batch(**stacked(shards, drawn[start : start + settings.batch_size], length)) for start in starts]
 
 
 def validate(model: RNN, batch: Batch, key, *, loss) -> dict[str, jax.Array]:

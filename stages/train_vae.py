@@ -53,9 +53,7 @@ def main() -> None:
     optimiser = adam(settings.learning_rate, settings.steps, settings.gradient_clip)
     steps = fit(model, loss, islice(batches, settings.steps), optimiser, key=fit_key)
     curve = []
-    for number, (model, metrics) in enumerate(
-        tqdm(steps, "train_vae", settings.steps, mininterval=5), 1
-    ):
+    for number, (model, metrics) in enumerate(tqdm(steps, "train_vae", settings.steps, mininterval=5), 1):
         if number % settings.log_every == 0 or number == settings.steps:
             checked = validate(model, loss, validation, check_key)
             train = {f"train_{name}": value for name, value in metrics.items()}

@@ -1,6 +1,6 @@
 """V, M and C together: from frames to actions, many drives side by side."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from wm import model_file, parallel
+from wm import config, files, model_file, parallel
 from wm.car_racing import RealTrack, shrink
 from wm.config import Environment
 from wm.controller import Controller, Snapshots, stack
@@ -58,6 +58,11 @@ class Models:
     controller: Path
     snapshots: Path | None = None
 
+    @staticmethod
+    def within(folder: Path) -> "Models":
+        """The agent of a folder: vae.eqx, rnn.eqx, controller.eqx."""
+        return Models(folder / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
+
     def load(self) -> Agent:
         """The agent. Raises BadModelFile."""
         return Agent(
@@ -75,6 +80,17 @@ class Drive:
     seed: int
     action_noise: float = 0.0
     snapshot: float | None = None
+
+
+def environment(folder: Path) -> Environment:
+    """The environment that the agent in `folder` was made for, as its environment.json says.
+
+    Without that file it is the one of params.yaml. Raises BadInput.
+    """
+    path = folder / "environment.json"
+    if path.exists():
+        return config.validated(Environment, files.read_json(path), str(path))
+    return config.section(Environment, "environment")
 
 
 SEATS = 10  # drives side by side in one process
@@ -136,3 +152,14 @@ class Seats:
         noise = np.stack([rng.normal(size=3) for rng in self.rngs]) * self.scale[:, None]
         actions, self.memory, _ = _act(self.agent, frames, self.memory, noise.astype(np.float32))
         return np.asarray(actions)
+
+
+def first_sight(
+    agent: Agent, seeds: Iterable[int], environment: Environment
+) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"], Float[Array, " batch"]]:
+    """mu and logvar of the first frame of real tracks, and the rewards of their warm-ups."""
+    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
+    seen = [track.reset(seed) for seed in seeds]
+    frames = jnp.asarray(np.stack([shrink(observation.pixels) for observation in seen]))
+    mu, logvar = eqx.filter_jit(jax.vmap(agent.vae.encode))(frames)
+    return mu, logvar, jnp.array([observation.reward for observation in seen])

@@ -131,9 +131,7 @@ class CarRacing(gym_car_racing.CarRacing):
         for row, (_, colour) in zip(rows, self.road_poly, strict=True):
             if isinstance(colour, np.ndarray):
                 next(tiles).color = row
-        self.road_poly = [
-            (corners, row) for (corners, _), row in zip(self.road_poly, rows, strict=True)
-        ]
+        self.road_poly = [(corners, row) for (corners, _), row in zip(self.road_poly, rows, strict=True)]
         return True
 
     def step(self, action: np.ndarray | None):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -183,16 +181,10 @@ class CarRacing(gym_car_racing.CarRacing):
         _rows(self._narrow_window)[: WINDOW_H - _PANEL] = _rows(self._narrow)[::-1]
         _rows(self._narrow_window)[WINDOW_H - _PANEL :] = _rows(self._narrow_panel)
         pygame.transform.smoothscale(self._narrow_window, (STATE_W, STATE_H), self._small)
-        return np.asarray(
-            cv2.cvtColor(_rows(self._small).view(np.uint8), cv2.COLOR_BGRA2RGB), np.uint8
-        )
+        return np.asarray(cv2.cvtColor(_rows(self._small).view(np.uint8), cv2.COLOR_BGRA2RGB), np.uint8)
 
     def _render(self, mode: str):
-        return (
-            self.draw()
-            if mode == "state_pixels" and "t" in self.__dict__
-            else super()._render(mode)
-        )
+        return self.draw() if mode == "state_pixels" and "t" in self.__dict__ else super()._render(mode)
 
     def _view(self) -> _View:
         assert self.car is not None
@@ -227,9 +219,7 @@ class CarRacing(gym_car_racing.CarRacing):
             self._texts[score] = self._font.render(score, True, (255, 255, 255), (0, 0, 0))
         text = self._texts[score]
         self._panel.blit(text, text.get_rect(center=(60, WINDOW_H - WINDOW_H * 2.5 / 40.0)))
-        pygame.transform.smoothscale(
-            self._panel_seen, self._narrow_panel.get_size(), self._narrow_panel
-        )
+        pygame.transform.smoothscale(self._panel_seen, self._narrow_panel.get_size(), self._narrow_panel)
 
 
 def _rows(surface: pygame.Surface) -> UInt32[np.ndarray, "height width 1"]:
@@ -303,8 +293,7 @@ class RealTrack:
             raise ValueError(f"RealTrack: action_repeat is {action_repeat}; it must be at least 1.")
         if not 0 <= warm_up_frames < FRAMES_PER_EPISODE:
             raise ValueError(
-                f"RealTrack: warm_up_frames is {warm_up_frames}; it must lie in"
-                f" [0, {FRAMES_PER_EPISODE})."
+                f"RealTrack: warm_up_frames is {warm_up_frames}; it must lie in [0, {FRAMES_PER_EPISODE})."
             )
         self.action_repeat = action_repeat
         self.warm_up_frames = warm_up_frames

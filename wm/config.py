@@ -49,9 +49,9 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
 def section(kind: type[S], *names: str, path: Path = PARAMS) -> S:
     """The section at `names` (`"collect", "erratic"`), validated. Raises BadInput."""
     found: Any = read(path)
-    for depth, name in enumerate(names):
+    for depth, name in enumerate(names, 1):
         if not isinstance(found, dict) or name not in found:
-            raise BadInput(f"{path}: {'.'.join(names[: depth + 1])} is missing")
+            raise BadInput(f"{path}: {'.'.join(names[:depth])} is missing")
         found = found[name]
     return validated(kind, found, f"{path}: {'.'.join(names)}")
 
@@ -59,13 +59,20 @@ def section(kind: type[S], *names: str, path: Path = PARAMS) -> S:
 def validated(kind: type[S], found: Any, place: str) -> S:
     """`found` as a `kind`. Raises BadInput of one line that names the first wrong value."""
     try:
-        # strict mode takes a list for no tuple in Python, but in JSON it does
         return kind.model_validate(found, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join([place, *map(str, first["loc"])])
         given = "" if first["type"] == "missing" else f", found {first['input']!r}"
         raise BadInput(f"{where}: {first['msg']}{given}") from None
+
+
+def mapping(params: dict[str, Any], name: str) -> dict[str, Any]:
+    """The section `name` as names to values. Raises BadInput where it is none, or empty."""
+    found = params.get(name)
+    if not isinstance(found, dict) or not found:
+        raise BadInput(f"{PARAMS}: {name}: found {found!r}, wanted names with values")
+    return found
 
 
 class Round(Section):

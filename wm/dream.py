@@ -154,16 +154,12 @@ def whole_episodes(
     )
 
 
-def starts_at(
-    model: RNN, batch: rnn.Batch, times: Int[Array, "batch chosen"], key: PRNGKeyArray
-) -> Starts:
+def starts_at(model: RNN, batch: rnn.Batch, times: Int[Array, "batch chosen"], key: PRNGKeyArray) -> Starts:
     """The moments `times` of real episodes, the memory warmed by the drive before them: (batch, chosen)."""
     memories = rnn.unroll(model, rnn.sample_latents(batch, key), batch.action)
     after = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), memories)
     rows = jnp.arange(times.shape[0])[:, None]
-    warmed = jax.tree.map(
-        lambda leaf: jnp.where((times > 0)[..., None], leaf[rows, times - 1], 0.0), after
-    )
+    warmed = jax.tree.map(lambda leaf: jnp.where((times > 0)[..., None], leaf[rows, times - 1], 0.0), after)
     return Starts(batch.mu[rows, times], batch.logvar[rows, times], warmed)
 
 
@@ -177,9 +173,7 @@ def drift(
     dimensions together) and of the sum of rewards, the latter in points.
     """
     z = rnn.sample_latents(batch, key)
-    start = jax.tree.map(
-        lambda leaf: leaf[-1], rnn.unroll(model, z[:, :warm], batch.action[:, :warm])
-    )
+    start = jax.tree.map(lambda leaf: leaf[-1], rnn.unroll(model, z[:, :warm], batch.action[:, :warm]))
 
     window = slice(warm, warm + steps)
     actions = jnp.swapaxes(batch.action[:, window], 0, 1)

@@ -232,7 +232,10 @@ class LaneFollower:
         line = line if len(line) else self._goal[None]
         ahead, arc = bend(line), self._arc(line, velocity)
         steering = self._steering(arc, velocity, yaw)
-        action = self._flawed(steering, self._pedal(ahead, arc, velocity, steering), ahead.turn)
+        # Turning tighter than the wheels can steer is a spin, which gas would only keep up.
+        spins = 7 * abs(yaw) > velocity + 10
+        pedal = -0.6 if spins else self._pedal(ahead, arc, velocity, steering)
+        action = self._flawed(steering, pedal, ahead.turn)
         self._steps += 1
         return np.clip(action, (-1, 0, 0), 1).astype(np.float32)
 

@@ -48,9 +48,7 @@ def evolve(
         worst = np.min(returns[np.isfinite(returns)])
         strategy.tell(candidates, (-np.maximum(returns, worst - 1)).tolist())
         mean_return, best_return = float(np.mean(returns)), float(np.max(returns))
-        yield Generation(
-            number, mean_return, best_return, float(strategy.sigma), np.array(strategy.mean)
-        )
+        yield Generation(number, mean_return, best_return, float(strategy.sigma), np.array(strategy.mean))
 
 
 def _options(search: Search, seed: int) -> dict[str, Any]:

@@ -26,9 +26,7 @@ class Noise(NamedTuple):
     normal: Float[Array, "*batch latent"]
 
 
-def log_density(
-    mixture: Mixture, z: Float[Array, "*batch latent"]
-) -> Float[Array, "*batch latent"]:
+def log_density(mixture: Mixture, z: Float[Array, "*batch latent"]) -> Float[Array, "*batch latent"]:
     """Natural logarithm of each dimension's density at `z`."""
     deviation = (z[..., None, :] - mixture.mean) * jnp.exp(-mixture.log_sigma)
     gaussian = -0.5 * (deviation**2 + jnp.log(2 * jnp.pi)) - mixture.log_sigma
@@ -39,9 +37,7 @@ def log_density(
 def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...], mixtures: int) -> Noise:
     """Noise for samples of `shape` (..., latent)."""
     gumbel_key, normal_key = jr.split(key)
-    return Noise(
-        jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1])), jr.normal(normal_key, shape)
-    )
+    return Noise(jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1])), jr.normal(normal_key, shape))
 
 
 def sample(

@@ -58,9 +58,7 @@ def load(path: Path, kind: type[M]) -> M:
     try:
         skeleton = eqx.filter_eval_shape(lambda key: kind(**header["sizes"], key=key), jr.key(0))
     except (TypeError, ValueError) as error:
-        raise BadModelFile(
-            f"{path}: sizes {header['sizes']} make no {kind.__name__}: {error}"
-        ) from None
+        raise BadModelFile(f"{path}: sizes {header['sizes']} make no {kind.__name__}: {error}") from None
     _check(path, "leaves", header.get("leaves"), _leaf_table(skeleton))
     model = eqx.tree_deserialise_leaves(io.BytesIO(payload), skeleton)
     for name, leaf in _named_leaves(model):

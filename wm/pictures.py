@@ -48,9 +48,7 @@ def write_video(
     height, width, _ = pictures[0].shape
     with files.replacing(path) as unfinished:
         film = unfinished.with_suffix(".webm")
-        writer = cv2.VideoWriter(
-            str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height)
-        )
+        writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
         for picture in pictures:
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
         writer.release()

@@ -1,0 +1,174 @@
+"""Speed of the VAE beside the same network in the library's convolutions.
+
+`uv run python -m bench.vae [--paper]` prints frames a second of training (batch 128, Adam) and of encoding,
+measured in alternation so that a busy machine slows all alike. The networks: `ours`; `lax` (channels
+last, `jax.lax` convolutions) and `equinox` (channels first, `eqx.nn.Conv2d` and `ConvTranspose2d`);
+with PyTorch importable also `torch`. Ratios are to the faster of `lax` and `equinox`.
+"""
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from wm import vae
+from wm.vae import VAE
+
+BATCH, LATENT = 128, 32
+SMALL, PAPER = (16, 32, 64, 128), (32, 64, 128, 256)
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class LaxConv(eqx.Module):
+    """A layer of ours, computed by `jax.lax`."""
+
+    layer: vae.Conv | vae.ConvTranspose
+
+    def __call__(self, x):
+        kernel = self.layer.kernel
+        if isinstance(self.layer, vae.Conv):
+            y = jax.lax.conv_general_dilated(x[None], kernel, (2, 2), [(1, 1)] * 2, dimension_numbers=LAYOUT)
+        else:
+            y = jax.lax.conv_transpose(
+                x[None],
+                kernel,
+                (2, 2),
+                [(2, 2)] * 2,
+                dimension_numbers=LAYOUT,
+                transpose_kernel=True,
+            )
+        return y[0] + self.layer.bias
+
+
+class ChannelsFirst(eqx.Module):
+    """A layer of Equinox, transposed to be put where one of ours was; XLA removes inner transposes."""
+
+    layer: eqx.nn.Conv2d | eqx.nn.ConvTranspose2d
+
+    def __call__(self, x):
+        return self.layer(x.transpose(2, 0, 1)).transpose(1, 2, 0)
+
+
+def equinox_layer(layer: vae.Conv | vae.ConvTranspose) -> ChannelsFirst:
+    """Equinox's layer of the same size, kernel 4, stride 2, padding 1."""
+    if isinstance(layer, vae.Conv):
+        channel, out = layer.kernel.shape[2:]
+        return ChannelsFirst(eqx.nn.Conv2d(channel, out, 4, 2, 1, key=jr.key(0)))
+    out, channel = layer.kernel.shape[2:]
+    return ChannelsFirst(eqx.nn.ConvTranspose2d(channel, out, 4, 2, padding=1, key=jr.key(0)))
+
+
+def with_layers(model: VAE, change: Callable) -> VAE:
+    """The model with every convolution replaced."""
+    layers = ([change(conv) for conv in model.down], [change(conv) for conv in model.up])
+    return eqx.tree_at(lambda model: (model.down, model.up), model, layers)
+
+
+def trainer(model: VAE, frames: np.ndarray) -> Callable[[], None]:
+    """A function that takes one training step and waits for it."""
+    optimiser = optax.adam(1e-3)
+    state = optimiser.init(eqx.filter(model, eqx.is_array))
+    batch = jnp.asarray(frames)
+
+    @eqx.filter_jit(donate="all-except-first")
+    def step(batch, model, state):
+        grad = eqx.filter_grad(vae.loss, has_aux=True)
+        grads, metrics = grad(model, batch, jr.key(0))
+        updates, state = optimiser.update(grads, state)
+        return eqx.apply_updates(model, updates), state, metrics["loss"]
+
+    def run() -> None:
+        nonlocal model, state
+        model, state, total = step(batch, model, state)
+        total.block_until_ready()
+
+    model = jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, model)
+    return run
+
+
+def encoder(model: VAE, frames: np.ndarray) -> Callable[[], None]:
+    """A function that encodes the batch and waits for it."""
+    encode = eqx.filter_jit(jax.vmap(model.encode))
+    batch = jnp.asarray(frames)
+    return lambda: jax.block_until_ready(encode(batch)) and None
+
+
+def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, Callable]:
+    """The same training step and encoding in PyTorch."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    pairs = list(zip((3, *widths[:-1]), widths, strict=True))
+    down = [m for a, b in pairs for m in (nn.Conv2d(a, b, 4, 2, 1), nn.ReLU())]
+    up = [m for a, b in pairs[::-1] for m in (nn.ConvTranspose2d(b, a, 4, 2, 1), nn.ReLU())][:-1]
+    encode = nn.Sequential(*down, nn.Flatten(), nn.Linear(16 * widths[-1], 2 * LATENT))
+    start = [nn.Linear(LATENT, 16 * widths[-1]), nn.Unflatten(1, (widths[-1], 4, 4))]
+    decode = nn.Sequential(*start, *up, nn.Sigmoid())
+    adam = torch.optim.Adam([*encode.parameters(), *decode.parameters()], lr=1e-3)
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+
+    def train() -> None:
+        mu, logvar = encode(x.float() / 255).chunk(2, dim=1)
+        y = decode(mu + torch.exp(logvar / 2) * torch.randn_like(mu))
+        kl = (mu.square() + logvar.exp() - 1 - logvar).sum() / 2
+        adam.zero_grad()
+        (((y - x.float() / 255).square().sum() + kl) / BATCH).backward()
+        adam.step()
+
+    def run() -> None:
+        with torch.no_grad():
+            encode(x.float() / 255)
+
+    return train, run
+
+
+def alternate(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Frames a second of each, the median of rounds in which all take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for round_ in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if round_:  # the first compiles
+                seconds[name].append(time.perf_counter() - start)
+    return {name: BATCH / float(np.median(times)) for name, times in seconds.items()}
+
+
+def report(title: str, rates: dict[str, float]) -> None:
+    """Prints the rates and our ratio to the faster of the library's two."""
+    listed = "  ".join(f"{name} {rate:7,.0f}" for name, rate in rates.items())
+    peer = max(rates["lax"], rates["equinox"])
+    print(f"{title:32} {listed}  frames/s   ours / best library form {rates['ours'] / peer:.2f}")
+
+
+def measure(widths: tuple[int, ...], rounds: int) -> None:
+    """Prints training and encoding rates at these widths."""
+    frames = np.random.default_rng(0).integers(0, 256, (BATCH, 64, 64, 3), dtype=np.uint8)
+    model = VAE(latent_size=LATENT, widths=widths, key=jr.key(0))
+    models = {
+        "ours": model,
+        "lax": with_layers(model, LaxConv),
+        "equinox": with_layers(model, equinox_layer),
+    }
+    train = {name: trainer(model, frames) for name, model in models.items()}
+    encode = {name: encoder(model, frames) for name, model in models.items()}
+    if importlib.util.find_spec("torch"):
+        train["torch"], encode["torch"] = torch_pair(widths, frames)
+    name = "-".join(map(str, widths))
+    report(f"training {name}", alternate(train, rounds))
+    report(f"encoding {name}", alternate(encode, 5 * rounds))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--paper", action="store_true", help="the paper's widths too")
+    parser.add_argument("--rounds", type=int, default=8)
+    arguments = parser.parse_args()
+    for widths in (SMALL, PAPER) if arguments.paper else (SMALL,):
+        measure(widths, arguments.rounds)

@@ -1,0 +1,176 @@
+"""The VAE's convolutions against XLA's, its loss against NumPy, and that it learns."""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+from wm import vae
+from wm.vae import VAE
+
+SIZES = [(64, 3, 16), (16, 8, 12), (8, 5, 7)]  # side of the larger image, its channels, the other's
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def xla_downsample(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=LAYOUT, precision="highest"
+    )
+
+
+def xla_upsample(x, kernel):
+    return jax.lax.conv_transpose(
+        x,
+        kernel,
+        (2, 2),
+        [(2, 2), (2, 2)],
+        dimension_numbers=LAYOUT,
+        transpose_kernel=True,
+        precision="highest",
+    )
+
+
+def assert_same_map(ours, xla, x, kernel, cotangent):
+    """Value and both gradients agree to 1e-5 of their scale, batched by `vmap` and by leading axis."""
+    for form in (ours, jax.vmap(ours, in_axes=(0, None))):
+        y, pull = jax.vjp(form, x, kernel)
+        wanted, wanted_pull = jax.vjp(xla, x, kernel)
+        pairs = [(y, wanted), *zip(pull(cotangent), wanted_pull(cotangent), strict=True)]
+        for got, want in pairs:
+            scale = float(jnp.abs(want).max())
+            np.testing.assert_allclose(got / scale, want / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "channel", "out"), SIZES)
+def test_downsample_is_xlas_convolution(side, channel, out):
+    x_key, kernel_key, cotangent_key = jr.split(jr.key(0), 3)
+    x = jr.normal(x_key, (2, side, side, channel))
+    kernel = jr.normal(kernel_key, (4, 4, channel, out))
+    cotangent = jr.normal(cotangent_key, (2, side // 2, side // 2, out))
+    assert_same_map(vae.downsample, xla_downsample, x, kernel, cotangent)
+
+
+@pytest.mark.parametrize(("side", "out", "channel"), SIZES)
+def test_upsample_is_xlas_transposed_convolution(side, out, channel):
+    x_key, kernel_key, cotangent_key = jr.split(jr.key(1), 3)
+    x = jr.normal(x_key, (2, side // 2, side // 2, channel))
+    kernel = jr.normal(kernel_key, (4, 4, out, channel))
+    cotangent = jr.normal(cotangent_key, (2, side, side, out))
+    assert_same_map(vae.upsample, xla_upsample, x, kernel, cotangent)
+
+
+def test_upsample_is_the_adjoint_of_downsample():
+    x_key, kernel_key, y_key = jr.split(jr.key(2), 3)
+    x, y = jr.normal(x_key, (16, 8, 3)), jr.normal(y_key, (8, 4, 5))
+    kernel = jr.normal(kernel_key, (4, 4, 3, 5))
+    left = jnp.vdot(vae.downsample(x, kernel), y)
+    np.testing.assert_allclose(left, jnp.vdot(x, vae.upsample(y, kernel)), rtol=1e-4)
+
+
+def test_normalise_maps_bytes_to_the_unit_interval():
+    floats = vae.normalise(jnp.array([0, 51, 255], jnp.uint8).reshape(1, 3, 1))
+    assert floats.dtype == jnp.float32
+    np.testing.assert_allclose(floats.ravel(), [0, 0.2, 1], rtol=1e-6)
+
+
+def fixed_posterior(model: VAE, mu: list[float], logvar: list[float]) -> VAE:
+    """The model with an encoder that answers `mu` and `logvar` to every frame."""
+    linear = model.to_latent
+    return eqx.tree_at(
+        lambda model: (model.to_latent.weight, model.to_latent.bias),
+        model,
+        (jnp.zeros_like(linear.weight), jnp.array(mu + logvar)),
+    )
+
+
+@pytest.fixture
+def model() -> VAE:
+    return VAE(latent_size=3, widths=(4, 6, 8, 10), key=jr.key(3))
+
+
+@pytest.fixture
+def frames() -> jax.Array:
+    """Eight frames, each a rectangle of one colour on a ground of another."""
+    rng = np.random.default_rng(0)
+    frames = np.empty((8, 64, 64, 3), np.uint8)
+    for frame in frames:
+        frame[:] = rng.integers(0, 256, 3)
+        top, left = rng.integers(0, 32, 2)
+        frame[top : top + 32, left : left + 32] = rng.integers(0, 256, 3)
+    return jnp.asarray(frames)
+
+
+def test_kl_is_that_of_two_normals_by_numerical_integration(model, frames):
+    mu, logvar = [0.5, -1.0, 2.0], [0.0, 1.0, -2.0]
+    _, metrics = vae.loss(fixed_posterior(model, mu, logvar), frames, jr.key(0))
+    x = np.linspace(-30, 30, 200_001)[:, None]
+    deviation = np.exp(np.array(logvar) / 2)
+    log_q = -(((x - mu) / deviation) ** 2) / 2 - np.log(deviation)
+    q = np.exp(log_q) / np.sqrt(2 * np.pi)
+    wanted = np.sum(q * (log_q + x**2 / 2)) * (x[1, 0] - x[0, 0])
+    np.testing.assert_allclose(metrics["kl"], wanted, rtol=1e-4)
+
+
+def test_kl_of_the_prior_is_zero(model, frames):
+    _, metrics = vae.loss(fixed_posterior(model, [0.0] * 3, [0.0] * 3), frames, jr.key(0))
+    assert abs(float(metrics["kl"])) < 1e-6
+
+
+def test_squared_error_is_summed_over_the_image_and_averaged_over_the_batch(model, frames):
+    mu = [0.3, -0.2, 0.1]
+    certain = fixed_posterior(model, mu, [-60.0] * 3)  # so the latent is mu, whatever the key
+    total, metrics = vae.loss(certain, frames, jr.key(0), kl_weight=0.5)
+    difference = np.asarray(certain.decode(jnp.array(mu))) - np.asarray(frames) / 255
+    wanted = np.mean(np.sum(difference**2, axis=(1, 2, 3)))
+    np.testing.assert_allclose(metrics["squared_error"], wanted, rtol=1e-5)
+    np.testing.assert_allclose(total, wanted + 0.5 * metrics["kl"], rtol=1e-5)
+    assert total == metrics["loss"]
+
+
+def test_sample_has_the_mean_and_deviation_asked_for():
+    mu, logvar = jnp.full(100_000, 2.0), jnp.full(100_000, np.log(0.25))
+    z = vae.sample(mu, logvar, jr.key(0))
+    np.testing.assert_allclose([z.mean(), z.std()], [2, 0.5], atol=0.01)
+
+
+@pytest.mark.parametrize("widths", [(4, 6, 8, 10), (2, 3, 5, 7)])
+def test_sizes_are_those_asked_for(widths):
+    model = VAE(latent_size=6, widths=widths, key=jr.key(0))
+    assert (model.latent_size, model.widths) == (6, widths)
+    assert tuple(conv.kernel.shape[-1] for conv in model.down) == widths
+    assert tuple(conv.kernel.shape[-1] for conv in model.up) == widths[::-1]
+    assert model.to_latent.weight.shape == (12, 16 * widths[-1])
+    mu, logvar = model.encode(jnp.zeros((64, 64, 3), jnp.uint8))
+    assert mu.shape == logvar.shape == (6,)
+    frame = model.decode(10 * mu)
+    assert frame.shape == (64, 64, 3)
+    assert 0 <= float(frame.min()) <= float(frame.max()) <= 1
+
+
+def test_same_key_same_parameters():
+    first, second, other = (VAE(latent_size=2, widths=(2,) * 4, key=jr.key(k)) for k in (0, 0, 1))
+    assert eqx.tree_equal(first, second)
+    assert not eqx.tree_equal(first, other)
+
+
+def test_overfits_one_batch(frames):
+    model = VAE(latent_size=8, widths=(8, 8, 16, 16), key=jr.key(4))
+    optimiser = optax.adam(3e-3)
+    loss = partial(vae.loss, kl_weight=0.1)
+
+    @eqx.filter_jit
+    def step(model, state, key):
+        (_, metrics), grads = eqx.filter_value_and_grad(loss, has_aux=True)(model, frames, key)
+        updates, state = optimiser.update(grads, state)
+        return eqx.apply_updates(model, updates), state, metrics["squared_error"]
+
+    state = optimiser.init(eqx.filter(model, eqx.is_array))
+    errors = []
+    for key in jr.split(jr.key(5), 200):
+        model, state, error = step(model, state, key)
+        errors.append(float(error))
+    assert np.mean(errors[-10:]) < errors[0] / 5
