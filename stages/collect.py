@@ -31,6 +31,13 @@ class Config(config.Section):
     episodes: PositiveInt
 
 
+def check_driver(name: str) -> None:
+    """Refuses a name that no driver has."""
+    if name not in DRIVERS:
+        known = ", ".join(DRIVERS)
+        raise config.BadInput(f"{config.PARAMS}: collect: found {name!r}, wanted one of {known}")
+
+
 def episode(task: tuple[str, config.Environment, int]) -> Episode:
     """One drive; the track and the driver's whims both follow from the seed alone."""
     source, environment, seed = task
@@ -40,6 +47,7 @@ def episode(task: tuple[str, config.Environment, int]) -> Episode:
 
 
 def main(source: str) -> None:
+    check_driver(source)
     settings = config.section(Config, "collect", source)
     environment = config.section(config.Environment, "environment")
     tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]

@@ -228,8 +228,9 @@ class LaneFollower:
 
     def act(self, pixels: Frame) -> Action:
         line, velocity, yaw = centre_line(pixels), speed(pixels), yaw_rate(pixels)
-        self._goal = line[-1] if len(line) else self._goal_from_here(velocity, yaw)
-        line = line if len(line) else self._goal[None]
+        seen = len(line) > 3  # fronts: fewer get no further than the car itself
+        self._goal = line[-1] if seen else self._goal_from_here(velocity, yaw)
+        line = line if seen else self._goal[None]
         ahead, arc = bend(line), self._arc(line, velocity)
         steering = self._steering(arc, velocity, yaw)
         # Turning tighter than the wheels can steer is a spin, which gas would only keep up.
