@@ -5,6 +5,8 @@ Differs from the paper in its padding: every convolution has kernel 4, stride 2 
 product of 4 x 4 patches, which is how it is written here, channels last.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -111,7 +113,12 @@ class VAE(eqx.Module):
         self.to_latent = eqx.nn.Linear(side * side * widths[-1], 2 * latent_size, key=to_key)
         self.from_latent = eqx.nn.Linear(latent_size, side * side * widths[-1], key=from_key)
         self.latent_size = latent_size
-        self.widths = widths
+        self.widths = tuple(widths)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `__init__` takes, but for the key."""
+        return {"latent_size": self.latent_size, "widths": list(self.widths)}
 
     def encode(
         self, frame: UInt8[Array, "64 64 3"]

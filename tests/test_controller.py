@@ -1,0 +1,38 @@
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from wm import controller, model_file
+from wm.controller import Controller, Snapshots
+
+
+def test_untrained_it_steers_straight_with_half_gas_and_half_brake():
+    action = Controller(features=6)(jnp.ones(2), jnp.ones(4))
+    assert np.allclose(action, [0, 0.5, 0.5])
+
+
+def test_actions_are_squashed_into_the_cars_range():
+    one = Controller(features=6).with_parameters(100 * jr.normal(jr.key(0), (21,)))
+    action = np.asarray(one(jnp.ones(2), jnp.ones(4)))
+    assert -1 <= action[0] <= 1
+    assert ((action[1:] >= 0) & (action[1:] <= 1)).all()
+
+
+def test_limits_clamp():
+    limits = ((-0.5, 0.5), (0.5, 0.5), (0.0, 0.0))
+    one = Controller(features=6, limits=limits).with_parameters(jnp.full(21, 9.0))
+    assert np.allclose(one(jnp.ones(2), jnp.ones(4)), [0.5, 0.5, 0.0])
+
+
+def test_parameters_are_867_for_the_papers_sizes_and_go_round():
+    one = Controller(features=32 + 256)
+    vector = jr.normal(jr.key(1), one.parameters.shape)
+    assert vector.shape == (867,)
+    assert (one.with_parameters(vector).parameters == vector).all()
+
+
+def test_snapshots_survive_the_file(tmp_path):
+    some = [Controller(features=6).with_parameters(jr.normal(jr.key(i), (21,))) for i in range(3)]
+    model_file.save(tmp_path / "snapshots.eqx", controller.snapshots(some))
+    loaded = model_file.load(tmp_path / "snapshots.eqx", Snapshots)
+    assert loaded.count == 3
+    assert (loaded.controllers.weight[2] == some[2].weight).all()

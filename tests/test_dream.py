@@ -1,0 +1,94 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from wm import dream, rnn
+from wm.controller import Controller, stack
+from wm.dream import Outcome, Starts
+from wm.rnn import RNN, Batch
+
+
+@pytest.fixture
+def model():
+    return RNN(latent_size=4, hidden_size=8, mixtures=3, key=jr.key(0))
+
+
+def controllers(*seeds):
+    one = Controller(features=12)
+    return stack([one.with_parameters(jr.normal(jr.key(seed), one.parameters.shape)) for seed in seeds])
+
+
+def starts(model, count=5):
+    mu = jr.normal(jr.key(1), (count, 4))
+    return Starts(mu, jnp.full_like(mu, -1.0), model.start(count))
+
+
+def unrolled(model, population, **changes):
+    settings = {"steps": 6, "temperature": 1.0, "dropout": 0.0} | changes
+    return dream.unroll(model, population, starts(model), jr.key(2), **settings)
+
+
+def test_equal_candidates_dream_equal_dreams(model):
+    reward = unrolled(model, controllers(7, 8, 7)).reward
+    assert reward.shape == (6, 3, 5)
+    assert np.allclose(reward[:, 0], reward[:, 2], atol=1e-6)
+    assert not np.allclose(reward[-1, 0], reward[-1, 1], atol=1e-6)
+
+
+def test_a_candidate_dreams_the_same_whoever_is_beside_it(model):
+    together = unrolled(model, controllers(7, 8)).reward[:, 0]
+    alone = unrolled(model, controllers(7)).reward[:, 0]
+    assert np.allclose(together, alone, atol=1e-5)
+
+
+def test_failure_costs_its_fine_and_all_that_follows():
+    outcome = Outcome(jnp.array([2.0, 3.0, 5.0]), jnp.array([0.0, 1.0, 0.0]))
+    assert float(dream.returns(outcome)) == pytest.approx(2.0 - 100.0)
+    half = Outcome(jnp.array([2.0, 3.0]), jnp.array([0.0, 0.5]))
+    assert float(dream.returns(half)) == pytest.approx(2.0 + 0.5 * 3.0 - 0.5 * 100.0)
+
+
+def test_a_dreamt_lap_ends_with_all_tiles_as_a_real_one_does():
+    steps, repeat = 20, 4
+    reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles a step
+    outcome = Outcome(reward, jnp.zeros((steps, 1)))
+    warm_up = jnp.array([-5.0])  # fifty frames and no tile
+    score, frames = dream.episode_scores(outcome, warm_up, warm_up_frames=50, action_repeat=repeat)
+    assert int(frames[0]) == 50 + 10 * repeat
+    assert float(score[0]) == pytest.approx(1000 - 0.1 * float(frames[0]), abs=1e-3)
+
+
+def test_starts_are_warmed_by_the_drive_before_them(model):
+    mu, action = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3))
+    zeros = jnp.zeros((2, 9))
+    batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros > 0, zeros == 0)
+    found = dream.starts_at(model, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
+    memories = rnn.unroll(model, mu, action)
+    assert np.allclose(found.mu[0, 1], mu[0, 5])
+    assert np.allclose(found.memory.hidden[0, 0], 0)
+    assert np.allclose(found.memory.hidden[0, 1], memories.hidden[4, 0], atol=1e-6)
+    assert np.allclose(found.memory.cell[1, 0], memories.cell[7, 1], atol=1e-6)
+
+
+def test_drift_of_a_model_that_is_right_is_nothing(model):
+    """A world made by the model's own expectations is predicted without error."""
+    action = jr.normal(jr.key(4), (2, 12, 3))
+    memory, z, latents, rewards = model.start(2), jnp.ones((2, 4)), [], []
+    for t in range(12):
+        latents.append(z)
+        memory = model.advance(model.inputs(z, action[:, t]), memory)
+        expected = model.predict(memory.hidden)
+        rewards.append(expected.reward)
+        z = (jax.nn.softmax(expected.mixture.logits, axis=-2) * expected.mixture.mean).sum(-2)
+    mu, reward = jnp.stack(latents, 1), jnp.stack(rewards, 1)
+    done = jnp.zeros((2, 12), bool)
+    batch = Batch(mu, jnp.full_like(mu, -60.0), action, reward, done, ~done)
+    measure = partial(dream.drift, model, key=jr.key(0), warm=4, steps=6)
+    latent, points = measure(batch)
+    assert np.allclose(latent, 0, atol=1e-4)
+    assert np.allclose(points, 0, atol=1e-4)
+    latent, points = measure(batch._replace(reward=reward + 1))
+    assert np.allclose(points, np.arange(1, 7), atol=1e-4)

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from wm.evolve import Search, evolve
+
+SEARCH = Search(population=16, generations=80, sigma0=0.5, diagonal=True)
+
+
+def sphere(generation, candidates):
+    return -((candidates - 1.5) ** 2).sum(axis=1)
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_finds_the_top_of_a_hill(diagonal):
+    search = SEARCH.model_copy(update={"diagonal": diagonal})
+    *_, last = evolve(sphere, np.zeros(8), search, seed=1)
+    assert np.allclose(last.mean, 1.5, atol=0.05)
+    assert last.number == 79
+
+
+def test_same_seed_same_search_and_numpys_generator_is_left_alone():
+    np.random.seed(3)
+    before = np.random.get_state()[1].copy()
+    first = [generation.mean for generation in evolve(sphere, np.zeros(8), SEARCH, seed=5)]
+    np.random.seed(4)
+    again = [generation.mean for generation in evolve(sphere, np.zeros(8), SEARCH, seed=5)]
+    other = [generation.mean for generation in evolve(sphere, np.zeros(8), SEARCH, seed=6)]
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    np.random.seed(3)
+    assert (np.random.get_state()[1] == before).all()
+
+
+def test_a_candidate_without_a_finite_return_is_ranked_worst():
+    def sometimes_nan(generation, candidates):
+        returns = sphere(generation, candidates)
+        return np.where(np.arange(len(returns)) % 4 == 0, np.nan, returns)
+
+    *_, last = evolve(sometimes_nan, np.zeros(8), SEARCH, seed=1)
+    assert np.allclose(last.mean, 1.5, atol=0.05)
+
+
+def test_a_signals_file_in_the_working_directory_is_not_obeyed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cma_signals.in").write_text("{'ftarget': 1e9, 'maxiter': 1}")
+    assert len(list(evolve(sphere, np.zeros(8), SEARCH, seed=1))) == 80

@@ -1,0 +1,42 @@
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import softmax
+from wm import mdn
+
+
+@pytest.fixture
+def mixture():
+    keys = jr.split(jr.key(0), 3)
+    return mdn.Mixture(*(jr.normal(key, (5, 4)) for key in keys))
+
+
+def test_density_is_that_of_scipy(mixture):
+    z = jnp.array([-1.3, 0.0, 0.4, 2.0])
+    weights = softmax(mixture.logits, axis=0)
+    components = stats.norm.pdf(np.asarray(z), mixture.mean, np.exp(mixture.log_sigma))
+    assert np.allclose(mdn.log_density(mixture, z), np.log((weights * components).sum(0)), atol=1e-5)
+
+
+def test_samples_have_the_mixtures_moments(mixture):
+    noise = mdn.draw_noise(jr.key(1), (200_000, 4), 5)
+    samples = np.asarray(mdn.sample(mixture, noise, 1.0))
+    weights = softmax(mixture.logits, axis=0)
+    mean = (weights * mixture.mean).sum(0)
+    second = (weights * (np.exp(2 * mixture.log_sigma) + mixture.mean**2)).sum(0)
+    assert np.allclose(samples.mean(0), mean, atol=5 * np.sqrt(second.max() / 200_000))
+    assert np.allclose((samples**2).mean(0), second, rtol=0.05)
+    assert np.allclose(mdn.expectation(mixture), mean, atol=1e-5)
+
+
+def test_temperature_divides_logits_and_multiplies_sigma_by_its_root():
+    """Ha & Schmidhuber 2018, appendix A.2."""
+    logits = jnp.array([[2.0], [0.0]])
+    mixture = mdn.Mixture(logits, jnp.array([[-50.0], [50.0]]), jnp.zeros((2, 1)))
+    noise = mdn.draw_noise(jr.key(2), (100_000, 1), 2)
+    samples = np.asarray(mdn.sample(mixture, noise, 4.0))[:, 0]
+    low = samples < 0
+    assert low.mean() == pytest.approx(1 / (1 + np.exp(-2 / 4)), abs=0.01)
+    assert samples[low].std() == pytest.approx(2.0, rel=0.02)
