@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+
 from wm import vae
 from wm.vae import VAE
 
@@ -94,9 +95,9 @@ def trainer(model: VAE, frames: np.ndarray) -> Callable[[], None]:
 
 def encoder(model: VAE, frames: np.ndarray) -> Callable[[], None]:
     """A function that encodes the batch and waits for it."""
-    encode = eqx.filter_jit(jax.vmap(model.encode))
+    encode = eqx.filter_jit(lambda model, batch: jax.vmap(model.encode)(batch))
     batch = jnp.asarray(frames)
-    return lambda: jax.block_until_ready(encode(batch)) and None
+    return lambda: jax.block_until_ready(encode(model, batch)) and None
 
 
 def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, Callable]:

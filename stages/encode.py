@@ -8,13 +8,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from wm import config, files, model_file
+from wm import config, files, model_file, vae
 from wm.episodes import Shards, Writer, longest
 from wm.vae import VAE
 
@@ -34,14 +32,13 @@ def main(round_name: str = config.FIRST_ROUND, prev: str | None = None) -> None:
 
 def encode(model: VAE, shards: Shards, writer: Writer) -> None:
     """Every kept episode's mu and logvar in place of its frames."""
-    encoder = eqx.filter_jit(jax.vmap(model.encode))
     records = shards.kept()
     steps = longest(records)  # one shape, hence one compilation
     for record in tqdm(records, "encode", mininterval=5):
         episode = shards.read(record)
         frames = np.zeros((steps, 64, 64, 3), np.uint8)
         frames[: record.length] = episode.observations["frame"]
-        mu, logvar = (np.asarray(part)[: record.length] for part in encoder(jnp.asarray(frames)))
+        mu, logvar = (np.asarray(part)[: record.length] for part in vae.encode(model, jnp.asarray(frames)))
         writer.write(replace(episode, observations={"mu": mu, "logvar": logvar}))
 
 

@@ -84,14 +84,13 @@ def validate(model: VAE, loss, batches: list[np.ndarray], key) -> dict[str, floa
 
 def report(model: VAE, validation: list[np.ndarray], curve: list[dict[str, float]]) -> None:
     """The last figures, the curve, and frames beside their reconstructions."""
-    encode = eqx.filter_jit(jax.vmap(model.encode))
-    means = np.concatenate([np.asarray(encode(jnp.asarray(frames))[0]) for frames in validation])
+    means = np.concatenate([np.asarray(vae.encode(model, jnp.asarray(frames))[0]) for frames in validation])
     active = int(np.sum(means.var(axis=0) > ACTIVE_VARIANCE))
     last = {name: round(value, 4) for name, value in curve[-1].items() if name != "step"}
     files.write_json(METRICS / "train_vae.json", {**last, "active_dimensions": active})
     files.write_csv(METRICS / "train_vae.csv", curve)
     frames = validation[0][:8]
-    decoded = eqx.filter_jit(jax.vmap(model.decode))(encode(jnp.asarray(frames))[0])
+    decoded = vae.decode(model, vae.encode(model, jnp.asarray(frames))[0])
     pictures.side_by_side(METRICS / "reconstructions.png", frames, np.asarray(decoded))
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from wm import config, files, model_file, parallel
+from wm import config, files, model_file, parallel, vae
 from wm.car_racing import RealTrack, shrink
 from wm.config import Environment
 from wm.controller import Controller, Snapshots, stack
@@ -161,5 +161,5 @@ def first_sight(
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
     seen = [track.reset(seed) for seed in seeds]
     frames = jnp.asarray(np.stack([shrink(observation.pixels) for observation in seen]))
-    mu, logvar = eqx.filter_jit(jax.vmap(agent.vae.encode))(frames)
+    mu, logvar = vae.encode(agent.vae, frames)
     return mu, logvar, jnp.array([observation.reward for observation in seen])

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ class BadModelFile(Exception):
     """A model file is not what it should be; the message names file, found, wanted and mend."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """An `eqx.Module` that can say with which sizes it was made."""
 

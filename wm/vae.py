@@ -5,6 +5,7 @@ Differs from the paper in its padding: every convolution has kernel 4, stride 2 
 product of 4 x 4 patches, which is how it is written here, channels last.
 """
 
+import itertools
 from typing import Any
 
 import equinox as eqx
@@ -24,35 +25,68 @@ def normalise(
     return frames.astype(jnp.float32) / 255
 
 
+@jax.custom_jvp
 def downsample(
     x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 channel out"]
 ) -> Float[Array, "*batch half_height half_width out"]:
-    """The convolution of stride 2 and padding 1."""
+    """The convolution of stride 2 and padding 1.
+
+    Computed by XLA's convolution where nothing is differentiated, else by matrix products: on a CPU the
+    one is the faster forwards, the other by far the faster backwards.
+    """
+    images = x.reshape(-1, *x.shape[-3:])
+    y = jax.lax.conv_general_dilated(
+        images, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
+
+
+@downsample.defjvp
+def _differentiated(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple:
+    x, kernel = primals
+    dx, dkernel = tangents
+    patches, weight = to_patches(x), to_weight(kernel)
+    return patches @ weight, to_patches(dx) @ weight + patches @ to_weight(dkernel)
+
+
+def to_weight(kernel: Float[Array, "4 4 channel out"]) -> Float[Array, "16*channel out"]:
+    """The kernel as a matrix, rows in the order of `to_patches`."""
+    channel, out = kernel.shape[2:]
+    return kernel.reshape(2, 2, 2, 2, channel, out).swapaxes(1, 2).reshape(16 * channel, out)
+
+
+def to_patches(
+    x: Float[Array, "*batch height width channel"],
+) -> Float[Array, "*batch half_height half_width 16*channel"]:
+    """The 4 x 4 patch of every output pixel: 2 x 2 blocks made channels, then four neighbours."""
     *batch, height, width, channel = x.shape
     h, w = height // 2, width // 2
     x = jnp.pad(x, [(0, 0)] * len(batch) + [(1, 1), (1, 1), (0, 0)])
     blocks = x.reshape(*batch, h + 1, 2, w + 1, 2, channel)
     blocks = jnp.swapaxes(blocks, -4, -3).reshape(*batch, h + 1, w + 1, 4 * channel)
     shifts = [blocks[..., i : i + h, j : j + w, :] for i in (0, 1) for j in (0, 1)]
-    weight = kernel.reshape(2, 2, 2, 2, channel, -1).swapaxes(1, 2).reshape(16 * channel, -1)
-    return jnp.concatenate(shifts, axis=-1) @ weight
+    return jnp.concatenate(shifts, axis=-1)
 
 
 def upsample(
     x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 out channel"]
 ) -> Float[Array, "*batch double_height double_width out"]:
-    """The transpose of `downsample` with the same kernel."""
+    """The transpose of `downsample` with the same kernel: four products, each shifted, summed."""
     *batch, h, w, channel = x.shape
     out = kernel.shape[2]
-    weight = kernel.reshape(2, 2, 2, 2, out, channel).swapaxes(1, 2).reshape(4, 4 * out, channel)
-    nothing = [(0, 0)] * len(batch)
-    blocks = sum(
-        jnp.pad(x @ weight[2 * i + j].T, [*nothing, (i, 1 - i), (j, 1 - j), (0, 0)])
-        for i in (0, 1)
-        for j in (0, 1)
-    )
+    weight = to_weight(kernel).reshape(2, 2, 4 * out, channel)
+    blocks = jnp.zeros((*batch, h + 1, w + 1, 4 * out))
+    for i, j in itertools.product((0, 1), repeat=2):
+        padding = [(0, 0)] * len(batch) + [(i, 1 - i), (j, 1 - j), (0, 0)]
+        blocks += jnp.pad(x @ weight[i, j].T, padding)
     blocks = blocks.reshape(*batch, h + 1, w + 1, 2, 2, out).swapaxes(-4, -3)
     return blocks.reshape(*batch, 2 * h + 2, 2 * w + 2, out)[..., 1:-1, 1:-1, :]
+
+
+def uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
+    """Weights at the scale of Equinox's own layers."""
+    limit = fan_in**-0.5
+    return jr.uniform(key, shape, minval=-limit, maxval=limit)
 
 
 class Conv(eqx.Module):
@@ -62,8 +96,7 @@ class Conv(eqx.Module):
     bias: Float[Array, " out"]
 
     def __init__(self, channel: int, out: int, *, key: PRNGKeyArray):
-        limit = (16 * channel) ** -0.5
-        self.kernel = jr.uniform(key, (4, 4, channel, out), minval=-limit, maxval=limit)
+        self.kernel = uniform(key, (4, 4, channel, out), fan_in=16 * channel)
         self.bias = jnp.zeros(out)
 
     def __call__(self, x: Float[Array, "height width channel"]) -> Float[Array, "_ _ out"]:
@@ -77,8 +110,7 @@ class ConvTranspose(eqx.Module):
     bias: Float[Array, " out"]
 
     def __init__(self, channel: int, out: int, *, key: PRNGKeyArray):
-        limit = (4 * channel) ** -0.5
-        self.kernel = jr.uniform(key, (4, 4, out, channel), minval=-limit, maxval=limit)
+        self.kernel = uniform(key, (4, 4, out, channel), fan_in=4 * channel)
         self.bias = jnp.zeros(out)
 
     def __call__(self, x: Float[Array, "height width channel"]) -> Float[Array, "_ _ out"]:
@@ -105,7 +137,7 @@ class VAE(eqx.Module):
         down_key, up_key, to_key, from_key = jr.split(key, 4)
         channels = (CHANNELS, *widths)
         side = SIDE // 2 ** len(widths)
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(itertools.pairwise(channels))
         keys = jr.split(down_key, len(widths))
         self.down = [Conv(a, b, key=k) for (a, b), k in zip(pairs, keys, strict=True)]
         keys = jr.split(up_key, len(widths))
@@ -137,6 +169,20 @@ class VAE(eqx.Module):
         for conv in self.up[:-1]:
             x = jax.nn.relu(conv(x))
         return jax.nn.sigmoid(self.up[-1](x))
+
+
+@eqx.filter_jit
+def encode(
+    model: VAE, frames: UInt8[Array, "batch height width channel"]
+) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
+    """Means and log-variances of many frames' latents."""
+    return jax.vmap(model.encode)(frames)
+
+
+@eqx.filter_jit
+def decode(model: VAE, z: Float[Array, "batch latent"]) -> Float[Array, "batch height width channel"]:
+    """The frames of many latents, in [0, 1]."""
+    return jax.vmap(model.decode)(z)
 
 
 def sample(

@@ -1,0 +1,148 @@
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from wm import episodes, files
+from wm.episodes import CorruptShard, Episode, Record, Shards, Writer
+
+
+def episode(seed, length=5, source="a", kept=True):
+    rng = np.random.default_rng(seed)
+    return Episode(
+        Record(0, seed, source, length, score=1.5, warm_up_reward=0.5, lap_finished=False, kept=kept),
+        {"frame": rng.integers(0, 256, (length, 64, 64, 3), np.uint8)},
+        rng.uniform(-1, 1, (length, 3)).astype(np.float32),
+        rng.normal(size=length).astype(np.float32),
+        np.arange(length) == length - 1,
+        np.zeros(length, bool),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / "raw", [episode(i, length=4 + i) for i in range(6)])
+    return tmp_path / "raw"
+
+
+def write(path, some):
+    with files.replacing(path) as unfinished:
+        writer = Writer(unfinished, "x")
+        for one in some:
+            writer.write(one)
+        writer.finish()
+
+
+def test_what_is_read_is_what_was_written(folder):
+    shards = Shards(folder)
+    for seed, record in enumerate(shards.records):
+        found, wanted = shards.read(record), episode(seed, length=4 + seed)
+        assert (found.observations["frame"] == wanted.observations["frame"]).all()
+        assert (found.actions == wanted.actions).all()
+        assert (found.rewards == wanted.rewards).all()
+        assert (found.terminated == wanted.terminated).all()
+        assert record.seed == seed
+        assert record.length == 4 + seed
+
+
+def test_same_episodes_same_bytes(folder, tmp_path):
+    write(tmp_path / "again", [episode(i, length=4 + i) for i in range(6)])
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_a_full_shard_is_followed_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(episodes, "SHARD_BYTES", 200_000)  # frames of noise: 12 KB each
+    write(tmp_path / "raw", [episode(i, length=10) for i in range(6)])
+    shards = Shards(tmp_path / "raw")
+    assert len(shards.shards) == 3
+    found = shards.read(shards.records[5])
+    assert (found.observations["frame"] == episode(5, length=10).observations["frame"]).all()
+
+
+def test_episodes_not_kept_are_named_but_have_no_rows(tmp_path):
+    write(tmp_path / "raw", [episode(0), episode(1, kept=False), episode(2)])
+    shards = Shards(tmp_path / "raw")
+    assert [record.seed for record in shards.records] == [0, 1, 2]
+    assert [record.seed for record in shards.kept()] == [0, 2]
+    assert sum(shard["rows"] for shard in shards.shards) == 10
+
+
+def test_every_flipped_byte_of_a_shard_is_noticed(folder):
+    path = next(folder.glob("*.parquet"))
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(len(whole), size=20):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(CorruptShard, match=path.name):
+            Shards(folder)
+
+
+def test_missing_and_extra_shards_are_refused(folder):
+    path = next(folder.glob("*.parquet"))
+    extra = folder / "y-00000.parquet"
+    extra.write_bytes(path.read_bytes())
+    with pytest.raises(CorruptShard, match="not in the manifest"):
+        Shards(folder)
+    extra.unlink()
+    path.unlink()
+    with pytest.raises(CorruptShard, match="missing"):
+        Shards(folder)
+
+
+def test_mirror_flips_frames_and_negates_steering_alone(folder):
+    one = episode(3)
+    twin = episodes.mirror(one)
+    assert (twin.observations["frame"][:, :, 0] == one.observations["frame"][:, :, 63]).all()
+    assert (twin.actions[:, 0] == -one.actions[:, 0]).all()
+    assert (twin.actions[:, 1:] == one.actions[:, 1:]).all()
+    assert (twin.rewards == one.rewards).all()
+
+
+def test_mirrored_twice_is_the_original():
+    one = episode(3)
+    twice = episodes.mirror(episodes.mirror(one))
+    assert (twice.observations["frame"] == one.observations["frame"]).all()
+    assert (twice.actions == one.actions).all()
+    assert twice.record == one.record
+
+
+def test_a_pass_of_batches_holds_every_frame_once(folder):
+    shards = Shards(folder)
+    frames = np.concatenate([shards.read(record).observations["frame"] for record in shards.records])
+    count = len(frames)
+    batches = episodes.frame_batches(shards, shards.records, batch_size=3, buffer_episodes=2, seed=0)
+    one_pass = np.concatenate(list(islice(batches, count // 3)))
+    found = sorted(frame.tobytes() for frame in one_pass)
+    assert found == sorted(frame.tobytes() for frame in frames)[: len(found)] or len(set(found)) == len(found)
+    assert {frame.tobytes() for frame in one_pass} <= {frame.tobytes() for frame in frames}
+
+
+def test_stacked_pads_and_marks_real_steps(folder):
+    shards = Shards(folder)
+    batch = episodes.stacked(shards, shards.records[:2], steps=9)
+    assert batch["mask"].sum(axis=1).tolist() == [4, 5]
+    assert batch["done"].sum() == 2
+    assert (batch["reward"][0, 4:] == 0).all()
+    assert (batch["action"][1, :5] == episode(1, length=5).actions).all()
+
+
+def test_draw_takes_the_share_of_the_newest():
+    old = [replace(episode(0).record, source="old")] * 90
+    new = [replace(episode(0).record, source="new")] * 10
+    rng = np.random.default_rng(0)
+    drawn = episodes.draw(old + new, "new", 0.5, 2000, rng)
+    assert 0.45 < np.mean([record.source == "new" for record in drawn]) < 0.55
+    drawn = episodes.draw(old, "new", 0.5, 50, rng)
+    assert len(drawn) == 50
+
+
+def test_adopted_shards_are_the_same_bytes(folder, tmp_path):
+    with files.replacing(tmp_path / "more") as unfinished:
+        writer = Writer(unfinished, "y")
+        writer.adopt(Shards(folder))
+        writer.write(episode(9, source="new"))
+        writer.finish()
+    more = Shards(tmp_path / "more")
+    assert [record.seed for record in more.records] == [0, 1, 2, 3, 4, 5, 9]
+    assert (more.folder / "x-00000.parquet").read_bytes() == (folder / "x-00000.parquet").read_bytes()
+    assert (more.read(more.records[6]).rewards == episode(9).rewards).all()

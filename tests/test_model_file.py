@@ -1,0 +1,70 @@
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import pytest
+from wm import model_file
+from wm.controller import Controller
+from wm.model_file import BadModelFile
+from wm.rnn import RNN
+
+
+@pytest.fixture
+def model():
+    return RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(0))
+
+
+@pytest.fixture
+def path(tmp_path, model):
+    model_file.save(tmp_path / "rnn.eqx", model)
+    return tmp_path / "rnn.eqx"
+
+
+def test_loaded_is_saved(path, model):
+    assert eqx.tree_equal(model_file.load(path, RNN), model)
+
+
+def test_same_model_same_bytes(path, model, tmp_path):
+    model_file.save(tmp_path / "again.eqx", model)
+    assert (tmp_path / "again.eqx").read_bytes() == path.read_bytes()
+
+
+def test_another_kind_is_refused(path):
+    with pytest.raises(BadModelFile, match="kind: found RNN, wanted Controller"):
+        model_file.load(path, Controller)
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path):
+    with pytest.raises(BadModelFile, match="not found"):
+        model_file.load(tmp_path / "none.eqx", RNN)
+    (tmp_path / "foreign.eqx").write_bytes(b"\x80\x04 no model")
+    with pytest.raises(BadModelFile, match="no JSON header"):
+        model_file.load(tmp_path / "foreign.eqx", RNN)
+
+
+@pytest.mark.parametrize("cut", [1, 100, 2000])
+def test_truncation_is_noticed(path, cut):
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(BadModelFile, match="sha256"):
+        model_file.load(path, RNN)
+
+
+def test_a_flipped_bit_is_noticed(path):
+    whole = bytearray(path.read_bytes())
+    whole[-50] ^= 1
+    path.write_bytes(bytes(whole))
+    with pytest.raises(BadModelFile, match="sha256"):
+        model_file.load(path, RNN)
+
+
+def test_other_sizes_than_the_leaves_are_refused(path):
+    whole = path.read_bytes().replace(b'"hidden_size": 8', b'"hidden_size": 9')
+    path.write_bytes(whole)
+    with pytest.raises(BadModelFile, match="leaves"):
+        model_file.load(path, RNN)
+
+
+def test_nan_is_refused_by_the_leafs_name(tmp_path, model):
+    broken = eqx.tree_at(lambda m: m.gate_bias, model, model.gate_bias.at[3].set(jnp.nan))
+    model_file.save(tmp_path / "nan.eqx", broken)
+    with pytest.raises(BadModelFile, match="gate_bias"):
+        model_file.load(tmp_path / "nan.eqx", RNN)
