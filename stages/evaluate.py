@@ -30,7 +30,7 @@ def main(round_name: str) -> None:
     report(episodes, METRICS / round_name)
     middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
     shots = film.shots(models.load(), middle)
-    pictures.write_video(METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
+    film.write_video(METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
     pictures.write_png(METRICS / round_name / "drive.png", film.strip(shots))
 
 

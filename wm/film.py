@@ -1,15 +1,18 @@
-"""A drive as pictures: what was seen, its reconstruction, and what the RNN had expected."""
+"""A drive as a film: what was seen, its reconstruction, and what the RNN had expected."""
 
+from pathlib import Path
+
+import cv2
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from wm import mdn, rnn
+from wm import files, mdn, rnn
 from wm.agent import Agent
 from wm.episodes import Episode
-from wm.pictures import captioned, enlarged, to_bytes
+from wm.pictures import enlarged, to_bytes
 
 SIDE = 192
 
@@ -47,3 +50,31 @@ def strip(pictures: list[UInt8[np.ndarray, "height width 3"]], count: int = 6) -
     half = count // 2
     columns = [np.concatenate(moments[:half]), np.concatenate(moments[half : 2 * half])]
     return np.concatenate(columns, axis=1)
+
+
+def captioned(picture: UInt8[np.ndarray, "height width 3"], text: str) -> np.ndarray:
+    """The picture under a black line with white text."""
+    bar = np.zeros((20, picture.shape[1], 3), np.uint8)
+    cv2.putText(bar, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([bar, picture])
+
+
+def write_video(path: Path, pictures: list[UInt8[np.ndarray, "height width 3"]], per_second: float) -> None:
+    """RGB pictures as WebM (VP8), which every browser plays; the same pictures give the same bytes."""
+    height, width, _ = pictures[0].shape
+    with files.replacing(path) as unfinished:
+        film = unfinished.with_suffix(".webm")
+        writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
+        for picture in pictures:
+            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        writer.release()
+        unfinished.write_bytes(_without_random_ids(film.read_bytes()))
+        film.unlink()
+
+
+def _without_random_ids(webm: bytes) -> bytes:
+    """The file with its track numbered 1, where the encoder drew a number by chance."""
+    for mark in (b"\x73\xc5\x88", b"\x63\xc5\x88"):  # TrackUID, TagTrackUID, of 8 bytes each
+        at = webm.index(mark) + len(mark)
+        webm = webm[:at] + (1).to_bytes(8, "big") + webm[at + 8 :]
+    return webm

@@ -1,6 +1,5 @@
-"""Pictures and films that the stages leave for people."""
+"""Pictures that the stages leave for people."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -38,25 +37,3 @@ def write_png(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> None:
     encoded = cv2.imencode(".png", picture[..., ::-1])[1]
     with files.replacing(path) as unfinished:
         unfinished.write_bytes(encoded.tobytes())
-
-
-def write_video(
-    path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], per_second: float
-) -> None:
-    """RGB pictures as WebM (VP8), which every browser plays."""
-    pictures = list(pictures)
-    height, width, _ = pictures[0].shape
-    with files.replacing(path) as unfinished:
-        film = unfinished.with_suffix(".webm")
-        writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
-        for picture in pictures:
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
-        writer.release()
-        film.rename(unfinished)
-
-
-def captioned(picture: UInt8[np.ndarray, "height width 3"], text: str) -> np.ndarray:
-    """The picture under a black line with white text."""
-    bar = np.zeros((20, picture.shape[1], 3), np.uint8)
-    cv2.putText(bar, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([bar, picture])
