@@ -42,11 +42,12 @@ class Config(config.Section):
 def main(round_name: str, prev: str) -> None:
     settings = config.section(Config, "evolve")
     environment = config.section(config.Environment, "environment")
-    number = config.round_number(round_name)
+    before = config.rounds_until(prev)[::-1]
+    number = len(before)
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
     shards = Shards(LATENTS / prev)
     model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
-    starts = start_pool(model, shards, settings, prev, start_key)
+    starts = start_pool(model, shards, settings, before, start_key)
     first = Controller(
         features=model.latent_size + model.hidden_size,
         limits=tuple((low, high) for low, high in settings.limits.values()),
@@ -70,11 +71,11 @@ def main(round_name: str, prev: str) -> None:
     files.write_json(METRICS / round_name / "dream.json", score)
 
 
-def start_pool(model: RNN, shards: Shards, settings: Config, newest: str, key: jax.Array) -> Starts:
-    """Moments of training drives, `newest_share` of the drives from the source `newest`."""
+def start_pool(model: RNN, shards: Shards, settings: Config, before: list[str], key: jax.Array) -> Starts:
+    """Moments of training drives, the newer the likelier."""
     records = shards.kept(validation=False)
     rng = np.random.default_rng(settings.seed)
-    drawn = draw(records, newest, settings.newest_share, settings.start_episodes, rng)
+    drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
     length, size = longest(records), min(32, len(drawn))
     pool = []
     choose = eqx.filter_jit(dream.starts_at)

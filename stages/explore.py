@@ -27,7 +27,7 @@ class Config(config.Section):
 def main(round_name: str) -> None:
     settings = config.section(Config, "explore")
     environment = config.section(config.Environment, "environment")
-    drives = plan(settings, config.round_number(round_name))
+    drives = plan(settings, len(config.rounds_until(round_name)))
     folder = MODELS / round_name
     models = Models(
         MODELS / "vae.eqx",

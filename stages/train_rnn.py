@@ -38,19 +38,20 @@ class Config(config.Section):
 
 def main(round_name: str, prev: str) -> None:
     settings = config.section(Config, "train_rnn")
-    number = config.round_number(round_name)
+    before = config.rounds_until(prev)[::-1]
+    number = len(before)
     steps = settings.first_steps if prev == config.FIRST_ROUND else settings.steps
     fit_key, check_key = jr.split(jr.fold_in(jr.key(settings.seed), number))
     rng = np.random.default_rng([settings.seed, number])
     shards = Shards(LATENTS / prev)
     loss = partial(rnn.loss, reward_weight=settings.reward_weight, done_weight=settings.done_weight)
-    validation = validation_batches(shards, settings, prev)
+    validation = validation_batches(shards, settings, before)
     check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))
     model = model_file.load(MODELS / prev / "rnn.eqx", RNN)
     training = fit(
         model,
         partial(loss, dropout=settings.dropout),
-        batches(shards, settings, prev, steps, rng),
+        batches(shards, settings, before, steps, rng),
         adam(settings.learning_rate, steps, settings.gradient_clip),
         key=fit_key,
     )
@@ -68,22 +69,22 @@ def main(round_name: str, prev: str) -> None:
 
 
 def batches(
-    shards: Shards, settings: Config, newest: str, steps: int, rng: np.random.Generator
+    shards: Shards, settings: Config, before: list[str], steps: int, rng: np.random.Generator
 ) -> Iterator[Batch]:
-    """Batches of whole training episodes, `newest_share` of them from the source `newest`."""
+    """Batches of whole training episodes, the newer the likelier."""
     records = shards.kept(validation=False)
     length = longest(records)
     for _ in range(steps):
-        drawn = draw(records, newest, settings.newest_share, settings.batch_size, rng)
+        drawn = draw(records, before, settings.newest_share, settings.batch_size, rng)
         yield Batch(**stacked(shards, drawn, length))
 
 
-def validation_batches(shards: Shards, settings: Config, newest: str) -> list[Batch]:
-    """The same episodes of unseen tracks at every check, half of them the newest."""
+def validation_batches(shards: Shards, settings: Config, before: list[str]) -> list[Batch]:
+    """The same episodes of unseen tracks at every check, half of them the newest round's."""
     records: list[Record] = shards.kept(validation=True)
     rng = np.random.default_rng(settings.seed)
     length = max(longest(records), DRIFT_WARM + max(DRIFT_STEPS))
-    drawn = draw(records, newest, 0.5, settings.validation_episodes, rng)
+    drawn = draw(records, before, 0.5, settings.validation_episodes, rng)
     starts = range(0, len(drawn), settings.batch_size)
     return [Batch(**stacked(shards, drawn[start : start + settings.batch_size], length)) for start in starts]
 

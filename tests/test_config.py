@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+
 from wm import cli, config
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+
 from wm import controller, model_file
 from wm.controller import Controller, Snapshots
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+
 from wm import dream, rnn
 from wm.controller import Controller, stack
 from wm.dream import Outcome, Starts

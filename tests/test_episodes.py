@@ -3,6 +3,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+
 from wm import episodes, files
 from wm.episodes import CorruptShard, Episode, Record, Shards, Writer
 
@@ -126,14 +127,18 @@ def test_stacked_pads_and_marks_real_steps(folder):
     assert (batch["action"][1, :5] == episode(1, length=5).actions).all()
 
 
-def test_draw_takes_the_share_of_the_newest():
-    old = [replace(episode(0).record, source="old")] * 90
-    new = [replace(episode(0).record, source="new")] * 10
-    rng = np.random.default_rng(0)
-    drawn = episodes.draw(old + new, "new", 0.5, 2000, rng)
-    assert 0.45 < np.mean([record.source == "new" for record in drawn]) < 0.55
-    drawn = episodes.draw(old, "new", 0.5, 50, rng)
-    assert len(drawn) == 50
+def test_each_round_takes_its_share_of_what_newer_ones_leave():
+    names = ["script"] * 80 + ["r0"] * 10 + ["r1"] * 10
+    records = [replace(episode(0).record, source=name) for name in names]
+    drawn = episodes.draw(records, ["r1", "r0"], 0.4, 20_000, np.random.default_rng(0))
+    shares = {name: np.mean([record.source == name for record in drawn]) for name in set(names)}
+    assert shares == pytest.approx({"r1": 0.4, "r0": 0.24, "script": 0.36}, abs=0.02)
+
+
+def test_draw_does_without_sources_that_are_not_there():
+    records = [replace(episode(i).record, source="r0") for i in range(3)]
+    drawn = episodes.draw(records, ["r1", "r0"], 0.4, 50, np.random.default_rng(0))
+    assert {record.seed for record in drawn} == {0, 1, 2}
 
 
 def test_adopted_shards_are_the_same_bytes(folder, tmp_path):

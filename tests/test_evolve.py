@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from wm.evolve import Search, evolve
 
 SEARCH = Search(population=16, generations=80, sigma0=0.5, diagonal=True)

@@ -2,6 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import pytest
+
 from wm import model_file
 from wm.controller import Controller
 from wm.model_file import BadModelFile

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+
 from wm import fit, mdn, rnn
 from wm.rnn import RNN, Batch
 
@@ -78,9 +79,7 @@ def test_step_t_predicts_the_next_latent_and_the_reward_of_its_own_action(model)
 
 def test_the_fine_of_a_failure_is_left_to_the_done_head(model):
     batch = episodes()
-    failed = batch._replace(
-        reward=batch.reward.at[:, -1].set(-100.0), done=batch.done.at[:, -1].set(True)
-    )
+    failed = batch._replace(reward=batch.reward.at[:, -1].set(-100.0), done=batch.done.at[:, -1].set(True))
     metrics = LOSS(model, failed, jr.key(0))[1]
     assert float(metrics["reward_error"]) < 100
     assert float(metrics["done_error"]) > float(LOSS(model, batch, jr.key(0))[1]["done_error"]) * 0.9

@@ -94,9 +94,9 @@ def ancestry(name: str, rounds: dict[str, Any]) -> list[str]:
     return line[::-1]
 
 
-def round_number(name: str) -> int:
-    """How many rounds lie before round `name`: what its seeds are told apart by."""
-    return len(ancestry(name, read().get("rounds", {}))) - 1
+def rounds_until(name: str) -> list[str]:
+    """The rounds of params.yaml from the first one to `name`; none where it is no round but the start."""
+    return ancestry(name, mapping(read(), "rounds"))
 
 
 def run(main: Any, *arguments: Any) -> None:

@@ -291,15 +291,22 @@ def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, 
 
 
 def draw(
-    records: Sequence[Record], newest: str, share: float, count: int, rng: np.random.Generator
+    records: Sequence[Record], rounds: Sequence[str], share: float, count: int, rng: np.random.Generator
 ) -> list[Record]:
-    """`count` episodes at random, on average `share` of them from the source `newest`.
-
-    Where there is none of it (or nothing else), all alike.
+    """`count` episodes at random, the newer the likelier: of the sources `rounds`, newest first, each
+    takes `share` of what the newer ones leave; the rest is of the other sources, all alike.
     """
-    new = [record for record in records if record.source == newest]
-    old = [record for record in records if record.source != newest]
-    if not new or not old:
-        return [records[i] for i in rng.integers(len(records), size=count)]
-    sides = [new if is_new else old for is_new in rng.random(count) < share]
-    return [side[rng.integers(len(side))] for side in sides]
+    groups, weights, left = [], [], 1.0
+    for name in rounds:
+        group = [record for record in records if record.source == name]
+        if group:
+            groups.append(group)
+            weights.append(left * share)
+            left *= 1 - share
+    others = [record for record in records if record.source not in rounds]
+    if others:
+        groups.append(others)
+        weights.append(left)
+    chances = np.array(weights) / sum(weights)
+    chosen = rng.choice(len(groups), size=count, p=chances)
+    return [groups[i][rng.integers(len(groups[i]))] for i in chosen]
