@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
-from tqdm import tqdm
 
 from wm import config, files, parallel, rollout
 from wm.car_racing import RealTrack
 from wm.drivers import Driver, Erratic, LaneFollower, LaneStyle
 from wm.episodes import Episode, Writer
+from wm.progress import progress
 
 RAW = Path("data/raw")
 
@@ -54,7 +54,7 @@ def main(source: str) -> None:
     with files.replacing(RAW / source) as folder, parallel.processes(workers=0) as executor:
         writer = Writer(folder, source)
         drives = parallel.ordered(executor, episode, tasks, ahead=4 * parallel.cores())
-        for drive in tqdm(drives, f"collect {source}", len(tasks), mininterval=5):
+        for drive in progress(drives, f"collect {source}", len(tasks)):
             writer.write(drive)
         writer.finish()
 

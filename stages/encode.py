@@ -10,10 +10,10 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from wm import config, files, model_file, vae
 from wm.episodes import Shards, Writer, longest
+from wm.progress import progress
 from wm.vae import VAE
 
 PROCESSED, LATENTS, MODEL = Path("data/processed"), Path("data/latents"), Path("models/vae.eqx")
@@ -34,7 +34,7 @@ def encode(model: VAE, shards: Shards, writer: Writer) -> None:
     """Every kept episode's mu and logvar in place of its frames."""
     records = shards.kept()
     steps = longest(records)  # one shape, hence one compilation
-    for record in tqdm(records, "encode", mininterval=5):
+    for record in progress(records, "encode", len(records)):
         episode = shards.read(record)
         frames = np.zeros((steps, 64, 64, 3), np.uint8)
         frames[: record.length] = episode.observations["frame"]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
-from tqdm import tqdm
 
 from wm import agent, config, files, film, metrics, pictures
 from wm.agent import Drive, Models
 from wm.episodes import Episode
+from wm.progress import progress
 
 MODELS, METRICS = Path("models"), Path("metrics")
 
@@ -26,7 +26,7 @@ def main(round_name: str) -> None:
     models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     running = agent.drive(models, drives, environment, round_name, workers=0)
-    episodes = list(tqdm(running, f"evaluate {round_name}", len(drives), mininterval=5))
+    episodes = list(progress(running, f"evaluate {round_name}", len(drives)))
     report(episodes, METRICS / round_name)
     middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
     shots = film.shots(models.load(), middle)

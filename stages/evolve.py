@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-from tqdm import tqdm
 
 from wm import config, controller, dream, files, metrics, model_file
 from wm.controller import Controller
 from wm.dream import Starts
 from wm.episodes import Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
+from wm.progress import progress
 from wm.rnn import RNN, Batch
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
@@ -56,7 +56,7 @@ def main(round_name: str, prev: str) -> None:
     search = evolve(fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1)
     curve, snapshots = [], [first]
     total = settings.search.generations
-    for generation in tqdm(search, f"evolve {round_name}", total, mininterval=5):
+    for generation in progress(search, f"evolve {round_name}", total):
         best = first.with_parameters(jnp.asarray(generation.mean, jnp.float32))
         curve.append(
             {name: round(value, 4) for name, value in generation._asdict().items() if name != "mean"}

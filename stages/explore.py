@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
-from tqdm import tqdm
 
 from wm import agent, config, files
 from wm.agent import Drive, Models
 from wm.episodes import Writer
+from wm.progress import progress
 
 RAW, MODELS = Path("data/raw"), Path("models")
 SEEDS_PER_ROUND = 10_000
@@ -38,7 +38,7 @@ def main(round_name: str) -> None:
     with files.replacing(RAW / round_name) as unfinished:
         writer = Writer(unfinished, round_name)
         running = agent.drive(models, drives, environment, round_name, workers=0)
-        for episode in tqdm(running, f"explore {round_name}", len(drives), mininterval=5):
+        for episode in progress(running, f"explore {round_name}", len(drives)):
             writer.write(episode)
         writer.finish()
 

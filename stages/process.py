@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import NonNegativeInt
-from tqdm import tqdm
 
 from wm import config, files
 from wm.episodes import Record, Shards, Writer, mirror
+from wm.progress import progress
 
 RAW, PROCESSED = Path("data/raw"), Path("data/processed")
 
@@ -56,7 +56,7 @@ def process(source: str, settings: Config, writer: Writer) -> None:
     least = settings.min_score.get(source, -np.inf)
     check_any_left(shards.records, least, source)
     validation = set_aside(shards.records, settings.validation_share, settings.seed)
-    for record in tqdm(shards.records, f"process {source}", mininterval=5):
+    for record in progress(shards.records, f"process {source}", len(shards.records)):
         episode = shards.read(record)
         marks = {"kept": record.score > least, "validation": record.seed in validation}
         episode = replace(episode, record=replace(record, **marks))

@@ -10,11 +10,11 @@ import jax
 import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from tqdm import tqdm
 
 from wm import config, dream, files, model_file, rnn
 from wm.episodes import Record, Shards, draw, longest, stacked
 from wm.fit import adam, fit
+from wm.progress import progress
 from wm.rnn import RNN, Batch
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
@@ -57,7 +57,7 @@ def main(round_name: str, prev: str) -> None:
     )
     curve = []
     label = f"train_rnn {round_name}"
-    for step, (model, metrics) in enumerate(tqdm(training, label, steps, mininterval=5), 1):
+    for step, (model, metrics) in enumerate(progress(training, label, steps), 1):
         if step % settings.log_every == 0 or step == steps:
             train = {f"train_{name}": value for name, value in metrics.items()}
             curve.append({"step": step, **train, **averaged(check, model, validation, check_key)})

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from tqdm import tqdm
 
 from wm import config, files, model_file, pictures, vae
 from wm.episodes import Record, Shards, frame_batches
 from wm.fit import adam, fit
+from wm.progress import progress
 from wm.vae import VAE
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
@@ -53,7 +53,7 @@ def main() -> None:
     optimiser = adam(settings.learning_rate, settings.steps, settings.gradient_clip)
     steps = fit(model, loss, islice(batches, settings.steps), optimiser, key=fit_key)
     curve = []
-    for number, (model, metrics) in enumerate(tqdm(steps, "train_vae", settings.steps, mininterval=5), 1):
+    for number, (model, metrics) in enumerate(progress(steps, "train_vae", settings.steps), 1):
         if number % settings.log_every == 0 or number == settings.steps:
             checked = validate(model, loss, validation, check_key)
             train = {f"train_{name}": value for name, value in metrics.items()}

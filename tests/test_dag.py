@@ -18,7 +18,7 @@ LAYERS = [
     {"controller"},
     {"vae", "rnn"},
     {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures"},
-    {"files", "config"},
+    {"files", "config", "progress"},
 ]
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -133,13 +132,14 @@ def drive_real(arguments: argparse.Namespace) -> None:
 
     from wm import agent, metrics
     from wm.agent import Drive, Models
+    from wm.progress import progress
 
     began = time.perf_counter()
     models = Models.within(arguments.models)
     environment = agent.environment(arguments.models)
     drives = [Drive(arguments.seed + i) for i in range(arguments.episodes)]
     running = agent.drive(models, drives, environment, "agent", arguments.workers)
-    records = [episode.record for episode in followed(running, "evaluate", len(drives))]
+    records = [episode.record for episode in progress(running, "evaluate", len(drives))]
     scores = np.array([record.score for record in records])
     laps = sum(record.lap_finished for record in records)
     show(arguments, "real", {**metrics.summary(scores), "laps": laps}, scores, began)
@@ -152,22 +152,16 @@ def drive_dream(arguments: argparse.Namespace) -> None:
 
     from wm import agent, dream, metrics
     from wm.agent import Models
+    from wm.progress import progress
 
     began = time.perf_counter()
     models = Models.within(arguments.models).load()
     environment = agent.environment(arguments.models)
     seeds = range(arguments.seed, arguments.seed + arguments.episodes)
-    mu, logvar, rewards = agent.first_sight(models, followed(seeds, "starts", len(seeds)), environment)
+    mu, logvar, rewards = agent.first_sight(models, progress(seeds, "starts", len(seeds)), environment)
     key = jr.key(arguments.seed)
     scores, _ = dream.whole_episodes(models.rnn, models.controller, mu, logvar, rewards, environment, key)
     show(arguments, "dream", metrics.summary(np.asarray(scores)), scores, began)
-
-
-def followed(tasks: Any, label: str, total: int) -> Any:
-    """The tasks under a progress bar on a terminal, without one elsewhere."""
-    from tqdm import tqdm
-
-    return tqdm(tasks, label, total, disable=not sys.stderr.isatty())
 
 
 def show(arguments: argparse.Namespace, world: str, summary: dict, scores: Any, began: float) -> None:

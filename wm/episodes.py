@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wm import files
+from wm import config, files
 
 MANIFEST = "manifest.json"
 VERSION = 1
 SHARD_BYTES = 64 << 20  # a shard is closed by the episode that takes it past this
 
 
-class CorruptShard(Exception):
+class CorruptShard(config.BadInput):
     """A folder of shards is not what its manifest says; the message names the file and the mend."""
 
 

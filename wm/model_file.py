@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from wm import files
+from wm import config, files
 
 VERSION = 1
 
 
-class BadModelFile(Exception):
+class BadModelFile(config.BadInput):
     """A model file is not what it should be; the message names file, found, wanted and mend."""
 
 

@@ -1,0 +1,85 @@
+"""What a recorded step says: seen before the action, rewarded after it."""
+
+import numpy as np
+import pytest
+
+from wm import rollout
+from wm.car_racing import Observation, RealTrack, shrink
+
+
+class Scripted:
+    """Full gas, straight on, then to the right: soon off the road."""
+
+    def __init__(self):
+        self.seen = []
+
+    def act(self, pixels):
+        self.seen.append(shrink(pixels))
+        return np.array([0.3 * (len(self.seen) > 20), 0.8, 0.0], np.float32)
+
+
+class ShortTrack(RealTrack):
+    """Ends a drive after a few actions, in a way of the test's choosing."""
+
+    def __init__(self, steps, **end):
+        super().__init__(action_repeat=4, warm_up_frames=50)
+        self.steps, self.end = steps, end
+
+    def reset(self, seed):
+        self.left = self.steps
+        return super().reset(seed)
+
+    def step(self, action):
+        self.left -= 1
+        observation = super().step(action)
+        return observation._replace(**self.end) if self.left == 0 else observation
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    driver = Scripted()
+    return driver, rollout.drive(ShortTrack(40, truncated=True), driver, 7, "scripted")
+
+
+def test_step_t_holds_what_was_seen_before_action_t_and_what_action_t_earned(recorded):
+    driver, episode = recorded
+    track = RealTrack(action_repeat=4, warm_up_frames=50)
+    observation: Observation = track.reset(7)
+    assert episode.record.warm_up_reward == pytest.approx(observation.reward, abs=1e-3)
+    for t in range(episode.record.length):
+        assert (episode.observations["frame"][t] == shrink(observation.pixels)).all()
+        observation = track.step(episode.actions[t])
+        assert episode.rewards[t] == pytest.approx(observation.reward, abs=1e-4)
+    assert (np.stack(driver.seen) == episode.observations["frame"]).all()
+
+
+def test_the_score_counts_the_warm_up(recorded):
+    record, rewards = recorded[1].record, recorded[1].rewards
+    assert record.score == pytest.approx(record.warm_up_reward + rewards.sum(), abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("end", "terminated", "lap"),
+    [
+        ({"failed": True}, True, False),
+        ({"lap_finished": True}, False, True),
+        ({"truncated": True}, False, False),
+    ],
+)
+def test_only_failure_terminates(end, terminated, lap):
+    episode = rollout.drive(ShortTrack(3, **end), Scripted(), 7, "scripted")
+    assert episode.terminated.tolist() == [False, False, terminated]
+    assert episode.truncated.tolist() == [False, False, not terminated]
+    assert episode.record.lap_finished == lap
+
+
+def test_side_by_side_is_the_same_as_alone():
+    def act(pixels):
+        return [np.array([0.1, 0.5, 0.0], np.float32) for _ in pixels]
+
+    tracks = [ShortTrack(steps, truncated=True) for steps in (4, 9)]
+    together = rollout.drive_together(tracks, act, [11, 12], "x")
+    for seed, steps, episode in zip((11, 12), (4, 9), together, strict=True):
+        alone = rollout.drive_together([ShortTrack(steps, truncated=True)], act, [seed], "x")[0]
+        assert episode.record == alone.record
+        assert (episode.observations["frame"] == alone.observations["frame"]).all()
