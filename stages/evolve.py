@@ -91,8 +91,8 @@ def start_pool(model: RNN, shards: Shards, settings: Config, before: list[str], 
 def dream_fitness(model: RNN, first: Controller, starts: Starts, settings: Config, key: jax.Array):
     """The mean return of each candidate over the generation's dreams: one jitted call."""
 
-    @jax.jit
-    def returns(candidates: jax.Array, key: jax.Array) -> jax.Array:
+    @eqx.filter_jit
+    def returns(model: RNN, starts: Starts, candidates: jax.Array, key: jax.Array) -> jax.Array:
         start_key, dream_key = jr.split(key)
         chosen = jr.choice(start_key, len(starts.mu), (settings.rollouts,), replace=False)
         outcome = dream.unroll(
@@ -107,7 +107,8 @@ def dream_fitness(model: RNN, first: Controller, starts: Starts, settings: Confi
         return dream.returns(outcome).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
-        return returns(jnp.asarray(candidates, jnp.float32), jr.fold_in(key, generation))
+        vectors = jnp.asarray(candidates, jnp.float32)
+        return returns(model, starts, vectors, jr.fold_in(key, generation))
 
     return fitness
 
