@@ -18,6 +18,7 @@ WIDTHS = (4, 6, 8, 10)
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 jitted_loss = eqx.filter_jit(vae.loss)
 make = eqx.filter_jit(VAE)  # one compilation instead of one for every leaf
+new_key = partial(jr.key, impl="rbg")  # compiles ten times faster than the default
 
 
 def xla_downsample(x, kernel):
@@ -56,7 +57,7 @@ def assert_same_map(ours, xla, x, kernel, cotangent):
 
 @pytest.mark.parametrize(("side", "channel", "out"), SIZES)
 def test_downsample_is_xlas_convolution(side, channel, out):
-    x_key, kernel_key, cotangent_key = jr.split(jr.key(0), 3)
+    x_key, kernel_key, cotangent_key = jr.split(new_key(0), 3)
     x = jr.normal(x_key, (2, side, side, channel))
     kernel = jr.normal(kernel_key, (4, 4, channel, out))
     cotangent = jr.normal(cotangent_key, (2, side // 2, side // 2, out))
@@ -65,7 +66,7 @@ def test_downsample_is_xlas_convolution(side, channel, out):
 
 @pytest.mark.parametrize(("side", "out", "channel"), SIZES)
 def test_upsample_is_xlas_transposed_convolution(side, out, channel):
-    x_key, kernel_key, cotangent_key = jr.split(jr.key(1), 3)
+    x_key, kernel_key, cotangent_key = jr.split(new_key(1), 3)
     x = jr.normal(x_key, (2, side // 2, side // 2, channel))
     kernel = jr.normal(kernel_key, (4, 4, out, channel))
     cotangent = jr.normal(cotangent_key, (2, side, side, out))
@@ -73,7 +74,7 @@ def test_upsample_is_xlas_transposed_convolution(side, out, channel):
 
 
 def test_upsample_is_the_adjoint_of_downsample():
-    x_key, kernel_key, y_key = jr.split(jr.key(2), 3)
+    x_key, kernel_key, y_key = jr.split(new_key(2), 3)
     x, y = jr.normal(x_key, (16, 8, 3)), jr.normal(y_key, (8, 4, 5))
     kernel = jr.normal(kernel_key, (4, 4, 3, 5))
     left = jnp.vdot(vae.downsample(x, kernel), y)
@@ -98,7 +99,7 @@ def fixed_posterior(model: VAE, mu: list[float], logvar: list[float]) -> VAE:
 
 @pytest.fixture(scope="module")
 def model() -> VAE:
-    return make(latent_size=3, widths=WIDTHS, key=jr.key(3))
+    return make(latent_size=3, widths=WIDTHS, key=new_key(3))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def frames() -> jax.Array:
 
 def test_kl_is_that_of_two_normals_by_numerical_integration(model, frames):
     mu, logvar = [0.5, -1.0, 2.0], [0.0, 1.0, -2.0]
-    _, metrics = jitted_loss(fixed_posterior(model, mu, logvar), frames, jr.key(0))
+    _, metrics = jitted_loss(fixed_posterior(model, mu, logvar), frames, new_key(0))
     x = np.linspace(-30, 30, 200_001)[:, None]
     deviation = np.exp(np.array(logvar) / 2)
     log_q = -(((x - mu) / deviation) ** 2) / 2 - np.log(deviation)
@@ -125,14 +126,14 @@ def test_kl_is_that_of_two_normals_by_numerical_integration(model, frames):
 
 
 def test_kl_of_the_prior_is_zero(model, frames):
-    _, metrics = jitted_loss(fixed_posterior(model, [0.0] * 3, [0.0] * 3), frames, jr.key(0))
+    _, metrics = jitted_loss(fixed_posterior(model, [0.0] * 3, [0.0] * 3), frames, new_key(0))
     assert abs(float(metrics["kl"])) < 1e-6
 
 
 def test_squared_error_is_summed_over_the_image_and_averaged_over_the_batch(model, frames):
     mu = [0.3, -0.2, 0.1]
     certain = fixed_posterior(model, mu, [-60.0] * 3)  # so the latent is mu, whatever the key
-    total, metrics = jitted_loss(certain, frames, jr.key(0), kl_weight=0.5)
+    total, metrics = jitted_loss(certain, frames, new_key(0), kl_weight=0.5)
     difference = np.asarray(eqx.filter_jit(certain.decode)(jnp.array(mu))) - np.asarray(frames) / 255
     wanted = np.mean(np.sum(difference**2, axis=(1, 2, 3)))
     np.testing.assert_allclose(metrics["squared_error"], wanted, rtol=1e-5)
@@ -142,13 +143,13 @@ def test_squared_error_is_summed_over_the_image_and_averaged_over_the_batch(mode
 
 def test_sample_has_the_mean_and_deviation_asked_for():
     mu, logvar = jnp.full(100_000, 2.0), jnp.full(100_000, np.log(0.25))
-    z = vae.sample(mu, logvar, jr.key(0))
+    z = vae.sample(mu, logvar, new_key(0))
     np.testing.assert_allclose([z.mean(), z.std()], [2, 0.5], atol=0.01)
 
 
 @pytest.mark.parametrize("widths", [(16, 32, 64, 128), (2, 3, 5, 7)])
 def test_sizes_are_those_asked_for(widths):
-    model = eqx.filter_eval_shape(VAE, latent_size=6, widths=widths, key=jr.key(0))
+    model = eqx.filter_eval_shape(VAE, latent_size=6, widths=widths, key=new_key(0))
     assert (model.latent_size, model.widths) == (6, widths)
     assert tuple(conv.kernel.shape[-1] for conv in model.down) == widths
     assert tuple(conv.kernel.shape[-1] for conv in model.up) == widths[::-1]
@@ -165,12 +166,12 @@ def test_decoded_frames_lie_in_the_unit_interval(model):
 
 
 def test_same_key_same_parameters(model):
-    assert eqx.tree_equal(model, make(latent_size=3, widths=WIDTHS, key=jr.key(3)))
-    assert not eqx.tree_equal(model, make(latent_size=3, widths=WIDTHS, key=jr.key(4)))
+    assert eqx.tree_equal(model, make(latent_size=3, widths=WIDTHS, key=new_key(3)))
+    assert not eqx.tree_equal(model, make(latent_size=3, widths=WIDTHS, key=new_key(4)))
 
 
 def test_overfits_one_batch(frames):
-    model = make(latent_size=8, widths=(16, 32, 64, 128), key=jr.key(4))
+    model = make(latent_size=8, widths=(16, 32, 64, 128), key=new_key(4))
     optimiser = optax.adam(3e-3)
 
     @eqx.filter_jit
@@ -181,7 +182,7 @@ def test_overfits_one_batch(frames):
 
     state = optimiser.init(eqx.filter(model, eqx.is_array))
     errors = []
-    for key in jr.split(jr.key(5), 160):
+    for key in jr.split(new_key(5), 160):
         model, state, error = step(model, state, key)
         errors.append(float(error))
     assert np.mean(errors[-5:]) < errors[0] / 5
