@@ -1,5 +1,6 @@
 """The linear controller (C of the paper) and its snapshots."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -31,7 +32,7 @@ class Controller(eqx.Module):
         self,
         *,
         features: int,
-        limits: tuple[tuple[float, float], ...] = WIDE_OPEN,
+        limits: Sequence[Sequence[float]] = WIDE_OPEN,
         key: PRNGKeyArray | None = None,
     ):
         self.weight = jnp.zeros((ACTION_SIZE, features))
@@ -73,7 +74,7 @@ class Snapshots(eqx.Module):
         *,
         count: int,
         features: int,
-        limits: tuple[tuple[float, float], ...] = WIDE_OPEN,
+        limits: Sequence[Sequence[float]] = WIDE_OPEN,
         key: PRNGKeyArray | None = None,
     ):
         one = Controller(features=features, limits=limits)

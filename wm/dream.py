@@ -117,7 +117,8 @@ def episode_scores(
     # never to resume once finished, though a predicted reward may be negative
     driving = jnp.cumprod(driving, axis=0).astype(bool)
     masked = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
-    frames = warm_up_frames + action_repeat * jnp.sum(driving, axis=0)
+    steps = jnp.sum(driving, axis=0)
+    frames = jnp.minimum(warm_up_frames + action_repeat * steps, FRAMES_PER_EPISODE)
     return warm_up_reward + returns(masked), frames
 
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -20,19 +20,11 @@ class BadModelFile(config.BadInput):
     """A model file is not what it should be; the message names file, found, wanted and mend."""
 
 
-@runtime_checkable
-class Model(Protocol):
-    """An `eqx.Module` that can say with which sizes it was made."""
-
-    @property
-    def sizes(self) -> dict[str, Any]: ...
+M = TypeVar("M", bound=eqx.Module)
 
 
-M = TypeVar("M", bound=Model)
-
-
-def save(path: Path, model: Model) -> None:
-    """Writes `model`; its class's name and `sizes` are what `load` rebuilds it from."""
+def save(path: Path, model: Any) -> None:
+    """Writes an `eqx.Module`; its class's name and its `sizes` are what `load` rebuilds it from."""
     payload = io.BytesIO()
     eqx.tree_serialise_leaves(payload, model)
     header = {

@@ -6,6 +6,7 @@ product of 4 x 4 patches, which is how it is written here, channels last.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -131,7 +132,7 @@ class VAE(eqx.Module):
         self,
         *,
         latent_size: int,
-        widths: tuple[int, ...] = (16, 32, 64, 128),
+        widths: Sequence[int] = (16, 32, 64, 128),
         key: PRNGKeyArray,
     ):
         down_key, up_key, to_key, from_key = jr.split(key, 4)
