@@ -11,13 +11,13 @@ import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, controller, dream, files, metrics, model_file
+from wm import config, controller, dream, files, metrics, model_file, rnn
 from wm.controller import Controller
 from wm.dream import Starts
 from wm.episodes import Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.progress import progress
-from wm.rnn import RNN, Batch
+from wm.rnn import RNN
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 
@@ -82,8 +82,8 @@ def start_pool(model: RNN, shards: Shards, settings: Config, before: list[str], 
     for start in range(0, len(drawn) - size + 1, size):
         chosen = drawn[start : start + size]
         times = rng.random((size, settings.starts_per_episode)) * [[r.length] for r in chosen]
-        batch = Batch(**stacked(shards, chosen, length))
-        pool.append(choose(model, batch, times.astype(np.int32), jr.fold_in(key, start)))
+        batch = rnn.to_batch(stacked(shards, chosen, length))
+        pool.append(choose(model, batch, jnp.asarray(times, jnp.int32), jr.fold_in(key, start)))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 

@@ -76,7 +76,7 @@ def batches(
     length = longest(records)
     for _ in range(steps):
         drawn = draw(records, before, settings.newest_share, settings.batch_size, rng)
-        yield Batch(**stacked(shards, drawn, length))
+        yield rnn.to_batch(stacked(shards, drawn, length))
 
 
 def validation_batches(shards: Shards, settings: Config, before: list[str]) -> list[Batch]:
@@ -86,7 +86,9 @@ def validation_batches(shards: Shards, settings: Config, before: list[str]) -> l
     length = max(longest(records), DRIFT_WARM + max(DRIFT_STEPS))
     drawn = draw(records, before, 0.5, settings.validation_episodes, rng)
     starts = range(0, len(drawn), settings.batch_size)
-    return [Batch(**stacked(shards, drawn[start : start + settings.batch_size], length)) for start in starts]
+    return [
+        rnn.to_batch(stacked(shards, drawn[start : start + settings.batch_size], length)) for start in starts
+    ]
 
 
 def validate(model: RNN, batch: Batch, key, *, loss) -> dict[str, jax.Array]:

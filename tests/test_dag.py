@@ -28,8 +28,8 @@ def imported(path, package="wm"):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == package:
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
-            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith(f"{package}."):
+            found.add(module.split(".")[1])
         elif isinstance(node, ast.Import):
             found |= {a.name.split(".")[1] for a in node.names if a.name.startswith(f"{package}.")}
     return found

@@ -25,9 +25,9 @@ def test_same_seed_same_search():
 
 
 def test_numpys_own_generator_is_left_alone():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     list(evolve(sphere, np.zeros(8), SEARCH, seed=5))
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert (np.random.get_state(legacy=False)["state"]["key"] == before).all()  # noqa: NPY002
 
 
 def test_a_candidate_without_a_finite_return_is_ranked_worst():

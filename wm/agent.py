@@ -146,12 +146,12 @@ class Seats:
         self.rngs = [np.random.default_rng(drive.seed) for drive in drives]
         self.memory = agent.rnn.start(len(drives))
 
-    def act(self, pixels: list[UInt8[np.ndarray, "96 96 3"]]) -> Float[np.ndarray, "batch 3"]:
+    def act(self, pixels: list[UInt8[np.ndarray, "96 96 3"]]) -> list[Float[np.ndarray, "3"]]:
         """The next action of each car."""
         frames = jnp.asarray(np.stack([shrink(one) for one in pixels]))
         noise = np.stack([rng.normal(size=3) for rng in self.rngs]) * self.scale[:, None]
-        actions, self.memory, _ = _act(self.agent, frames, self.memory, noise.astype(np.float32))
-        return np.asarray(actions)
+        actions, self.memory, _ = _act(self.agent, frames, self.memory, jnp.asarray(noise, jnp.float32))
+        return list(np.asarray(actions))
 
 
 def first_sight(

@@ -24,7 +24,7 @@ def shots(agent: Agent, episode: Episode) -> list[UInt8[np.ndarray, "height widt
     scores = episode.record.warm_up_reward + np.cumsum(episode.rewards)
     pictures = []
     for step, (frame, score) in enumerate(zip(frames, scores, strict=True)):
-        row = [frame, to_bytes(decoded[step]), to_bytes(expected[step])]
+        row = [frame, to_bytes(np.asarray(decoded[step])), to_bytes(np.asarray(expected[step]))]
         picture = np.concatenate([enlarged(one, SIDE) for one in row], axis=1)
         text = f"step {step}  score {score:.0f}  expected reward {rewards[step]:+.1f}"
         steering, gas, brake = episode.actions[step]

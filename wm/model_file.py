@@ -48,8 +48,9 @@ def load(path: Path, kind: type[M]) -> M:
     _check(path, "kind", header.get("kind"), kind.__name__)
     _check(path, "version", header.get("version"), VERSION)
     _check(path, "sha256", hashlib.sha256(payload).hexdigest(), header.get("sha256"))
+    make: Any = kind
     try:
-        skeleton = eqx.filter_eval_shape(lambda key: kind(**header["sizes"], key=key), jr.key(0))
+        skeleton = eqx.filter_eval_shape(lambda key: make(**header["sizes"], key=key), jr.key(0))
     except (TypeError, ValueError) as error:
         raise BadModelFile(f"{path}: sizes {header['sizes']} make no {kind.__name__}: {error}") from None
     _check(path, "leaves", header.get("leaves"), _leaf_table(skeleton))

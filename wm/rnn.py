@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar
 
 from wm import mdn
@@ -50,6 +51,11 @@ class Batch(NamedTuple):
     reward: Float[Array, "batch time"]
     done: Bool[Array, "batch time"]
     mask: Bool[Array, "batch time"]
+
+
+def to_batch(columns: dict[str, np.ndarray]) -> Batch:
+    """The columns of `episodes.stacked` as a batch."""
+    return Batch(**{name: jnp.asarray(values) for name, values in columns.items()})
 
 
 class RNN(eqx.Module):
