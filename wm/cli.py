@@ -1,4 +1,4 @@
-"""The `wm` command: `wm profile`, `wm validate`, `wm evaluate`, `wm dream`."""
+"""The `wm` command: `wm profile`, `wm validate`, `wm publish`, `wm evaluate`, `wm dream`."""
 
 import argparse
 import json
@@ -25,6 +25,9 @@ def parser() -> argparse.ArgumentParser:
     profile.set_defaults(run=write_profile)
     validate = commands.add_parser("validate", help="check params.yaml")
     validate.set_defaults(run=check_params)
+    publish = commands.add_parser("publish", help="copy a round's agent and scores to models/pretrained")
+    publish.add_argument("round", help="its name in params.yaml")
+    publish.set_defaults(run=publish_round)
     evaluate = commands.add_parser("evaluate", help="drive real tracks with an agent")
     evaluate.add_argument("--workers", type=at_least(0), default=0, help="processes; 0: all cores")
     evaluate.set_defaults(run=drive_real)
@@ -124,6 +127,28 @@ def differences(before: Any, after: Any, place: str) -> Any:
             yield from differences(before.get(name), after.get(name), where)
     elif before != after:
         yield f"{place}: {before} -> {after}"
+
+
+def publish_round(arguments: argparse.Namespace) -> None:
+    """The round's V, M, C, its environment and its scores, in models/pretrained."""
+    import shutil
+
+    from wm import files
+    from wm.agent import Models
+
+    name = arguments.round
+    config.rounds_until(name)
+    folder, scores = Path("models", name), Path("metrics", name)
+    sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
+    Models(*sources).load()  # nothing damaged is published
+    for source in [*sources, scores / "dream.json", scores / "real.json"]:
+        if not source.exists():
+            raise config.BadInput(f"{source}: not found, wanted the round's scores. Run `dvc repro`.")
+        with files.replacing(PRETRAINED / source.name) as unfinished:
+            shutil.copyfile(source, unfinished)
+    environment = config.section(config.Environment, "environment")
+    files.write_json(PRETRAINED / "environment.json", environment.model_dump())
+    print(f"{PRETRAINED}: the agent of round {name}")
 
 
 def drive_real(arguments: argparse.Namespace) -> None:
