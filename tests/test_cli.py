@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax.random as jr
 import pytest
+from ruamel.yaml import YAML
 
 from wm import model_file
 from wm.controller import Controller
@@ -82,4 +83,5 @@ def test_profiles_write_params_and_say_what_changed(tmp_path):
     assert "evaluate.episodes: 100 -> 4" in ended.stdout
     assert "already" in wm("profile", "smoke", cwd=tmp_path).stdout
     wm("profile", "default", cwd=tmp_path)
-    assert (tmp_path / "params.yaml").read_text() == (ROOT / "profiles" / "default.yaml").read_text()
+    yaml = YAML(typ="safe")
+    assert yaml.load(tmp_path / "params.yaml") == yaml.load(ROOT / "profiles" / "default.yaml")

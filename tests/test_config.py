@@ -16,7 +16,8 @@ def params():
 
 
 def test_params_are_the_default_profile():
-    assert (ROOT / "params.yaml").read_text() == (ROOT / "profiles" / "default.yaml").read_text()
+    yaml = YAML(typ="safe")
+    assert yaml.load(ROOT / "params.yaml") == yaml.load(ROOT / "profiles" / "default.yaml")
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "profiles").glob("*.yaml")])
