@@ -169,7 +169,7 @@ class CarRacing(gym_car_racing.CarRacing):
         reward = self.reward - self.prev_reward
         self.prev_reward = self.reward
         if self.off_field():
-            return -100, True, {"lap_finished": False}
+            return -100.0, True, {"lap_finished": False}
         if self.all_visited():
             return reward, True, {"lap_finished": True}
         return reward, False, {}
@@ -310,7 +310,7 @@ class RealTrack:
             return Observation(self._game.draw(), 0.0, False, False, False, 0)
         return self._drive(_WARM_UP_ACTION, self.warm_up_frames)
 
-    def step(self, action: Float[np.ndarray, "3"]) -> Observation:
+    def step(self, action: np.ndarray) -> Observation:
         """Steering in [-1, 1], gas and brake in [0, 1], held for `action_repeat` frames.
 
         Raises `ValueError` if the action is no such thing, or the episode is over.

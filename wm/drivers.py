@@ -5,7 +5,7 @@ positive to the right.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 _COLUMN, _ROW = (axis.ravel().astype(float) for axis in np.meshgrid(*map(np.arange, _SIZE)))
 
 
+@runtime_checkable
 class Driver(Protocol):
     """Whoever turns frames into actions: steering in [-1, 1], gas and brake in [0, 1], float32."""
 
