@@ -1,8 +1,10 @@
 """The variational autoencoder: a frame to a latent and back (Ha & Schmidhuber 2018, appendix A.1).
 
 Differs from the paper in its padding: every convolution has kernel 4, stride 2 and padding 1, so sizes halve
-(64, 32, 16, 8, 4) and the decoder is the encoder's mirror image. Such a convolution is a matrix
-product of 4 x 4 patches, which is how it is written here, channels last.
+(64, 32, 16, 8, 4) and the decoder is the encoder's mirror image. Channels come last.
+
+XLA's convolutions are fast on a CPU, what it derives from them is not: a gradient towards an image
+becomes a convolution of zeros for the most part. The two layers here have derivatives of their own.
 """
 
 import itertools
@@ -26,62 +28,118 @@ def normalise(
     return frames.astype(jnp.float32) / 255
 
 
-@jax.custom_jvp
-def downsample(
-    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 channel out"]
-) -> Float[Array, "*batch half_height half_width out"]:
-    """The convolution of stride 2 and padding 1.
-
-    Computed by XLA's convolution where nothing is differentiated, else by matrix products: on a CPU the
-    one is the faster forwards, the other by far the faster backwards.
-    """
-    images = x.reshape(-1, *x.shape[-3:])
+def convolve(
+    x: Float[Array, "*batch height width channel"],
+    kernel: Float[Array, "_ _ channel out"],
+    stride: int,
+    padding: int,
+) -> Float[Array, "*batch _ _ out"]:
+    """XLA's convolution, channels last."""
     y = jax.lax.conv_general_dilated(
-        images, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x.reshape(-1, *x.shape[-3:]),
+        kernel,
+        (stride, stride),
+        [(padding, padding), (padding, padding)],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
+@jax.custom_jvp
+def downsample(
+    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 channel out"]
+) -> Float[Array, "*batch half_height half_width out"]:
+    """The convolution of stride 2 and padding 1."""
+    return convolve(x, kernel, stride=2, padding=1)
+
+
 @downsample.defjvp
-def _differentiated(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple:
+def _downsample_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Written so that what XLA makes of the transposes is fast."""
     x, kernel = primals
     dx, dkernel = tangents
-    patches, weight = to_patches(x), to_weight(kernel)
-    return patches @ weight, to_patches(dx) @ weight + patches @ to_weight(dkernel)
+    return downsample(x, kernel), downsample_blocks(dx, kernel) + downsample(x, dkernel)
 
 
-def to_weight(kernel: Float[Array, "4 4 channel out"]) -> Float[Array, "16*channel out"]:
-    """The kernel as a matrix, rows in the order of `to_patches`."""
-    channel, out = kernel.shape[2:]
-    return kernel.reshape(2, 2, 2, 2, channel, out).swapaxes(1, 2).reshape(16 * channel, out)
-
-
-def to_patches(
-    x: Float[Array, "*batch height width channel"],
-) -> Float[Array, "*batch half_height half_width 16*channel"]:
-    """The 4 x 4 patch of every output pixel: 2 x 2 blocks made channels, then four neighbours."""
-    *batch, height, width, channel = x.shape
-    h, w = height // 2, width // 2
-    x = jnp.pad(x, [(0, 0)] * len(batch) + [(1, 1), (1, 1), (0, 0)])
-    blocks = x.reshape(*batch, h + 1, 2, w + 1, 2, channel)
-    blocks = jnp.swapaxes(blocks, -4, -3).reshape(*batch, h + 1, w + 1, 4 * channel)
-    shifts = [blocks[..., i : i + h, j : j + w, :] for i in (0, 1) for j in (0, 1)]
-    return jnp.concatenate(shifts, axis=-1)
-
-
+@jax.custom_jvp
 def upsample(
     x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 out channel"]
 ) -> Float[Array, "*batch double_height double_width out"]:
-    """The transpose of `downsample` with the same kernel: four products, each shifted, summed."""
-    *batch, h, w, channel = x.shape
-    out = kernel.shape[2]
-    weight = to_weight(kernel).reshape(2, 2, 4 * out, channel)
-    blocks = jnp.zeros((*batch, h + 1, w + 1, 4 * out))
-    for i, j in itertools.product((0, 1), repeat=2):
-        padding = [(0, 0)] * len(batch) + [(i, 1 - i), (j, 1 - j), (0, 0)]
-        blocks += jnp.pad(x @ weight[i, j].T, padding)
-    blocks = blocks.reshape(*batch, h + 1, w + 1, 2, 2, out).swapaxes(-4, -3)
-    return blocks.reshape(*batch, 2 * h + 2, 2 * w + 2, out)[..., 1:-1, 1:-1, :]
+    """The transpose of `downsample` with the same kernel: every 2 x 2 inputs give a block of outputs."""
+    weight = kernel_of_blocks(kernel)[::-1, ::-1].swapaxes(2, 3)
+    return from_blocks(convolve(x, weight, stride=1, padding=1))
+
+
+@upsample.defjvp
+def _upsample_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Written so that what XLA makes of the transposes is fast."""
+    x, kernel = primals
+    dx, dkernel = tangents
+    return upsample(x, kernel), upsample_dilated(dx, kernel) + upsample_exchanged(x, dkernel)
+
+
+def downsample_blocks(
+    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 channel out"]
+) -> Float[Array, "*batch half_height half_width out"]:
+    """`downsample` as a 2 x 2 convolution of blocks: its transpose spreads nothing with zeros."""
+    return convolve(to_blocks(x), kernel_of_blocks(kernel), stride=1, padding=0)
+
+
+def upsample_dilated(
+    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 out channel"]
+) -> Float[Array, "*batch double_height double_width out"]:
+    """`upsample` of images spread with zeros: its transpose is `downsample`."""
+    y = jax.lax.conv_transpose(
+        x.reshape(-1, *x.shape[-3:]),
+        kernel,
+        (2, 2),
+        [(2, 2), (2, 2)],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        transpose_kernel=True,
+    )
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
+
+
+def upsample_exchanged(
+    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 out channel"]
+) -> Float[Array, "*batch double_height double_width out"]:
+    """`upsample` with image and kernel in each other's place: its transpose spreads nothing with zeros."""
+    *batch, height, width, channel = x.shape
+    y = jax.lax.conv_general_dilated(
+        kernel,
+        x.reshape(-1, height, width, channel)[:, ::-1, ::-1],
+        (1, 1),
+        [(2 * height - 3, 2 * height - 3), (2 * width - 3, 2 * width - 3)],
+        rhs_dilation=(2, 2),
+        dimension_numbers=("HWNC", "OHWI", "CHWN"),
+    )
+    return y.reshape(*batch, *y.shape[1:])
+
+
+def to_blocks(
+    x: Float[Array, "*batch height width channel"],
+) -> Float[Array, "*batch blocks_down blocks_across 4*channel"]:
+    """The image, padded by 1, as 2 x 2 blocks made channels."""
+    *batch, height, width, channel = x.shape
+    x = jnp.pad(x, [(0, 0)] * len(batch) + [(1, 1), (1, 1), (0, 0)])
+    down, across = height // 2 + 1, width // 2 + 1
+    x = x.reshape(*batch, down, 2, across, 2, channel).swapaxes(-4, -3)
+    return x.reshape(*batch, down, across, 4 * channel)
+
+
+def from_blocks(
+    x: Float[Array, "*batch blocks_down blocks_across block"],
+) -> Float[Array, "*batch height width channel"]:
+    """The inverse of `to_blocks`."""
+    *batch, down, across, channels = x.shape
+    x = x.reshape(*batch, down, across, 2, 2, channels // 4).swapaxes(-4, -3)
+    return x.reshape(*batch, 2 * down, 2 * across, channels // 4)[..., 1:-1, 1:-1, :]
+
+
+def kernel_of_blocks(kernel: Float[Array, "4 4 channel out"]) -> Float[Array, "2 2 4*channel out"]:
+    """The kernel as it acts on `to_blocks`."""
+    channel, out = kernel.shape[2:]
+    return kernel.reshape(2, 2, 2, 2, channel, out).swapaxes(1, 2).reshape(2, 2, 4 * channel, out)
 
 
 def uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
