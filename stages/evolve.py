@@ -27,7 +27,6 @@ Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
 class Config(config.Section):
     seed: NonNegativeInt
     search: Search
-    warm_start: bool  # from the controller of the round before, not from zero
     rollouts: PositiveInt  # dreams of each candidate in a generation
     horizon_steps: PositiveInt
     temperature: PositiveFloat
@@ -53,9 +52,6 @@ def main(round_name: str, prev: str) -> None:
         features=model.latent_size + model.hidden_size,
         limits=tuple((low, high) for low, high in settings.limits.values()),
     )
-    if settings.warm_start:
-        previous = model_file.load(MODELS / prev / "controller.eqx", Controller)
-        first = first.with_parameters(previous.parameters)
     fitness = dream_fitness(model, first, starts, settings, fitness_key)
     search = evolve(fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1)
     curve, snapshots = [], [first]

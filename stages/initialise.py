@@ -1,4 +1,4 @@
-"""The untrained RNN and controller that the first round starts from: `python -m stages.initialise`."""
+"""The untrained RNN that the first round starts from: `python -m stages.initialise`."""
 
 from pathlib import Path
 
@@ -6,11 +6,10 @@ import jax.random as jr
 from pydantic import NonNegativeInt, PositiveInt
 
 from wm import config, model_file
-from wm.controller import Controller
 from wm.rnn import RNN
 from wm.vae import VAE
 
-VAE_MODEL, FOLDER = Path("models/vae.eqx"), Path("models/init")
+VAE_MODEL, MODEL = Path("models/vae.eqx"), Path("models/init/rnn.eqx")
 
 
 class Config(config.Section):
@@ -27,9 +26,7 @@ def main() -> None:
         mixtures=settings.mixtures,
         key=jr.key(settings.seed),
     )
-    model_file.save(FOLDER / "rnn.eqx", model)
-    features = model.latent_size + model.hidden_size
-    model_file.save(FOLDER / "controller.eqx", Controller(features=features))
+    model_file.save(MODEL, model)
 
 
 if __name__ == "__main__":

@@ -34,27 +34,19 @@ class Agent(eqx.Module):
         self,
         frames: UInt8[Array, "batch height width channel"],
         memory: Memory,
-        latent_noise: Float[Array, "batch latent"],
-        action_noise: Float[Array, "batch action"],
-    ) -> tuple[Float[Array, "batch action"], Memory]:
-        """Actions for frames, and the memories after them.
-
-        Latents are drawn from the encoder's (mu, logvar) by standard normal `latent_noise`, as the
-        RNN was trained on; `action_noise` is added as it is.
-        """
-        mu, logvar = jax.vmap(self.vae.encode)(frames)
-        z = mu + jnp.exp(logvar / 2) * latent_noise
+        noise: Float[Array, "batch action"],
+    ) -> tuple[Float[Array, "batch action"], Memory, Float[Array, "batch latent"]]:
+        """Actions for frames, the memories after them, and the latents (the encoder's mean)."""
+        z, _ = jax.vmap(self.vae.encode)(frames)
         stacked = self.controller.bias.ndim == 2
         act = jax.vmap(Controller.__call__, in_axes=(0 if stacked else None, 0, 0))
-        action = jnp.clip(act(self.controller, z, memory.hidden) + action_noise, LOWEST, HIGHEST)
-        return action, self.rnn.advance(self.rnn.inputs(z, action), memory)
+        action = jnp.clip(act(self.controller, z, memory.hidden) + noise, LOWEST, HIGHEST)
+        return action, self.rnn.advance(self.rnn.inputs(z, action), memory), z
 
 
 @eqx.filter_jit
-def _act(
-    agent: Agent, frames: Array, memory: Memory, latent_noise: Array, action_noise: Array
-) -> tuple[Array, Memory]:
-    return agent.act(frames, memory, latent_noise, action_noise)
+def _act(agent: Agent, frames: Array, memory: Memory, noise: Array) -> tuple[Array, Memory, Array]:
+    return agent.act(frames, memory, noise)
 
 
 @dataclass(frozen=True)
@@ -150,19 +142,15 @@ class Seats:
 
     def __init__(self, agent: Agent, drives: Sequence[Drive]) -> None:
         self.agent = agent
-        self.scale = np.array([drive.action_noise for drive in drives], np.float32)
+        self.scale = np.array([drive.action_noise for drive in drives])
         self.rngs = [np.random.default_rng(drive.seed) for drive in drives]
         self.memory = agent.rnn.start(len(drives))
 
     def act(self, pixels: list[UInt8[np.ndarray, "96 96 3"]]) -> list[Float[np.ndarray, "3"]]:
         """The next action of each car."""
         frames = jnp.asarray(np.stack([shrink(one) for one in pixels]))
-        latent_size = self.agent.vae.latent_size
-        drawn = np.stack([rng.normal(size=latent_size + 3) for rng in self.rngs]).astype(np.float32)
-        latent_noise, action_noise = drawn[:, :latent_size], drawn[:, latent_size:] * self.scale[:, None]
-        actions, self.memory = _act(
-            self.agent, frames, self.memory, jnp.asarray(latent_noise), jnp.asarray(action_noise)
-        )
+        noise = np.stack([rng.normal(size=3) for rng in self.rngs]) * self.scale[:, None]
+        actions, self.memory, _ = _act(self.agent, frames, self.memory, jnp.asarray(noise, jnp.float32))
         return list(np.asarray(actions))
 
 
