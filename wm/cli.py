@@ -101,7 +101,7 @@ def write_profile(arguments: argparse.Namespace) -> None:
         raise config.BadInput(f"{PROFILES}: no profile {arguments.name!r}, wanted one of {names}")
     yaml = YAML()
     params = yaml.load(PROFILES / "default.yaml")
-    merge(params, yaml.load(chosen))
+    merge(params, config.read(chosen))
     before = config.read() if config.PARAMS.exists() else {}
     validate(params)
     with files.replacing(config.PARAMS) as unfinished:
