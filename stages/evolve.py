@@ -1,8 +1,9 @@
-"""Evolves the controller of a round inside its RNN's dream: `python -m stages.evolve r0 init`."""
+"""Evolves the controller of a round inside its simulators' dreams: `python -m stages.evolve r0 init`."""
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,7 +18,7 @@ from wm.dream import Starts
 from wm.episodes import Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.progress import progress
-from wm.rnn import RNN
+from wm.rnn import RNN, Ensemble
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 
@@ -47,12 +48,16 @@ def main(round_name: str, prev: str) -> None:
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
     shards = Shards(LATENTS / prev)
     model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
-    starts = start_pool(model, shards, settings, before, start_key)
+    ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
+    worlds = [
+        World(simulator, start_pool(simulator, model, shards, settings, before, start_key))
+        for simulator in ensemble.members or [model]
+    ]
     first = Controller(
         features=model.latent_size + model.hidden_size,
         limits=tuple((low, high) for low, high in settings.limits.values()),
     )
-    fitness = dream_fitness(model, first, starts, settings, fitness_key)
+    fitness = dream_fitness(worlds, model, first, settings, fitness_key)
     search = evolve(fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1)
     curve, snapshots = [], [first]
     total = settings.search.generations
@@ -67,12 +72,21 @@ def main(round_name: str, prev: str) -> None:
     model_file.save(folder / "controller.eqx", snapshots[-1])
     model_file.save(folder / "snapshots.eqx", controller.snapshots(snapshots))
     files.write_csv(METRICS / round_name / "evolve.csv", curve)
-    score = dream_score(model, snapshots[-1], shards, settings, environment, score_key)
+    score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, score_key)
     files.write_json(METRICS / round_name / "dream.json", score)
 
 
-def start_pool(model: RNN, shards: Shards, settings: Config, before: list[str], key: jax.Array) -> Starts:
-    """Moments of training drives, the newer the likelier."""
+class World(NamedTuple):
+    """A simulator, and the moments that its dreams go on from."""
+
+    simulator: RNN
+    starts: Starts
+
+
+def start_pool(
+    simulator: RNN, watcher: RNN, shards: Shards, settings: Config, before: list[str], key: jax.Array
+) -> Starts:
+    """Moments of training drives, the newer the likelier; the same ones for every simulator."""
     records = shards.kept(validation=False)
     rng = np.random.default_rng(settings.seed)
     drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
@@ -83,38 +97,44 @@ def start_pool(model: RNN, shards: Shards, settings: Config, before: list[str], 
         chosen = drawn[start : start + size]
         times = rng.random((size, settings.starts_per_episode)) * [[r.length] for r in chosen]
         batch = rnn.to_batch(stacked(shards, chosen, length))
-        pool.append(choose(model, batch, jnp.asarray(times, jnp.int32), jr.fold_in(key, start)))
+        pool.append(choose(simulator, watcher, batch, jnp.asarray(times, jnp.int32), jr.fold_in(key, start)))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 
 
-def dream_fitness(model: RNN, first: Controller, starts: Starts, settings: Config, key: jax.Array):
-    """The mean return of each candidate over the generation's dreams: one jitted call."""
+def dream_fitness(worlds: list[World], watcher: RNN, first: Controller, settings: Config, key: jax.Array):
+    """The mean return of each candidate over the generation's dreams, which the simulators make in
+    turn: one jitted call."""
+    dreamt = partial(
+        dream.unroll,
+        steps=settings.horizon_steps,
+        temperature=settings.temperature,
+        dropout=settings.dropout,
+    )
 
     @eqx.filter_jit
-    def returns(model: RNN, starts: Starts, candidates: jax.Array, key: jax.Array) -> jax.Array:
+    def returns(worlds: list[World], watcher: RNN, candidates: jax.Array, key: jax.Array) -> jax.Array:
         start_key, dream_key = jr.split(key)
-        chosen = jr.choice(start_key, len(starts.mu), (settings.rollouts,), replace=False)
-        outcome = dream.unroll(
-            model,
-            jax.vmap(first.with_parameters)(candidates),
-            jax.tree.map(lambda leaf: leaf[chosen], starts),
-            dream_key,
-            steps=settings.horizon_steps,
-            temperature=settings.temperature,
-            dropout=settings.dropout,
-        )
-        return dream.returns(outcome).mean(axis=-1)
+        pool = len(worlds[0].starts.mu)
+        chosen = jr.choice(start_key, pool, (settings.rollouts,), replace=False)
+        population, found = jax.vmap(first.with_parameters)(candidates), []
+        for i, world in enumerate(worlds):
+            turn = chosen[i :: len(worlds)]
+            starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
+            outcome = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
+            found.append(dream.returns(outcome))
+        return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
         vectors = jnp.asarray(candidates, jnp.float32)
-        return returns(model, starts, vectors, jr.fold_in(key, generation))
+        return returns(worlds, watcher, vectors, jr.fold_in(key, generation))
 
     return fitness
 
 
 def dream_score(
-    model: RNN,
+    worlds: list[World],
+    watcher: RNN,
     best: Controller,
     shards: Shards,
     settings: Config,
@@ -127,7 +147,8 @@ def dream_score(
     drawn = [records[i] for i in rng.integers(len(records), size=settings.score_episodes)]
     episodes = [shards.read(record) for record in drawn]
     scores, frames = dream.whole_episodes(
-        model,
+        [world.simulator for world in worlds],
+        watcher,
         best,
         jnp.stack([episode.observations["mu"][0] for episode in episodes]),
         jnp.stack([episode.observations["logvar"][0] for episode in episodes]),

@@ -1,9 +1,13 @@
-"""Trains the RNN of a round, going on from the round before: `python -m stages.train_rnn r0 init`."""
+"""Trains the RNNs of a round, going on from the round before: `python -m stages.train_rnn r0 init`.
+
+The agent's own first, then the simulators, each on batches of its own.
+"""
 
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,7 +19,7 @@ from wm import config, dream, files, model_file, rnn
 from wm.episodes import Record, Shards, draw, longest, stacked
 from wm.fit import adam, fit
 from wm.progress import progress
-from wm.rnn import RNN, Batch
+from wm.rnn import RNN, Batch, Ensemble
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps after which
@@ -39,15 +43,31 @@ class Config(config.Section):
 def main(round_name: str, prev: str) -> None:
     settings = config.section(Config, "train_rnn")
     before = config.rounds_until(prev)[::-1]
-    number = len(before)
-    steps = settings.first_steps if prev == config.FIRST_ROUND else settings.steps
-    fit_key, check_key = jr.split(jr.fold_in(jr.key(settings.seed), number))
-    rng = np.random.default_rng([settings.seed, number])
     shards = Shards(LATENTS / prev)
+    own = model_file.load(MODELS / prev / "rnn.eqx", RNN)
+    simulators = model_file.load(MODELS / prev / "simulators.eqx", Ensemble)
+    names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]
+    trained, curves = [], {}
+    for number, (name, model) in enumerate(zip(names, [own, *simulators.members], strict=True)):
+        label = f"train_rnn {round_name} {name}"
+        model, curves[name] = train(model, shards, settings, before, number, label)
+        trained.append(model)
+    folder = MODELS / round_name
+    model_file.save(folder / "rnn.eqx", trained[0])
+    model_file.save(folder / "simulators.eqx", simulators.with_members(trained[1:]))
+    report(curves, METRICS / round_name)
+
+
+def train(
+    model: RNN, shards: Shards, settings: Config, before: list[str], number: int, label: str
+) -> tuple[RNN, list[dict[str, Any]]]:
+    """The trained model and its curve; `number` makes its chance unlike that of the others."""
+    steps = settings.steps if before else settings.first_steps
+    fit_key, check_key = jr.split(jr.fold_in(jr.fold_in(jr.key(settings.seed), len(before)), number))
+    rng = np.random.default_rng([settings.seed, len(before), number])
     loss = partial(rnn.loss, reward_weight=settings.reward_weight, done_weight=settings.done_weight)
     validation = validation_batches(shards, settings, before)
     check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))
-    model = model_file.load(MODELS / prev / "rnn.eqx", RNN)
     training = fit(
         model,
         partial(loss, dropout=settings.dropout),
@@ -56,16 +76,25 @@ def main(round_name: str, prev: str) -> None:
         key=fit_key,
     )
     curve = []
-    label = f"train_rnn {round_name}"
     for step, (model, metrics) in enumerate(progress(training, label, steps), 1):
         if step % settings.log_every == 0 or step == steps:
             train = {f"train_{name}": value for name, value in metrics.items()}
             curve.append({"step": step, **train, **averaged(check, model, validation, check_key)})
-    model_file.save(MODELS / round_name / "rnn.eqx", model)
-    folder = METRICS / round_name
-    last = {name: round(value, 4) for name, value in curve[-1].items() if name != "step"}
+    return model, curve
+
+
+def report(curves: dict[str, list[dict[str, Any]]], folder: Path) -> None:
+    """The last figures of each model, and all curves side by side, the agent's own without a prefix."""
+    last = {
+        name: {key: round(value, 4) for key, value in curve[-1].items() if key != "step"}
+        for name, curve in curves.items()
+    }
     files.write_json(folder / "train_rnn.json", last)
-    files.write_csv(folder / "train_rnn.csv", curve)
+    own = curves.pop("rnn")
+    for name, curve in curves.items():
+        for row, other in zip(own, curve, strict=True):
+            row |= {f"{name}_{key}": value for key, value in other.items() if key != "step"}
+    files.write_csv(folder / "train_rnn.csv", own)
 
 
 def batches(

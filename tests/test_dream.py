@@ -1,5 +1,6 @@
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from wm import dream, rnn
+from wm.config import Environment
 from wm.controller import Controller, stack
 from wm.dream import Outcome, Starts
 from wm.rnn import RNN, Batch
@@ -24,12 +26,13 @@ def controllers(*seeds):
 
 def starts(model, count=5):
     mu = jr.normal(jr.key(1), (count, 4))
-    return Starts(mu, jnp.full_like(mu, -1.0), model.start(count))
+    return Starts(mu, jnp.full_like(mu, -1.0), model.start(count), model.start(count))
 
 
 def unrolled(model, population, **changes):
     settings = {"steps": 6, "temperature": 1.0, "dropout": 0.0} | changes
-    return dream.unroll(model, population, starts(model), jr.key(2), **settings)
+    watcher = settings.pop("watcher", model)
+    return dream.unroll(model, watcher, population, starts(model), jr.key(2), **settings)
 
 
 def test_equal_candidates_dream_equal_dreams(model):
@@ -43,6 +46,29 @@ def test_a_candidate_dreams_the_same_whoever_is_beside_it(model):
     together = unrolled(model, controllers(7, 8)).reward[:, 0]
     alone = unrolled(model, controllers(7)).reward[:, 0]
     assert np.allclose(together, alone, atol=1e-5)
+
+
+def test_the_watcher_informs_the_controller_and_makes_no_world(model):
+    other = RNN(**model.sizes, key=jr.key(9))
+    blind = jax.tree.map(jnp.zeros_like, controllers(7))  # the same actions whatever it is told
+    seen = controllers(7)
+    assert np.allclose(unrolled(model, blind).reward, unrolled(model, blind, watcher=other).reward)
+    assert not np.allclose(unrolled(model, seen).reward, unrolled(model, seen, watcher=other).reward)
+
+
+def test_simulators_take_whole_episodes_in_turn(model):
+    """An episode's place says which simulator dreams it: one that expects nothing but failure fails."""
+    fatal, safe = (
+        eqx.tree_at(lambda m: m.head_bias, model, model.head_bias.at[-1].set(logit))
+        for logit in (50.0, -50.0)
+    )
+    mu = jr.normal(jr.key(1), (5, 4))
+    environment = Environment(action_repeat=40, warm_up_frames=50)
+    controller = Controller(features=12)
+    starts = (mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
+    scores, _ = dream.whole_episodes([safe, fatal], model, controller, *starts, environment, jr.key(0))
+    assert (scores[1::2] < dream.FAILURE_REWARD + 5).all()
+    assert (scores[::2] > -50).all()
 
 
 def test_failure_costs_its_fine_and_all_that_follows():
@@ -66,12 +92,15 @@ def test_starts_are_warmed_by_the_drive_before_them(model):
     mu, action = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3))
     zeros = jnp.zeros((2, 9))
     batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros > 0, zeros == 0)
-    found = dream.starts_at(model, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
+    other = RNN(**model.sizes, key=jr.key(9))
+    found = dream.starts_at(model, other, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
     memories = rnn.unroll(model, mu, action)
     assert np.allclose(found.mu[0, 1], mu[0, 5])
     assert np.allclose(found.memory.hidden[0, 0], 0)
     assert np.allclose(found.memory.hidden[0, 1], memories.hidden[4, 0], atol=1e-6)
     assert np.allclose(found.memory.cell[1, 0], memories.cell[7, 1], atol=1e-6)
+    watched = rnn.unroll(other, mu, action)
+    assert np.allclose(found.watched.hidden[0, 1], watched.hidden[4, 0], atol=1e-6)
 
 
 def test_drift_of_a_model_that_is_right_is_nothing(model):

@@ -7,8 +7,8 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import fit, mdn, rnn
-from wm.rnn import RNN, Batch
+from wm import fit, mdn, model_file, rnn
+from wm.rnn import RNN, Batch, Ensemble
 
 SIZES = {"latent_size": 4, "hidden_size": 16, "mixtures": 3}
 LOSS = partial(rnn.loss, reward_weight=10.0, done_weight=10.0, dropout=0.0)
@@ -96,3 +96,15 @@ def test_overfits_one_batch():
     assert curve[-1]["reward_error"] < 0.05 * float(rewards.var())
     assert curve[-1]["done_error"] < 0.02
     assert curve[-1]["nll"] < curve[0]["nll"] - 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_ensemble_survives_its_file_with_members_unlike_each_other(count, tmp_path):
+    ensemble = Ensemble(count=count, **SIZES, key=jr.key(0))
+    members = ensemble.members
+    assert len({float(member.head_weight[0, 0]) for member in members}) == count
+    swapped = ensemble.with_members(members[::-1])
+    model_file.save(tmp_path / "simulators.eqx", swapped)
+    loaded = model_file.load(tmp_path / "simulators.eqx", Ensemble).members
+    for found, wanted in zip(loaded, members[::-1], strict=True):
+        assert np.array_equal(found.head_weight, wanted.head_weight)

@@ -15,7 +15,7 @@ from wm.car_racing import RealTrack, shrink
 from wm.config import Environment
 from wm.controller import Controller, Snapshots, stack
 from wm.episodes import Episode
-from wm.rnn import RNN, Memory
+from wm.rnn import RNN, Ensemble, Memory
 from wm.rollout import drive_together
 from wm.vae import VAE
 
@@ -91,6 +91,13 @@ def environment(folder: Path) -> Environment:
     if path.exists():
         return config.validated(Environment, files.read_json(path), str(path))
     return config.section(Environment, "environment")
+
+
+def simulators(folder: Path, agent: Agent) -> list[RNN]:
+    """The RNNs that make the dreams of the agent in `folder`: its simulators.eqx, or else its own."""
+    path = folder / "simulators.eqx"
+    members = model_file.load(path, Ensemble).members if path.exists() else []
+    return members or [agent.rnn]
 
 
 SEATS = 10  # drives side by side in one process

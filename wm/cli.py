@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     dream.set_defaults(run=drive_dream)
     for command in (evaluate, dream):
         command.add_argument(
-            "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx"
+            "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
         )
         command.add_argument("--episodes", type=at_least(1), default=100)
         command.add_argument(
@@ -133,15 +133,18 @@ def publish_round(arguments: argparse.Namespace) -> None:
     """The round's V, M, C, its environment and its scores, in models/pretrained."""
     import shutil
 
-    from wm import files
+    from wm import files, model_file
     from wm.agent import Models
+    from wm.rnn import Ensemble
 
     name = arguments.round
     config.rounds_until(name)
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
     Models(*sources).load()  # nothing damaged is published
-    for source in [*sources, scores / "dream.json", scores / "real.json"]:
+    model_file.load(folder / "simulators.eqx", Ensemble)
+    sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
+    for source in sources:
         if not source.exists():
             raise config.BadInput(f"{source}: not found, wanted the round's scores. Run `dvc repro`.")
         with files.replacing(PRETRAINED / source.name) as unfinished:
@@ -185,7 +188,9 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     seeds = range(arguments.seed, arguments.seed + arguments.episodes)
     mu, logvar, rewards = agent.first_sight(models, progress(seeds, "starts", len(seeds)), environment)
     key = jr.key(arguments.seed)
-    scores, _ = dream.whole_episodes(models.rnn, models.controller, mu, logvar, rewards, environment, key)
+    worlds = agent.simulators(arguments.models, models)
+    starts = (mu, logvar, rewards)
+    scores, _ = dream.whole_episodes(worlds, models.rnn, models.controller, *starts, environment, key)
     show(arguments, "dream", metrics.summary(np.asarray(scores)), scores, began)
 
 

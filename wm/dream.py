@@ -1,5 +1,12 @@
-"""The dream: the RNN run on its own samples. Pure functions, batched by their leading axes."""
+"""The dream: an RNN run on its own samples. Pure functions, batched by their leading axes.
 
+The RNN that makes the dream, the simulator, need not be the one whose memory the controller reads,
+the watcher: what the watcher makes of the dream is then as right, and as wrong, as what it makes of
+reality, and no controller can live on reading the mind that makes its world.
+"""
+
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,10 +27,11 @@ LAP_POINTS = 1000.0  # all tiles of a track together
 
 
 class State(NamedTuple):
-    """Where a dream is: what is seen, and the memory of what came before."""
+    """Where a dream is: what is seen, and what simulator and watcher remember of what came before."""
 
     z: Float[Array, "*batch latent"]
     memory: Memory
+    watched: Memory
 
 
 class Outcome(NamedTuple):
@@ -34,30 +42,34 @@ class Outcome(NamedTuple):
 
 
 class Starts(NamedTuple):
-    """Real moments to dream on from, with the memory of the real drive that led there."""
+    """Real moments to dream on from, with both RNNs' memories of the real drive that led there."""
 
     mu: Float[Array, "*batch latent"]
     logvar: Float[Array, "*batch latent"]
     memory: Memory
+    watched: Memory
 
 
 def step(
-    model: RNN,
+    simulator: RNN,
+    watcher: RNN,
     state: State,
     action: Float[Array, "*batch action"],
     noise: mdn.Noise,
     temperature: Float[Array, ""] | float,
     masks: Masks | None = None,
 ) -> tuple[State, Outcome]:
-    """One step of the dream under `action`."""
-    memory = rnn.step(model, state.z, action, state.memory, masks)
-    expected = model.predict(memory.hidden)
+    """One step of the dream under `action`; dropout masks are the simulator's alone."""
+    memory = rnn.step(simulator, state.z, action, state.memory, masks)
+    expected = simulator.predict(memory.hidden)
     z = mdn.sample(expected.mixture, noise, temperature)
-    return State(z, memory), Outcome(expected.reward, jax.nn.sigmoid(expected.done_logit))
+    watched = rnn.step(watcher, state.z, action, state.watched)
+    return State(z, memory, watched), Outcome(expected.reward, jax.nn.sigmoid(expected.done_logit))
 
 
 def unroll(
-    model: RNN,
+    simulator: RNN,
+    watcher: RNN,
     controller: Controller,
     starts: Starts,
     key: PRNGKeyArray,
@@ -74,15 +86,15 @@ def unroll(
     population = controller.bias.shape[0]
     latent_key, mask_key, noise_key = jr.split(key, 3)
     z = sample_starts(starts, latent_key)
-    masks = rnn.draw_masks(model, dropout, z.shape[:1], mask_key)
+    masks = rnn.draw_masks(simulator, dropout, z.shape[:1], mask_key)
     act = jax.vmap(jax.vmap(Controller.__call__, in_axes=(None, 0, 0)))
 
     def advance(state: State, key: PRNGKeyArray) -> tuple[State, Outcome]:
-        noise = mdn.draw_noise(key, z.shape, model.mixtures)
-        action = act(controller, state.z, state.memory.hidden)
-        return step(model, state, action, noise, temperature, masks)
+        noise = mdn.draw_noise(key, z.shape, simulator.mixtures)
+        action = act(controller, state.z, state.watched.hidden)
+        return step(simulator, watcher, state, action, noise, temperature, masks)
 
-    start = State(z, starts.memory)
+    start = State(z, starts.memory, starts.watched)
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (population, *leaf.shape)), start)
     return jax.lax.scan(advance, start, jr.split(noise_key, steps))[1]
 
@@ -124,7 +136,8 @@ def episode_scores(
 
 @eqx.filter_jit
 def whole_episodes(
-    model: RNN,
+    simulators: Sequence[RNN],
+    watcher: RNN,
     controller: Controller,
     mu: Float[Array, "batch latent"],
     logvar: Float[Array, "batch latent"],
@@ -134,34 +147,41 @@ def whole_episodes(
 ) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
     """Scores and frames of whole episodes dreamt from first frames, as long as real ones at most.
 
-    At temperature 1 and without dropout masks: the model as it was trained to be.
+    The simulators take the episodes in turn, at temperature 1 and without dropout masks: the
+    models as they were trained to be.
     """
     frames = FRAMES_PER_EPISODE - environment.warm_up_frames
-    outcome = unroll(
-        model,
-        jax.tree.map(lambda leaf: leaf[None], controller),
-        Starts(mu, logvar, model.start(len(mu))),
-        key,
-        steps=-(-frames // environment.action_repeat),
-        temperature=1.0,
-        dropout=0.0,
-    )
-    outcome = jax.tree.map(lambda leaf: leaf[:, 0], outcome)
-    return episode_scores(
-        outcome,
-        warm_up_reward,
-        warm_up_frames=environment.warm_up_frames,
-        action_repeat=environment.action_repeat,
-    )
+    repeat = environment.action_repeat
+    population = jax.tree.map(lambda leaf: leaf[None], controller)
+    scores, lengths = jnp.zeros(len(mu)), jnp.zeros(len(mu), int)
+    for i, simulator in enumerate(simulators):
+        turn = slice(i, None, len(simulators))
+        memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
+        starts = Starts(mu[turn], logvar[turn], *memories)
+        dreamt = partial(unroll, steps=-(-frames // repeat), temperature=1.0, dropout=0.0)
+        outcome = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
+        found = episode_scores(
+            jax.tree.map(lambda leaf: leaf[:, 0], outcome),
+            warm_up_reward[turn],
+            warm_up_frames=environment.warm_up_frames,
+            action_repeat=repeat,
+        )
+        scores, lengths = scores.at[turn].set(found[0]), lengths.at[turn].set(found[1])
+    return scores, lengths
 
 
-def starts_at(model: RNN, batch: rnn.Batch, times: Int[Array, "batch chosen"], key: PRNGKeyArray) -> Starts:
-    """The moments `times` of real episodes, the memory warmed by the drive before them: (batch, chosen)."""
-    memories = rnn.unroll(model, rnn.sample_latents(batch, key), batch.action)
-    after = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), memories)
-    rows = jnp.arange(times.shape[0])[:, None]
-    warmed = jax.tree.map(lambda leaf: jnp.where((times > 0)[..., None], leaf[rows, times - 1], 0.0), after)
-    return Starts(batch.mu[rows, times], batch.logvar[rows, times], warmed)
+def starts_at(
+    simulator: RNN, watcher: RNN, batch: rnn.Batch, times: Int[Array, "batch chosen"], key: PRNGKeyArray
+) -> Starts:
+    """The moments `times` of real episodes, both memories warmed by the drive before: (batch, chosen)."""
+    rows, z = jnp.arange(times.shape[0])[:, None], rnn.sample_latents(batch, key)
+
+    def warmed(model: RNN) -> Memory:
+        memories = rnn.unroll(model, z, batch.action)
+        after = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), memories)
+        return jax.tree.map(lambda leaf: jnp.where((times > 0)[..., None], leaf[rows, times - 1], 0.0), after)
+
+    return Starts(batch.mu[rows, times], batch.logvar[rows, times], warmed(simulator), warmed(watcher))
 
 
 def drift(

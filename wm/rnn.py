@@ -121,6 +121,35 @@ class RNN(eqx.Module):
         return Prediction(mixture, REWARD_UNIT * out[..., -2], out[..., -1])
 
 
+class Ensemble(eqx.Module):
+    """RNNs of equal sizes, each started and trained by chance of its own; `count` may be 0."""
+
+    stacked: RNN  # its leaves have a leading axis of `count`
+    count: int = eqx.field(static=True)
+
+    def __init__(self, *, count: int, latent_size: int, hidden_size: int, mixtures: int, key: PRNGKeyArray):
+        sizes = {"latent_size": latent_size, "hidden_size": hidden_size, "mixtures": mixtures}
+        self.stacked = eqx.filter_vmap(lambda key: RNN(**sizes, key=key))(jr.split(key, count))
+        self.count = count
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `__init__` takes, but for the key."""
+        return {"count": self.count, **self.stacked.sizes}
+
+    @property
+    def members(self) -> list[RNN]:
+        """The RNNs, one by one."""
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], self.stacked) for i in range(self.count)]
+
+    def with_members(self, members: list[RNN]) -> "Ensemble":
+        """An ensemble of as many others."""
+        if not members:
+            return self
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+        return eqx.tree_at(lambda e: e.stacked, self, stacked)
+
+
 def draw_masks(rnn: RNN, rate: float, batch: tuple[int, ...], key: PRNGKeyArray) -> Masks | None:
     """Fresh masks for `batch` episodes; None where `rate` is 0."""
     if rate == 0:
