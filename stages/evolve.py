@@ -121,7 +121,7 @@ def dream_fitness(worlds: list[World], watcher: RNN, first: Controller, settings
         for i, world in enumerate(worlds):
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
-            outcome = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
+            outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
             found.append(dream.returns(outcome))
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
@@ -142,21 +142,20 @@ def dream_score(
     key: jax.Array,
 ) -> dict[str, Any]:
     """Whole dreamt episodes from the starts of tracks that no model was trained on."""
-    records = [record for record in shards.kept(validation=True) if not record.mirrored]
-    rng = np.random.default_rng(settings.seed)
-    drawn = [records[i] for i in rng.integers(len(records), size=settings.score_episodes)]
-    episodes = [shards.read(record) for record in drawn]
-    scores, frames = dream.whole_episodes(
+    dreamt = dream.whole_episodes(
         [world.simulator for world in worlds],
         watcher,
         best,
-        jnp.stack([episode.observations["mu"][0] for episode in episodes]),
-        jnp.stack([episode.observations["logvar"][0] for episode in episodes]),
-        jnp.array([record.warm_up_reward for record in drawn]),
+        *dream.unseen_starts(shards, settings.score_episodes, settings.seed),
         environment,
         key,
     )
-    return {"score": metrics.summary(np.asarray(scores)), "frames": round(float(frames.mean()), 1)}
+    return {
+        "score": metrics.summary(np.asarray(dreamt.score)),
+        "frames": round(float(dreamt.frames.mean()), 1),
+        "laps": int(dreamt.lap.sum()),
+        "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
+    }
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def starts(model, count=5):
 def unrolled(model, population, **changes):
     settings = {"steps": 6, "temperature": 1.0, "dropout": 0.0} | changes
     watcher = settings.pop("watcher", model)
-    return dream.unroll(model, watcher, population, starts(model), jr.key(2), **settings)
+    return dream.unroll(model, watcher, population, starts(model), jr.key(2), **settings)[0]
 
 
 def test_equal_candidates_dream_equal_dreams(model):
@@ -66,7 +66,10 @@ def test_simulators_take_whole_episodes_in_turn(model):
     environment = Environment(action_repeat=40, warm_up_frames=50)
     controller = Controller(features=12)
     starts = (mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
-    scores, _ = dream.whole_episodes([safe, fatal], model, controller, *starts, environment, jr.key(0))
+    found = dream.whole_episodes([safe, fatal], model, controller, *starts, environment, jr.key(0))
+    scores = found.score
+    assert np.allclose(found.failure[1::2], 1)
+    assert np.allclose(found.failure[::2], 0)
     assert (scores[1::2] < dream.FAILURE_REWARD + 5).all()
     assert (scores[::2] > -50).all()
 
@@ -83,9 +86,10 @@ def test_a_dreamt_lap_ends_with_all_tiles_as_a_real_one_does():
     reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles a step
     outcome = Outcome(reward, jnp.zeros((steps, 1)))
     warm_up = jnp.array([-5.0])  # fifty frames and no tile
-    score, frames = dream.episode_scores(outcome, warm_up, warm_up_frames=50, action_repeat=repeat)
-    assert int(frames[0]) == 50 + 10 * repeat
-    assert float(score[0]) == pytest.approx(1000 - 0.1 * float(frames[0]), abs=1e-3)
+    found = dream.as_episodes(outcome, warm_up, warm_up_frames=50, action_repeat=repeat)
+    assert bool(found.lap[0])
+    assert int(found.frames[0]) == 50 + 10 * repeat
+    assert float(found.score[0]) == pytest.approx(1000 - 0.1 * float(found.frames[0]), abs=1e-3)
 
 
 def test_starts_are_warmed_by_the_drive_before_them(model):

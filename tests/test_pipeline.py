@@ -29,7 +29,7 @@ OF_A_ROUND = {
     "explore",
     "process_explored",
     "encode_explored",
-    "compare",
+    "fidelity",
 }
 
 
@@ -114,7 +114,7 @@ def test_mirroring_changed_collects_nothing(smoke):
 
 def test_evaluation_changed_trains_nothing(smoke):
     would = would_run(smoke[0], "evaluate", episodes=5)
-    assert would == {"evaluate@r0", "evaluate@r1", "compare@r0", "compare@r1", "report"}
+    assert would == {"evaluate@r0", "evaluate@r1", "fidelity@r0", "fidelity@r1", "report"}
 
 
 def test_evolution_changed_keeps_what_lies_before_it(smoke):

@@ -64,7 +64,7 @@ def check_params(arguments: argparse.Namespace) -> None:
 
 def validate(params: dict[str, Any]) -> None:
     """Raises BadInput for the first thing wrong in any section."""
-    from stages import collect, evaluate, evolve, explore, initialise, process, train_rnn, train_vae
+    from stages import collect, evaluate, evolve, explore, fidelity, initialise, process, train_rnn, train_vae
 
     kinds = {
         "environment": config.Environment,
@@ -75,6 +75,7 @@ def validate(params: dict[str, Any]) -> None:
         "evolve": evolve.Config,
         "evaluate": evaluate.Config,
         "explore": explore.Config,
+        "fidelity": fidelity.Config,
     }
     known = {*kinds, "collect", "rounds"}
     for name in sorted(params.keys() ^ known):
@@ -190,8 +191,9 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     key = jr.key(arguments.seed)
     worlds = agent.simulators(arguments.models, models)
     starts = (mu, logvar, rewards)
-    scores, _ = dream.whole_episodes(worlds, models.rnn, models.controller, *starts, environment, key)
-    show(arguments, "dream", metrics.summary(np.asarray(scores)), scores, began)
+    dreamt = dream.whole_episodes(worlds, models.rnn, models.controller, *starts, environment, key)
+    scores = np.asarray(dreamt.score)
+    show(arguments, "dream", metrics.summary(scores), scores, began)
 
 
 def show(arguments: argparse.Namespace, world: str, summary: dict, scores: Any, began: float) -> None:

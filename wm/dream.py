@@ -13,11 +13,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from wm import mdn, rnn
 from wm.config import Environment
 from wm.controller import Controller
+from wm.episodes import Shards
 from wm.rnn import RNN, Masks, Memory
 
 FRAMES_PER_EPISODE = 1000
@@ -39,6 +41,16 @@ class Outcome(NamedTuple):
 
     reward: Float[Array, "*batch"]
     failure: Float[Array, "*batch"]
+
+
+class Episodes(NamedTuple):
+    """Whole dreamt episodes: `score` in points, `frames` as real ones are counted, whether all tiles
+    were won, and the probability of a failure on the way."""
+
+    score: Float[Array, " batch"]
+    frames: Int[Array, " batch"]
+    lap: Bool[Array, " batch"]
+    failure: Float[Array, " batch"]
 
 
 class Starts(NamedTuple):
@@ -77,8 +89,10 @@ def unroll(
     steps: int,
     temperature: float,
     dropout: float,
-) -> Outcome:
+) -> tuple[Outcome, Float[Array, "time population start action"]]:
     """Every controller's dreams from every start, for `steps` steps: (time, population, start).
+
+    Returns what the steps brought, and the actions.
 
     `controller` has a leading population axis. All of the population meet the same starts, the
     same noise and the same dropout masks, so that they differ by what they do alone.
@@ -89,10 +103,11 @@ def unroll(
     masks = rnn.draw_masks(simulator, dropout, z.shape[:1], mask_key)
     act = jax.vmap(jax.vmap(Controller.__call__, in_axes=(None, 0, 0)))
 
-    def advance(state: State, key: PRNGKeyArray) -> tuple[State, Outcome]:
+    def advance(state: State, key: PRNGKeyArray) -> tuple[State, tuple[Outcome, Array]]:
         noise = mdn.draw_noise(key, z.shape, simulator.mixtures)
         action = act(controller, state.z, state.watched.hidden)
-        return step(simulator, watcher, state, action, noise, temperature, masks)
+        after, outcome = step(simulator, watcher, state, action, noise, temperature, masks)
+        return after, (outcome, action)
 
     start = State(z, starts.memory, starts.watched)
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (population, *leaf.shape)), start)
@@ -111,14 +126,14 @@ def returns(outcome: Outcome) -> Float[Array, "*batch"]:
     return jnp.sum(survival * outcome.reward + (before - survival) * FAILURE_REWARD, axis=0)
 
 
-def episode_scores(
+def as_episodes(
     outcome: Outcome,
     warm_up_reward: Float[Array, " batch"],
     *,
     warm_up_frames: int,
     action_repeat: int,
-) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
-    """Scores and frames of whole dreamt episodes, by the rules of real ones.
+) -> Episodes:
+    """Whole dreamt episodes by the rules of real ones.
 
     `outcome` is (time, batch), from the end of the warm-up to the last frame. As on the real
     track the drive ends when all tiles' points, 1,000, are collected.
@@ -131,7 +146,12 @@ def episode_scores(
     masked = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
     steps = jnp.sum(driving, axis=0)
     frames = jnp.minimum(warm_up_frames + action_repeat * steps, FRAMES_PER_EPISODE)
-    return warm_up_reward + returns(masked), frames
+    return Episodes(
+        score=warm_up_reward + returns(masked),
+        frames=frames,
+        lap=tiles[-1] >= LAP_POINTS,
+        failure=1 - jnp.prod(1 - masked.failure, axis=0),
+    )
 
 
 @eqx.filter_jit
@@ -144,8 +164,8 @@ def whole_episodes(
     warm_up_reward: Float[Array, " batch"],
     environment: Environment,
     key: PRNGKeyArray,
-) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
-    """Scores and frames of whole episodes dreamt from first frames, as long as real ones at most.
+) -> Episodes:
+    """Whole episodes dreamt from first frames, as long as real ones at most.
 
     The simulators take the episodes in turn, at temperature 1 and without dropout masks: the
     models as they were trained to be.
@@ -153,21 +173,34 @@ def whole_episodes(
     frames = FRAMES_PER_EPISODE - environment.warm_up_frames
     repeat = environment.action_repeat
     population = jax.tree.map(lambda leaf: leaf[None], controller)
-    scores, lengths = jnp.zeros(len(mu)), jnp.zeros(len(mu), int)
+    parts = []
     for i, simulator in enumerate(simulators):
         turn = slice(i, None, len(simulators))
         memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
         starts = Starts(mu[turn], logvar[turn], *memories)
         dreamt = partial(unroll, steps=-(-frames // repeat), temperature=1.0, dropout=0.0)
-        outcome = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
-        found = episode_scores(
+        outcome, _ = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
+        part = as_episodes(
             jax.tree.map(lambda leaf: leaf[:, 0], outcome),
             warm_up_reward[turn],
             warm_up_frames=environment.warm_up_frames,
             action_repeat=repeat,
         )
-        scores, lengths = scores.at[turn].set(found[0]), lengths.at[turn].set(found[1])
-    return scores, lengths
+        parts.append(part)
+    order = np.argsort(np.concatenate([np.arange(len(mu))[i :: len(parts)] for i in range(len(parts))]))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
+
+
+def unseen_starts(
+    shards: Shards, count: int, seed: int
+) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"], Float[Array, " batch"]]:
+    """mu and logvar of the first moments of `count` validation drives, and the rewards of their warm-ups."""
+    records = [record for record in shards.kept(validation=True) if not record.mirrored]
+    rng = np.random.default_rng(seed)
+    drawn = [records[i] for i in rng.integers(len(records), size=count)]
+    seen = [shards.read(record).observations for record in drawn]
+    mu, logvar = (jnp.stack([one[name][0] for one in seen]) for name in ("mu", "logvar"))
+    return mu, logvar, jnp.array([record.warm_up_reward for record in drawn])
 
 
 def starts_at(

@@ -1,9 +1,12 @@
-"""The one shape in which scores are reported, in dreams and in reality."""
+"""The one shape in which scores are reported, in dreams and in reality, and how the two agree."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+IMPOSSIBLE = 950.0  # points; a mean dream score above this is exploitation, not skill
 
 
 def summary(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
@@ -19,3 +22,23 @@ def summary(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
         "max": scores.max(),
     }
     return {**{name: round(float(value), 2) for name, value in numbers.items()}, "n": len(scores)}
+
+
+def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Pearson's; 0 where either does not vary."""
+    if np.std(a) == 0 or np.std(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def ranks(values: Sequence[float] | Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """From 0 for the lowest; equal values share the mean of their ranks."""
+    values = np.asarray(values, float)
+    lower = (values[None] < values[:, None]).sum(1)
+    equal = (values[None] == values[:, None]).sum(1)
+    return lower + (equal - 1) / 2
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's."""
+    return correlation(ranks(a), ranks(b))

@@ -1,0 +1,183 @@
+"""The dream of a round held against reality, once both are there: `python -m stages.fidelity r0`.
+
+Writes what the exploitation test found window by window, the controllers ranked in both worlds, and
+a summary; and the round's scores side by side, for the report.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from wm import agent, config, controller, dream, fidelity, files, metrics, model_file, parallel, rnn
+from wm.agent import Drive, Models
+from wm.controller import Controller, Snapshots
+from wm.episodes import Record, Shards, longest, stacked
+from wm.progress import progress
+from wm.rnn import RNN, Ensemble
+
+LATENTS, MODELS, METRICS, SCORES = Path("data/latents"), Path("models"), Path("metrics"), Path("data/scores")
+DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50, 100)  # real steps before, and dreamt steps after which
+
+
+class Config(config.Section):
+    seed: NonNegativeInt  # of the first track on which controllers are ranked; the others follow
+    tracks: PositiveInt
+    dreams: PositiveInt  # whole episodes from which a controller's dream score is taken
+    snapshots: PositiveInt  # controllers on evolution's way that are ranked, its end among them
+    perturbed: NonNegativeInt  # copies of the last one with noise on their parameters
+    noise: PositiveFloat  # of the first copy, in root mean squares of the parameters; doubled for each next
+    plans: PositiveInt
+    plan_steps: PositiveInt
+    window_steps: PositiveInt
+
+
+def main(round_name: str) -> None:
+    settings = config.section(Config, "fidelity")
+    environment = config.section(config.Environment, "environment")
+    key = jr.fold_in(jr.key(settings.seed), len(config.rounds_until(round_name)))
+    drift_key, plan_key, noise_key, dream_key = jr.split(key, 4)
+    folder, shards = MODELS / round_name, Shards(LATENTS / round_name)
+    watcher = model_file.load(folder / "rnn.eqx", RNN)
+    simulators = model_file.load(folder / "simulators.eqx", Ensemble).members or [watcher]
+    last = model_file.load(folder / "controller.eqx", Controller)
+    unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
+
+    drifts = drift(simulators, shards, unseen, drift_key)
+    table = exploitation(simulators, watcher, last, shards, unseen, settings, environment, plan_key)
+    ranked = candidates(last, model_file.load(folder / "snapshots.eqx", Snapshots), settings, noise_key)
+    dreamt = in_the_dream(ranked, simulators, watcher, shards, settings, environment, dream_key)
+    real = on_the_track(ranked, folder, settings, environment, round_name)
+    rows = [{"controller": name, "dream": dreamt[name], "real": real[name]} for name in ranked]
+
+    home = METRICS / round_name
+    files.write_csv(home / "exploitation.csv", table)
+    files.write_csv(home / "controllers.csv", rows)
+    files.write_json(
+        home / "fidelity.json",
+        {
+            "drift": drifts,
+            "exploitation": {name: value for name, value in table[-1].items() if name != "steps"},
+            "rank_correlation": round(
+                metrics.rank_correlation(*map(list, (dreamt.values(), real.values()))), 4
+            ),
+        },
+    )
+    scores = {world: files.read_json(home / f"{world}.json")["score"] for world in ("dream", "real")}
+    files.write_json(SCORES / f"{round_name}.json", {**scores, "controllers": rows})
+
+
+def drift(simulators: list[RNN], shards: Shards, records: list[Record], key: jax.Array) -> dict[str, float]:
+    """Root mean square error of the open-loop dream by steps dreamt, the mean over the simulators: of
+    the latents (all dimensions together), and of the sum of rewards in points."""
+    length = max(longest(records), DRIFT_WARM + max(DRIFT_STEPS))
+    batch = rnn.to_batch(stacked(shards, records, length))
+    measure = eqx.filter_jit(dream.drift)
+    found = [measure(one, batch, key, warm=DRIFT_WARM, steps=max(DRIFT_STEPS)) for one in simulators]
+    latents, rewards = (np.mean(values, axis=0) for values in zip(*found, strict=True))
+    named = {"latent": latents, "reward": rewards}
+    return {f"{name}_{n}": round(float(v[n - 1]), 4) for name, v in named.items() for n in DRIFT_STEPS}
+
+
+def exploitation(
+    simulators: list[RNN],
+    watcher: RNN,
+    last: Controller,
+    shards: Shards,
+    records: list[Record],
+    settings: Config,
+    environment: config.Environment,
+    key: jax.Array,
+) -> list[dict[str, Any]]:
+    """What dreams from moments of unseen drives promise, and what the same actions bring, by window."""
+    rng = np.random.default_rng(settings.seed)
+    long = [record for record in records if record.length > settings.plan_steps]
+    drawn = [long[i] for i in rng.integers(len(long), size=settings.plans)]
+    times = np.array([rng.integers(record.length - settings.plan_steps) for record in drawn])
+    batch = rnn.to_batch(stacked(shards, drawn, longest(drawn)))
+    plans, promised = [], []
+    for i, simulator in enumerate(simulators):
+        turn = slice(i, None, len(simulators))
+        share = jax.tree.map(lambda leaf, turn=turn: leaf[turn], batch)
+        found = fidelity.plan(
+            simulator, watcher, last, share, times[turn], jr.fold_in(key, i), steps=settings.plan_steps
+        )
+        promised.append(found.reward)
+        plans += [
+            fidelity.Plan(record.seed, np.asarray(before[:time]), actions)
+            for record, before, time, actions in zip(
+                drawn[turn], share.action, times[turn], found.action, strict=True
+            )
+        ]
+    with parallel.processes(workers=0) as executor:
+        tasks = [(plan, environment) for plan in plans]
+        running = parallel.ordered(executor, carry_out, tasks, ahead=4 * parallel.cores())
+        carried = list(progress(running, "exploitation test", len(plans)))
+    window, repeat = settings.window_steps, environment.action_repeat
+    return fidelity.windows(np.concatenate(promised), carried, window=window, action_repeat=repeat)
+
+
+def carry_out(task: tuple[fidelity.Plan, config.Environment]) -> fidelity.Carried:
+    return fidelity.carry_out(*task)
+
+
+def candidates(
+    last: Controller, snapshots: Snapshots, settings: Config, key: jax.Array
+) -> dict[str, Controller]:
+    """Controllers of all qualities, by name."""
+    chosen: dict[str, Controller] = {}
+    for i in np.linspace(0, snapshots.count - 1, settings.snapshots).round().astype(int).tolist():
+        chosen[f"snapshot_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], snapshots.controllers)
+    for i in range(settings.perturbed):
+        scale = settings.noise * 2**i
+        chosen[f"noise_{scale:g}"] = fidelity.perturbed(last, scale, jr.fold_in(key, i))
+    return chosen
+
+
+def in_the_dream(
+    ranked: dict[str, Controller],
+    simulators: list[RNN],
+    watcher: RNN,
+    shards: Shards,
+    settings: Config,
+    environment: config.Environment,
+    key: jax.Array,
+) -> dict[str, float]:
+    """Each controller's mean score over whole dreamt episodes from starts of unseen tracks."""
+    starts = dream.unseen_starts(shards, settings.dreams, settings.seed)
+    scores = {}
+    for name, one in progress(ranked.items(), "ranking in the dream", len(ranked)):
+        found = dream.whole_episodes(simulators, watcher, one, *starts, environment, key)
+        scores[name] = round(float(found.score.mean()), 2)
+    return scores
+
+
+def on_the_track(
+    ranked: dict[str, Controller],
+    folder: Path,
+    settings: Config,
+    environment: config.Environment,
+    source: str,
+) -> dict[str, float]:
+    """Each controller's mean score on the same real tracks."""
+    seeds = range(settings.seed, settings.seed + settings.tracks)
+    places = np.linspace(0, 1, len(ranked))
+    drives = [Drive(seed, snapshot=float(place)) for place in places for seed in seeds]
+    with tempfile.TemporaryDirectory() as scratch:
+        snapshots = Path(scratch, "snapshots.eqx")
+        model_file.save(snapshots, controller.snapshots(list(ranked.values())))
+        models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx", snapshots)
+        running = agent.drive(models, drives, environment, source, workers=0)
+        found = [e.record.score for e in progress(running, "ranking on the track", len(drives))]
+    means = np.reshape(found, (len(ranked), settings.tracks)).mean(axis=1)
+    return dict(zip(ranked, means.round(2).tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    config.run(main, *sys.argv[1:])
