@@ -31,11 +31,11 @@ def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def ranks(values: Sequence[float] | Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def ranks(values: Sequence[float]) -> Float[np.ndarray, " n"]:
     """From 0 for the lowest; equal values share the mean of their ranks."""
-    values = np.asarray(values, float)
-    lower = (values[None] < values[:, None]).sum(1)
-    equal = (values[None] == values[:, None]).sum(1)
+    numbers = np.array(values, float)
+    lower = (numbers[None] < numbers[:, None]).sum(1)
+    equal = (numbers[None] == numbers[:, None]).sum(1)
     return lower + (equal - 1) / 2
 
 
