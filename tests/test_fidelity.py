@@ -35,7 +35,7 @@ def test_a_plan_past_the_end_of_an_episode_brings_nothing(drive):
 
 
 def test_the_car_starts_on_the_road_and_full_steering_takes_it_off():
-    plan = Plan(5, np.zeros((0, 3), np.float32), np.tile(np.float32([1, 0.6, 0]), (40, 1)))
+    plan = Plan(5, np.zeros((0, 3), np.float32), np.tile(np.array([1, 0.6, 0], np.float32), (40, 1)))
     on_road = fidelity.carry_out(plan, ENVIRONMENT).on_road
     assert on_road[0]
     assert not on_road[-20:].all()
