@@ -23,6 +23,7 @@ from wm.rnn import RNN, Batch, Ensemble
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps after which
+KEEP_BYTES = 1 << 30  # of latents in memory: some 8,000 whole drives
 
 
 class Config(config.Section):
@@ -43,7 +44,7 @@ class Config(config.Section):
 def main(round_name: str, prev: str) -> None:
     settings = config.section(Config, "train_rnn")
     before = config.rounds_until(prev)[::-1]
-    shards = Shards(LATENTS / prev)
+    shards = Shards(LATENTS / prev, keep_bytes=KEEP_BYTES)
     own = model_file.load(MODELS / prev / "rnn.eqx", RNN)
     simulators = model_file.load(MODELS / prev / "simulators.eqx", Ensemble)
     names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]
