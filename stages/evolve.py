@@ -32,6 +32,7 @@ class Config(config.Section):
     horizon_steps: PositiveInt
     temperature: PositiveFloat
     dropout: float = Field(ge=0, lt=1)
+    warm_start: bool  # from the controller of the round before, and not from zero
     newest_share: float = Field(ge=0, le=1)
     start_episodes: PositiveInt  # real drives that dreams may start from
     starts_per_episode: PositiveInt
@@ -57,6 +58,9 @@ def main(round_name: str, prev: str) -> None:
         features=model.latent_size + model.hidden_size,
         limits=tuple((low, high) for low, high in settings.limits.values()),
     )
+    if settings.warm_start:
+        driven = model_file.load(MODELS / prev / "controller.eqx", Controller)
+        first = first.with_parameters(driven.parameters)
     fitness = dream_fitness(worlds, model, first, settings, fitness_key)
     search = evolve(fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1)
     curve, snapshots = [], [first]

@@ -1,4 +1,4 @@
-"""The untrained RNNs that the first round starts from: `python -m stages.initialise`."""
+"""The untrained RNNs and the controller of zeros that the first round starts from."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import jax.random as jr
 from pydantic import NonNegativeInt, PositiveInt
 
 from wm import config, model_file
+from wm.controller import Controller
 from wm.rnn import RNN, Ensemble
 from wm.vae import VAE
 
@@ -29,6 +30,8 @@ def main() -> None:
     own_key, other_key = jr.split(jr.key(settings.seed))
     model_file.save(FOLDER / "rnn.eqx", RNN(**sizes, key=own_key))
     model_file.save(FOLDER / "simulators.eqx", Ensemble(count=settings.simulators, **sizes, key=other_key))
+    features = sizes["latent_size"] + sizes["hidden_size"]
+    model_file.save(FOLDER / "controller.eqx", Controller(features=features))
 
 
 if __name__ == "__main__":

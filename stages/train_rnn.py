@@ -5,7 +5,7 @@ The agent's own first, then the simulators, each on batches of its own.
 
 import sys
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from wm import config, dream, files, model_file, rnn
-from wm.episodes import Record, Shards, draw, longest, stacked
+from wm.episodes import Episode, Record, Shards, draw, longest, stacked
 from wm.fit import adam, fit
 from wm.progress import progress
 from wm.rnn import RNN, Batch, Ensemble
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps after which
-KEEP_BYTES = 1 << 30  # of latents in memory: some 8,000 whole drives
+RECENT_EPISODES = 4096  # stay in memory, some 300 MB of latents
 
 
 class Config(config.Section):
@@ -41,10 +41,21 @@ class Config(config.Section):
     validation_episodes: PositiveInt
 
 
+class InMemory(Shards):
+    """Shards whose episodes are read once, as long as no more than `RECENT_EPISODES` are in use."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._recent = lru_cache(RECENT_EPISODES)(super().read)
+
+    def read(self, record: Record) -> Episode:
+        return self._recent(record)
+
+
 def main(round_name: str, prev: str) -> None:
     settings = config.section(Config, "train_rnn")
     before = config.rounds_until(prev)[::-1]
-    shards = Shards(LATENTS / prev, keep_bytes=KEEP_BYTES)
+    shards = InMemory(LATENTS / prev)
     own = model_file.load(MODELS / prev / "rnn.eqx", RNN)
     simulators = model_file.load(MODELS / prev / "simulators.eqx", Ensemble)
     names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]

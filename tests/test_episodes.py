@@ -46,18 +46,6 @@ def test_what_is_read_is_what_was_written(folder):
         assert record.length == 4 + seed
 
 
-def test_no_more_stays_in_memory_than_may(folder):
-    """Room for two episodes: these are read once, the others each time."""
-    records = Shards(folder).records
-    size = sum((64 * 64 * 3 + 12) * record.length for record in records[:2])
-    shards = Shards(folder, keep_bytes=size)
-    twice = [[shards.read(record) for record in records] for _ in range(2)]
-    same = [first is second for first, second in zip(*twice, strict=True)]
-    assert same == [True, True] + [False] * 4
-    for first, second in zip(*twice, strict=True):
-        assert (first.observations["frame"] == second.observations["frame"]).all()
-
-
 def test_same_episodes_same_bytes(folder, tmp_path):
     write(tmp_path / "again", [episode(i, length=4 + i) for i in range(6)])
     for path in folder.iterdir():

@@ -320,12 +320,6 @@ class RealTrack:
         _check(action)
         return self._drive(action, self.action_repeat)
 
-    @property
-    def on_road(self) -> bool:
-        """Whether any wheel touches a tile."""
-        assert self._game.car is not None
-        return any(wheel.tiles for wheel in self._game.car.wheels)
-
     def close(self) -> None:
         self._game.close()
 

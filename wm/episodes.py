@@ -124,15 +124,13 @@ class Writer:
 
 
 class Shards:
-    """The episodes of a folder, read one at a time; the first `keep_bytes` of them stay in memory.
+    """The episodes of a folder, read one at a time.
 
     Raises CorruptShard where a shard is missing, is one too many, or is not the one written.
     """
 
-    def __init__(self, folder: Path, *, keep_bytes: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._room = keep_bytes
-        self._kept: dict[int, Episode] = {}
         manifest = _manifest(folder)
         self.shards: list[dict[str, Any]] = manifest["shards"]
         self.records = [Record(**entry) for entry in manifest["episodes"]]
@@ -146,16 +144,6 @@ class Shards:
 
     def read(self, record: Record) -> Episode:
         """The episode behind `record`, its page checksums verified."""
-        if record.episode in self._kept:
-            return self._kept[record.episode]
-        episode = self._read(record)
-        size = sum(column.nbytes for column in (*episode.observations.values(), episode.actions))
-        if size <= self._room:
-            self._room -= size
-            self._kept[record.episode] = episode
-        return episode
-
-    def _read(self, record: Record) -> Episode:
         path = self.folder / record.shard
         try:
             if record.shard not in self._open:

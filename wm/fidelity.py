@@ -33,6 +33,16 @@ class Plan:
     dreamt: Float[np.ndarray, "steps 3"]
 
 
+class Track(RealTrack):
+    """A real track that tells where the wheels are."""
+
+    @property
+    def on_road(self) -> bool:
+        """Whether any wheel touches a tile."""
+        car = self._game.car
+        return car is not None and any(wheel.tiles for wheel in car.wheels)
+
+
 class Carried(NamedTuple):
     """What came of a plan on the real track; once the episode is over, rewards of 0 off the road."""
 
@@ -76,7 +86,7 @@ def plan(
 
 def carry_out(plan: Plan, environment: Environment) -> Carried:
     """The plan's dreamt actions on the real track."""
-    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
+    track = Track(environment.action_repeat, environment.warm_up_frames)
     observation = track.reset(plan.seed)
     for action in plan.before:
         observation = track.step(action)
