@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from stages.train_rnn import InMemory, report
+from wm import files
+from wm.episodes import Episode, Record, Writer
+from wm.files import read_json
+
+
+@pytest.fixture
+def drives():
+    rng = np.random.default_rng(0)
+    return [
+        Episode(
+            Record(0, seed, "a", 5, score=1.0, warm_up_reward=0.5, lap_finished=False),
+            {"mu": rng.normal(size=(5, 4)).astype(np.float32)},
+            rng.normal(size=(5, 3)).astype(np.float32),
+            np.zeros(5, np.float32),
+            np.zeros(5, bool),
+            np.zeros(5, bool),
+        )
+        for seed in range(3)
+    ]
+
+
+def test_an_episode_is_read_from_its_shard_once(tmp_path, drives):
+    with files.replacing(tmp_path / "raw") as folder:
+        writer = Writer(folder, "x")
+        for drive in drives:
+            writer.write(drive)
+        writer.finish()
+    shards = InMemory(tmp_path / "raw")
+    first = [shards.read(record) for record in shards.records]
+    for path in (tmp_path / "raw").glob("*.parquet"):
+        path.unlink()
+    shards._open.clear()
+    for record, seen, drive in zip(shards.records, first, drives, strict=True):
+        assert shards.read(record) is seen
+        assert (seen.actions == drive.actions).all()
+
+
+def test_curves_lie_side_by_side(tmp_path):
+    curves = {"rnn": [{"step": 1, "nll": 3.0}], "simulator_0": [{"step": 1, "nll": 4.0}]}
+    report(curves, tmp_path)
+    assert (tmp_path / "train_rnn.csv").read_text() == "step,nll,simulator_0_nll\n1,3.0,4.0\n"
+    assert read_json(tmp_path / "train_rnn.json") == {"rnn": {"nll": 3.0}, "simulator_0": {"nll": 4.0}}
