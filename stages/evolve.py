@@ -152,12 +152,14 @@ def dream_score(
         best,
         *dream.unseen_starts(shards, settings.score_episodes, settings.seed),
         environment,
+        settings.temperature,
         key,
     )
     return {
         "score": metrics.summary(np.asarray(dreamt.score)),
         "frames": round(float(dreamt.frames.mean()), 1),
         "laps": int(dreamt.lap.sum()),
+        "temperature": settings.temperature,
         "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
     }
 

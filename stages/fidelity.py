@@ -49,10 +49,15 @@ def main(round_name: str) -> None:
     last = model_file.load(folder / "controller.eqx", Controller)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
 
+    scores = {world: files.read_json(METRICS / round_name / f"{world}.json") for world in ("dream", "real")}
+    temperature = scores["dream"]["temperature"]
+
     drifts = drift(simulators, shards, unseen, drift_key)
-    table = exploitation(simulators, watcher, last, shards, unseen, settings, environment, plan_key)
+    table = exploitation(
+        simulators, watcher, last, shards, unseen, settings, environment, temperature, plan_key
+    )
     ranked = candidates(last, model_file.load(folder / "snapshots.eqx", Snapshots), settings, noise_key)
-    dreamt = in_the_dream(ranked, simulators, watcher, shards, settings, environment, dream_key)
+    dreamt = in_the_dream(ranked, simulators, watcher, shards, settings, environment, temperature, dream_key)
     real = on_the_track(ranked, folder, settings, environment, round_name)
     rows = [{"controller": name, "dream": dreamt[name], "real": real[name]} for name in ranked]
 
@@ -69,8 +74,8 @@ def main(round_name: str) -> None:
             ),
         },
     )
-    scores = {world: files.read_json(home / f"{world}.json")["score"] for world in ("dream", "real")}
-    files.write_json(SCORES / f"{round_name}.json", {**scores, "controllers": rows})
+    means = {world: score["score"] for world, score in scores.items()}
+    files.write_json(SCORES / f"{round_name}.json", {**means, "controllers": rows})
 
 
 def drift(simulators: list[RNN], shards: Shards, records: list[Record], key: jax.Array) -> dict[str, float]:
@@ -93,6 +98,7 @@ def exploitation(
     records: list[Record],
     settings: Config,
     environment: config.Environment,
+    temperature: float,
     key: jax.Array,
 ) -> list[dict[str, Any]]:
     """What dreams from moments of unseen drives promise, and what the same actions bring, by window."""
@@ -106,7 +112,14 @@ def exploitation(
         turn = slice(i, None, len(simulators))
         share = jax.tree.map(lambda leaf, turn=turn: leaf[turn], batch)
         found = fidelity.plan(
-            simulator, watcher, last, share, times[turn], jr.fold_in(key, i), steps=settings.plan_steps
+            simulator,
+            watcher,
+            last,
+            share,
+            times[turn],
+            jr.fold_in(key, i),
+            steps=settings.plan_steps,
+            temperature=temperature,
         )
         promised.append(found.reward)
         plans += [
@@ -147,13 +160,14 @@ def in_the_dream(
     shards: Shards,
     settings: Config,
     environment: config.Environment,
+    temperature: float,
     key: jax.Array,
 ) -> dict[str, float]:
     """Each controller's mean score over whole dreamt episodes from starts of unseen tracks."""
     starts = dream.unseen_starts(shards, settings.dreams, settings.seed)
     scores = {}
     for name, one in progress(ranked.items(), "ranking in the dream", len(ranked)):
-        found = dream.whole_episodes(simulators, watcher, one, *starts, environment, key)
+        found = dream.whole_episodes(simulators, watcher, one, *starts, environment, temperature, key)
         scores[name] = round(float(found.score.mean()), 2)
     return scores
 

@@ -66,7 +66,7 @@ def test_simulators_take_whole_episodes_in_turn(model):
     environment = Environment(action_repeat=40, warm_up_frames=50)
     controller = Controller(features=12)
     starts = (mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
-    found = dream.whole_episodes([safe, fatal], model, controller, *starts, environment, jr.key(0))
+    found = dream.whole_episodes([safe, fatal], model, controller, *starts, environment, 1.0, jr.key(0))
     scores = found.score
     assert np.allclose(found.failure[1::2], 1)
     assert np.allclose(found.failure[::2], 0)

@@ -54,8 +54,8 @@ def test_windows_tell_a_dream_that_lies_from_one_that_does_not():
     assert true[1]["dream_winning"] == true[1]["real_winning"]
     assert lying[0]["agreement"] == 0
     assert lying[0]["dream_reward"] == pytest.approx(4)
-    assert lying[0]["real_reward"] == pytest.approx(real[:, :10].mean())
-    assert lying[1]["real_on_road"] == pytest.approx((real[:, 10:] > 0).mean())
+    assert lying[0]["real_reward"] == pytest.approx(real[:, :10].mean(), abs=1e-4)
+    assert lying[1]["real_on_road"] == pytest.approx((real[:, 10:] > 0).mean(), abs=1e-4)
 
 
 def test_a_plan_is_dreamt_on_from_its_moment():
@@ -65,7 +65,14 @@ def test_a_plan_is_dreamt_on_from_its_moment():
     mu = jr.normal(jr.key(1), (3, 9, 4))
     drives = Batch(mu, jnp.full_like(mu, -9.0), jr.normal(jr.key(2), (3, 9, 3)), zeros, zeros > 0, zeros == 0)
     found = fidelity.plan(
-        model, model, Controller(features=12), drives, np.array([0, 4, 8]), jr.key(3), steps=6
+        model,
+        model,
+        Controller(features=12),
+        drives,
+        np.array([0, 4, 8]),
+        jr.key(3),
+        steps=6,
+        temperature=1.0,
     )
     assert found.action.shape == (3, 6, 3)
     assert np.allclose(found.action, [0, 0.5, 0.5])

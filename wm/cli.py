@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=drive_real)
     dream = commands.add_parser("dream", help="drive dreamt tracks with an agent")
     dream.set_defaults(run=drive_dream)
+    dream.add_argument("--temperature", type=positive, help="default: the one the agent was evolved at")
     for command in (evaluate, dream):
         command.add_argument(
             "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
@@ -54,6 +56,17 @@ def at_least(least: int) -> Any:
         return int(text)
 
     return whole_number
+
+
+def positive(text: str) -> float:
+    """Parses a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a number above 0")
+    return number
 
 
 def check_params(arguments: argparse.Namespace) -> None:
@@ -191,7 +204,10 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     key = jr.key(arguments.seed)
     worlds = agent.simulators(arguments.models, models)
     starts = (mu, logvar, rewards)
-    dreamt = dream.whole_episodes(worlds, models.rnn, models.controller, *starts, environment, key)
+    temperature = arguments.temperature or agent.dream_temperature(arguments.models)
+    dreamt = dream.whole_episodes(
+        worlds, models.rnn, models.controller, *starts, environment, temperature, key
+    )
     scores = np.asarray(dreamt.score)
     show(arguments, "dream", metrics.summary(scores), scores, began)
 

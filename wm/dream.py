@@ -163,12 +163,12 @@ def whole_episodes(
     logvar: Float[Array, "batch latent"],
     warm_up_reward: Float[Array, " batch"],
     environment: Environment,
+    temperature: float,
     key: PRNGKeyArray,
 ) -> Episodes:
     """Whole episodes dreamt from first frames, as long as real ones at most.
 
-    The simulators take the episodes in turn, at temperature 1 and without dropout masks: the
-    models as they were trained to be.
+    The simulators take the episodes in turn, without dropout masks.
     """
     frames = FRAMES_PER_EPISODE - environment.warm_up_frames
     repeat = environment.action_repeat
@@ -178,7 +178,7 @@ def whole_episodes(
         turn = slice(i, None, len(simulators))
         memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
         starts = Starts(mu[turn], logvar[turn], *memories)
-        dreamt = partial(unroll, steps=-(-frames // repeat), temperature=1.0, dropout=0.0)
+        dreamt = partial(unroll, steps=-(-frames // repeat), temperature=temperature, dropout=0.0)
         outcome, _ = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
         part = as_episodes(
             jax.tree.map(lambda leaf: leaf[:, 0], outcome),

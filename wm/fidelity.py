@@ -66,8 +66,9 @@ def plan(
     key: PRNGKeyArray,
     *,
     steps: int,
+    temperature: float,
 ) -> Promise:
-    """A dream of `steps` steps at temperature 1 on from the moment `times` of each real drive."""
+    """A dream of `steps` steps on from the moment `times` of each real drive."""
     start_key, dream_key = jr.split(key)
 
     @eqx.filter_jit
@@ -76,7 +77,14 @@ def plan(
         starts = jax.tree.map(lambda leaf: leaf[:, 0], starts)
         population = jax.tree.map(lambda leaf: leaf[None], controller)
         outcome, actions = dream.unroll(
-            simulator, watcher, population, starts, dream_key, steps=steps, temperature=1.0, dropout=0.0
+            simulator,
+            watcher,
+            population,
+            starts,
+            dream_key,
+            steps=steps,
+            temperature=temperature,
+            dropout=0.0,
         )
         return actions[:, 0], outcome.reward[:, 0]
 
@@ -117,17 +125,15 @@ def windows(
     rows = []
     for start in range(0, promised.shape[1] - window + 1, window):
         part = slice(start, start + window)
-        rows.append(
-            {
-                "steps": start + window,
-                "dream_reward": float(promised[:, part].mean()),
-                "real_reward": float(real[:, part].mean()),
-                "agreement": metrics.correlation(promised[:, part].sum(1), real[:, part].sum(1)),
-                "dream_winning": float((promised[:, part] > idle).mean()),
-                "real_winning": float((real[:, part] > idle).mean()),
-                "real_on_road": float(on_road[:, part].mean()),
-            }
-        )
+        row = {
+            "dream_reward": promised[:, part].mean(),
+            "real_reward": real[:, part].mean(),
+            "agreement": metrics.correlation(promised[:, part].sum(1), real[:, part].sum(1)),
+            "dream_winning": (promised[:, part] > idle).mean(),
+            "real_winning": (real[:, part] > idle).mean(),
+            "real_on_road": on_road[:, part].mean(),
+        }
+        rows.append({"steps": start + window} | {name: round(float(v), 4) for name, v in row.items()})
     return rows
 
 
