@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from wm import config, controller, dream, files, metrics, model_file, rnn
 from wm.controller import Controller
-from wm.dream import Starts
+from wm.dream import Rules, Starts
 from wm.episodes import Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.progress import progress
@@ -31,6 +31,7 @@ class Config(config.Section):
     rollouts: PositiveInt  # dreams of each candidate in a generation
     horizon_steps: PositiveInt
     temperature: PositiveFloat
+    patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
     warm_start: bool  # from the controller of the round before, and not from zero
     newest_share: float = Field(ge=0, le=1)
@@ -61,7 +62,8 @@ def main(round_name: str, prev: str) -> None:
     if settings.warm_start:
         driven = model_file.load(MODELS / prev / "controller.eqx", Controller)
         first = first.with_parameters(driven.parameters)
-    fitness = dream_fitness(worlds, model, first, settings, fitness_key)
+    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat)
+    fitness = dream_fitness(worlds, model, first, settings, rules, fitness_key)
     search = evolve(fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1)
     curve, snapshots = [], [first]
     total = settings.search.generations
@@ -76,7 +78,7 @@ def main(round_name: str, prev: str) -> None:
     model_file.save(folder / "controller.eqx", snapshots[-1])
     model_file.save(folder / "snapshots.eqx", controller.snapshots(snapshots))
     files.write_csv(METRICS / round_name / "evolve.csv", curve)
-    score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, score_key)
+    score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, rules, score_key)
     files.write_json(METRICS / round_name / "dream.json", score)
 
 
@@ -106,13 +108,15 @@ def start_pool(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 
 
-def dream_fitness(worlds: list[World], watcher: RNN, first: Controller, settings: Config, key: jax.Array):
+def dream_fitness(
+    worlds: list[World], watcher: RNN, first: Controller, settings: Config, rules: Rules, key: jax.Array
+):
     """The mean return of each candidate over the generation's dreams, which the simulators make in
     turn: one jitted call."""
     dreamt = partial(
         dream.unroll,
         steps=settings.horizon_steps,
-        temperature=settings.temperature,
+        temperature=rules.temperature,
         dropout=settings.dropout,
     )
 
@@ -126,7 +130,7 @@ def dream_fitness(worlds: list[World], watcher: RNN, first: Controller, settings
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
             outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
-            found.append(dream.returns(outcome))
+            found.append(dream.returns(dream.without_miracles(outcome, rules)))
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
@@ -143,6 +147,7 @@ def dream_score(
     shards: Shards,
     settings: Config,
     environment: config.Environment,
+    rules: Rules,
     key: jax.Array,
 ) -> dict[str, Any]:
     """Whole dreamt episodes from the starts of tracks that no model was trained on."""
@@ -151,15 +156,15 @@ def dream_score(
         watcher,
         best,
         *dream.unseen_starts(shards, settings.score_episodes, settings.seed),
-        environment,
-        settings.temperature,
+        rules,
+        environment.warm_up_frames,
         key,
     )
     return {
         "score": metrics.summary(np.asarray(dreamt.score)),
         "frames": round(float(dreamt.frames.mean()), 1),
         "laps": int(dreamt.lap.sum()),
-        "temperature": settings.temperature,
+        "rules": rules._asdict(),
         "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
     }
 

@@ -18,6 +18,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from wm import agent, config, controller, dream, fidelity, files, metrics, model_file, parallel, rnn
 from wm.agent import Drive, Models
 from wm.controller import Controller, Snapshots
+from wm.dream import Rules
 from wm.episodes import Record, Shards, longest, stacked
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
@@ -50,14 +51,12 @@ def main(round_name: str) -> None:
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
 
     scores = {world: files.read_json(METRICS / round_name / f"{world}.json") for world in ("dream", "real")}
-    temperature = scores["dream"]["temperature"]
+    rules = Rules(**scores["dream"]["rules"])
 
     drifts = drift(simulators, shards, unseen, drift_key)
-    table = exploitation(
-        simulators, watcher, last, shards, unseen, settings, environment, temperature, plan_key
-    )
+    table = exploitation(simulators, watcher, last, shards, unseen, settings, environment, rules, plan_key)
     ranked = candidates(last, model_file.load(folder / "snapshots.eqx", Snapshots), settings, noise_key)
-    dreamt = in_the_dream(ranked, simulators, watcher, shards, settings, environment, temperature, dream_key)
+    dreamt = in_the_dream(ranked, simulators, watcher, shards, settings, environment, rules, dream_key)
     real = on_the_track(ranked, folder, settings, environment, round_name)
     rows = [{"controller": name, "dream": dreamt[name], "real": real[name]} for name in ranked]
 
@@ -98,7 +97,7 @@ def exploitation(
     records: list[Record],
     settings: Config,
     environment: config.Environment,
-    temperature: float,
+    rules: Rules,
     key: jax.Array,
 ) -> list[dict[str, Any]]:
     """What dreams from moments of unseen drives promise, and what the same actions bring, by window."""
@@ -119,7 +118,7 @@ def exploitation(
             times[turn],
             jr.fold_in(key, i),
             steps=settings.plan_steps,
-            temperature=temperature,
+            temperature=rules.temperature,
         )
         promised.append(found.reward)
         plans += [
@@ -160,14 +159,16 @@ def in_the_dream(
     shards: Shards,
     settings: Config,
     environment: config.Environment,
-    temperature: float,
+    rules: Rules,
     key: jax.Array,
 ) -> dict[str, float]:
     """Each controller's mean score over whole dreamt episodes from starts of unseen tracks."""
     starts = dream.unseen_starts(shards, settings.dreams, settings.seed)
     scores = {}
     for name, one in progress(ranked.items(), "ranking in the dream", len(ranked)):
-        found = dream.whole_episodes(simulators, watcher, one, *starts, environment, temperature, key)
+        found = dream.whole_episodes(
+            simulators, watcher, one, *starts, rules, environment.warm_up_frames, key
+        )
         scores[name] = round(float(found.score.mean()), 2)
     return scores
 

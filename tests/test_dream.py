@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from wm import dream, rnn
-from wm.config import Environment
 from wm.controller import Controller, stack
-from wm.dream import Outcome, Starts
+from wm.dream import Outcome, Rules, Starts
 from wm.rnn import RNN, Batch
 
 
@@ -63,10 +62,10 @@ def test_simulators_take_whole_episodes_in_turn(model):
         for logit in (50.0, -50.0)
     )
     mu = jr.normal(jr.key(1), (5, 4))
-    environment = Environment(action_repeat=40, warm_up_frames=50)
+    rules = Rules(temperature=1.0, patience=0, action_repeat=40)
     controller = Controller(features=12)
     starts = (mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
-    found = dream.whole_episodes([safe, fatal], model, controller, *starts, environment, 1.0, jr.key(0))
+    found = dream.whole_episodes([safe, fatal], model, controller, *starts, rules, 50, jr.key(0))
     scores = found.score
     assert np.allclose(found.failure[1::2], 1)
     assert np.allclose(found.failure[::2], 0)
@@ -81,12 +80,24 @@ def test_failure_costs_its_fine_and_all_that_follows():
     assert float(dream.returns(half)) == pytest.approx(2.0 + 0.5 * 3.0 - 0.5 * 100.0)
 
 
+def test_a_car_that_won_nothing_for_long_is_stuck_for_good():
+    driving, standing = 3.0, -0.4
+    lap = jnp.array([driving] * 5 + [standing] * 4 + [driving] * 3)[:, None]
+    outcome = Outcome(lap, jnp.full_like(lap, 0.01))
+    patient, impatient, never = (dream.without_miracles(outcome, Rules(1.0, n, 4)) for n in (5, 3, 0))
+    assert np.allclose(patient.reward, lap)
+    assert np.allclose(never.reward, lap)
+    assert np.allclose(impatient.reward[:7], lap[:7])
+    assert np.allclose(impatient.reward[7:], standing)
+    assert np.allclose(impatient.failure[7:], 0)
+
+
 def test_a_dreamt_lap_ends_with_all_tiles_as_a_real_one_does():
     steps, repeat = 20, 4
     reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles a step
     outcome = Outcome(reward, jnp.zeros((steps, 1)))
     warm_up = jnp.array([-5.0])  # fifty frames and no tile
-    found = dream.as_episodes(outcome, warm_up, warm_up_frames=50, action_repeat=repeat)
+    found = dream.as_episodes(outcome, warm_up, Rules(1.0, 3, repeat), warm_up_frames=50)
     assert bool(found.lap[0])
     assert int(found.frames[0]) == 50 + 10 * repeat
     assert float(found.score[0]) == pytest.approx(1000 - 0.1 * float(found.frames[0]), abs=1e-3)

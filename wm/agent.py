@@ -100,12 +100,6 @@ def simulators(folder: Path, agent: Agent) -> list[RNN]:
     return members or [agent.rnn]
 
 
-def dream_temperature(folder: Path) -> float:
-    """The temperature at which the agent in `folder` was evolved, as its dream.json says; else 1."""
-    path = folder / "dream.json"
-    return float(files.read_json(path).get("temperature", 1.0)) if path.exists() else 1.0
-
-
 SEATS = 10  # drives side by side in one process
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=drive_real)
     dream = commands.add_parser("dream", help="drive dreamt tracks with an agent")
     dream.set_defaults(run=drive_dream)
-    dream.add_argument("--temperature", type=positive, help="default: the one the agent was evolved at")
     for command in (evaluate, dream):
         command.add_argument(
             "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
@@ -56,17 +54,6 @@ def at_least(least: int) -> Any:
         return int(text)
 
     return whole_number
-
-
-def positive(text: str) -> float:
-    """Parses a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a number above 0")
-    return number
 
 
 def check_params(arguments: argparse.Namespace) -> None:
@@ -204,12 +191,22 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     key = jr.key(arguments.seed)
     worlds = agent.simulators(arguments.models, models)
     starts = (mu, logvar, rewards)
-    temperature = arguments.temperature or agent.dream_temperature(arguments.models)
+    rules = dream_rules(arguments.models, environment.action_repeat)
     dreamt = dream.whole_episodes(
-        worlds, models.rnn, models.controller, *starts, environment, temperature, key
+        worlds, models.rnn, models.controller, *starts, rules, environment.warm_up_frames, key
     )
     scores = np.asarray(dreamt.score)
     show(arguments, "dream", metrics.summary(scores), scores, began)
+
+
+def dream_rules(folder: Path, action_repeat: int) -> Any:
+    """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says."""
+    from wm import files
+    from wm.dream import Rules
+
+    path = folder / "dream.json"
+    found = files.read_json(path).get("rules") if path.exists() else None
+    return Rules(**found) if found else Rules(1.0, 0, action_repeat)
 
 
 def show(arguments: argparse.Namespace, world: str, summary: dict, scores: Any, began: float) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from wm import mdn, rnn
-from wm.config import Environment
 from wm.controller import Controller
 from wm.episodes import Shards
 from wm.rnn import RNN, Masks, Memory
@@ -51,6 +50,15 @@ class Episodes(NamedTuple):
     frames: Int[Array, " batch"]
     lap: Bool[Array, " batch"]
     failure: Float[Array, " batch"]
+
+
+class Rules(NamedTuple):
+    """What holds in a dream: its temperature, and after how many steps that won no tile a car counts as
+    stuck for good (0: never). Dreams free cars that reality does not."""
+
+    temperature: float
+    patience: int
+    action_repeat: int
 
 
 class Starts(NamedTuple):
@@ -119,6 +127,18 @@ def sample_starts(starts: Starts, key: PRNGKeyArray) -> Float[Array, "*batch lat
     return starts.mu + jnp.exp(starts.logvar / 2) * jr.normal(key, starts.mu.shape)
 
 
+def without_miracles(outcome: Outcome, rules: Rules) -> Outcome:
+    """The outcome, time first, in which a car that is stuck for good wins nothing more."""
+    if rules.patience == 0:
+        return outcome
+    idle = FRAME_REWARD * rules.action_repeat
+    won = jnp.cumsum(outcome.reward - idle, axis=0)
+    lately = won[rules.patience :] - won[: -rules.patience]
+    early = jnp.zeros_like(won[: rules.patience], bool)
+    stuck = jnp.cumsum(jnp.concatenate([early, lately < rnn.REWARD_UNIT]), axis=0) > 0
+    return Outcome(jnp.where(stuck, idle, outcome.reward), jnp.where(stuck, 0, outcome.failure))
+
+
 def returns(outcome: Outcome) -> Float[Array, "*batch"]:
     """Expected return over the time axis (the first): a failure costs its fine and all that follows."""
     survival = jnp.cumprod(1 - outcome.failure, axis=0)
@@ -129,15 +149,16 @@ def returns(outcome: Outcome) -> Float[Array, "*batch"]:
 def as_episodes(
     outcome: Outcome,
     warm_up_reward: Float[Array, " batch"],
+    rules: Rules,
     *,
     warm_up_frames: int,
-    action_repeat: int,
 ) -> Episodes:
     """Whole dreamt episodes by the rules of real ones.
 
     `outcome` is (time, batch), from the end of the warm-up to the last frame. As on the real
     track the drive ends when all tiles' points, 1,000, are collected.
     """
+    outcome, action_repeat = without_miracles(outcome, rules), rules.action_repeat
     tiles_before = warm_up_reward - FRAME_REWARD * warm_up_frames
     tiles = tiles_before + jnp.cumsum(outcome.reward - FRAME_REWARD * action_repeat, axis=0)
     driving = jnp.concatenate([jnp.ones_like(tiles[:1], bool), tiles[:-1] < LAP_POINTS])
@@ -162,29 +183,28 @@ def whole_episodes(
     mu: Float[Array, "batch latent"],
     logvar: Float[Array, "batch latent"],
     warm_up_reward: Float[Array, " batch"],
-    environment: Environment,
-    temperature: float,
+    rules: Rules,
+    warm_up_frames: int,
     key: PRNGKeyArray,
 ) -> Episodes:
     """Whole episodes dreamt from first frames, as long as real ones at most.
 
     The simulators take the episodes in turn, without dropout masks.
     """
-    frames = FRAMES_PER_EPISODE - environment.warm_up_frames
-    repeat = environment.action_repeat
+    steps = -(-(FRAMES_PER_EPISODE - warm_up_frames) // rules.action_repeat)
     population = jax.tree.map(lambda leaf: leaf[None], controller)
     parts = []
     for i, simulator in enumerate(simulators):
         turn = slice(i, None, len(simulators))
         memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
         starts = Starts(mu[turn], logvar[turn], *memories)
-        dreamt = partial(unroll, steps=-(-frames // repeat), temperature=temperature, dropout=0.0)
+        dreamt = partial(unroll, steps=steps, temperature=rules.temperature, dropout=0.0)
         outcome, _ = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
         part = as_episodes(
             jax.tree.map(lambda leaf: leaf[:, 0], outcome),
             warm_up_reward[turn],
-            warm_up_frames=environment.warm_up_frames,
-            action_repeat=repeat,
+            rules,
+            warm_up_frames=warm_up_frames,
         )
         parts.append(part)
     order = np.argsort(np.concatenate([np.arange(len(mu))[i :: len(parts)] for i in range(len(parts))]))
