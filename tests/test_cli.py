@@ -52,6 +52,16 @@ def test_dream_prints_one_json_object(models):
     assert len(shown["returns"]) == 3
 
 
+def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
+    for path in models.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    words = ("dream", "--models", tmp_path, "--episodes", 2, "--seed", 5, "--json")
+    free = json.loads(wm(*words).stdout)["returns"]
+    rules = {"temperature": 9.0, "patience": 0, "action_repeat": 40}
+    (tmp_path / "dream.json").write_text(json.dumps({"rules": rules}))
+    assert json.loads(wm(*words).stdout)["returns"] != free
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
