@@ -1,26 +1,31 @@
 """Evolves the controller of a round inside its simulators' dreams: `python -m stages.evolve r0 init`."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from wm import config, controller, dream, files, metrics, model_file, rnn
-from wm.controller import Controller
-from wm.dream import Rules, Starts
+from wm.controller import Basis, Controller
+from wm.dream import Outcome, Rules, Starts
 from wm.episodes import Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
+
+IDLE_STEPS = 10  # without a tile, after which a real drive counts as in trouble
+TROUBLE_AHEAD = (3, 25)  # steps from the start of a dream to the trouble that the real drive got into
 
 Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
 
@@ -30,11 +35,17 @@ class Config(config.Section):
     search: Search
     rollouts: PositiveInt  # dreams of each candidate in a generation
     horizon_steps: PositiveInt
+    rest_steps: NonNegativeInt  # after the horizon, judged by the mean of the last steps before it
+    last_steps: PositiveInt  # by which the rest is judged
+    lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
     temperature: PositiveFloat
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
+    components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
     warm_start: bool  # from the controller of the round before, and not from zero
+    precision: Literal["float32", "bfloat16"]  # of evolution's matrix products
     newest_share: float = Field(ge=0, le=1)
+    trouble_share: float = Field(ge=0, le=1)  # of the dreams that start shortly before a real trouble
     start_episodes: PositiveInt  # real drives that dreams may start from
     starts_per_episode: PositiveInt
     snapshot_every: PositiveInt  # generations
@@ -59,16 +70,18 @@ def main(round_name: str, prev: str) -> None:
         features=model.latent_size + model.hidden_size,
         limits=tuple((low, high) for low, high in settings.limits.values()),
     )
+    basis = coordinates(worlds[0].starts, settings, first.weight.shape[1])
+    start = jnp.zeros(basis.coordinates(first).shape)
     if settings.warm_start:
-        driven = model_file.load(MODELS / prev / "controller.eqx", Controller)
-        first = first.with_parameters(driven.parameters)
+        start = basis.coordinates(model_file.load(MODELS / prev / "controller.eqx", Controller))
     rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat)
-    fitness = dream_fitness(worlds, model, first, settings, rules, fitness_key)
-    search = evolve(fitness, np.asarray(first.parameters), settings.search, seed=settings.seed + number + 1)
-    curve, snapshots = [], [first]
+    as_controller = partial(basis.controller, first)
+    fitness = dream_fitness(worlds, model, as_controller, settings, rules, fitness_key)
+    search = evolve(fitness, np.asarray(start), settings.search, seed=settings.seed + number + 1)
+    curve, snapshots = [], [as_controller(start)]
     total = settings.search.generations
     for generation in progress(search, f"evolve {round_name}", total):
-        best = first.with_parameters(jnp.asarray(generation.mean, jnp.float32))
+        best = as_controller(jnp.asarray(generation.mean, jnp.float32))
         curve.append(
             {name: round(value, 4) for name, value in generation._asdict().items() if name != "mean"}
         )
@@ -101,18 +114,57 @@ def start_pool(
     choose = eqx.filter_jit(dream.starts_at)
     for start in range(0, len(drawn) - size + 1, size):
         chosen = drawn[start : start + size]
-        times = rng.random((size, settings.starts_per_episode)) * [[r.length] for r in chosen]
-        batch = rnn.to_batch(stacked(shards, chosen, length))
-        pool.append(choose(simulator, watcher, batch, jnp.asarray(times, jnp.int32), jr.fold_in(key, start)))
+        columns = stacked(shards, chosen, length)
+        rewards = [row[: record.length] for row, record in zip(columns["reward"], chosen, strict=True)]
+        times = np.stack([moments(one, settings, rng) for one in rewards])
+        batch = rnn.to_batch(columns)
+        pool.append(choose(simulator, watcher, batch, jnp.asarray(times), jr.fold_in(key, start)))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 
 
+def moments(
+    rewards: Float[np.ndarray, " steps"], settings: Config, rng: np.random.Generator
+) -> Int[np.ndarray, " chosen"]:
+    """Moments of a real drive to dream on from: any, or, where it has troubles, shortly before one."""
+    count = settings.starts_per_episode
+    times = rng.integers(len(rewards), size=count)
+    troubled, lead = rng.random(count) < settings.trouble_share, rng.integers(*TROUBLE_AHEAD, size=count)
+    begun = troubles(rewards)
+    if len(begun) == 0:
+        return times
+    return np.where(troubled, np.maximum(rng.choice(begun, size=count) - lead, 0), times)
+
+
+def troubles(rewards: Float[np.ndarray, " steps"]) -> Int[np.ndarray, " trouble"]:
+    """The steps from which on a drive that was winning tiles wins none for a while."""
+    if len(rewards) <= IDLE_STEPS:
+        return np.zeros(0, int)
+    idle = np.lib.stride_tricks.sliding_window_view(rewards, IDLE_STEPS).max(axis=1)[1:] < 0
+    return np.flatnonzero(idle & (rewards[: len(idle)] > 0)) + 1
+
+
+def coordinates(starts: Starts, settings: Config, features: int) -> Basis:
+    """The main directions of what the controller sees at the starts of dreams."""
+    if settings.components > features:
+        wanted = f"at most {features}, what the controller sees"
+        raise config.BadInput(f"params.yaml: evolve.components: {settings.components}, wanted {wanted}")
+    z = dream.sample_starts(starts, jr.key(settings.seed))
+    seen = np.concatenate([z, starts.watched.hidden], axis=-1)
+    return controller.principal_components(seen, settings.components)
+
+
 def dream_fitness(
-    worlds: list[World], watcher: RNN, first: Controller, settings: Config, rules: Rules, key: jax.Array
+    worlds: list[World],
+    watcher: RNN,
+    as_controller: Callable[[jax.Array], Controller],
+    settings: Config,
+    rules: Rules,
+    key: jax.Array,
 ):
     """The mean return of each candidate over the generation's dreams, which the simulators make in
     turn: one jitted call."""
+    in_precision = partial(rnn.in_precision, precision=settings.precision)
     dreamt = partial(
         dream.unroll,
         steps=settings.horizon_steps,
@@ -120,17 +172,20 @@ def dream_fitness(
         dropout=settings.dropout,
     )
 
+    worlds = [world._replace(simulator=in_precision(world.simulator)) for world in worlds]
+    watcher = in_precision(watcher)
+
     @eqx.filter_jit
     def returns(worlds: list[World], watcher: RNN, candidates: jax.Array, key: jax.Array) -> jax.Array:
         start_key, dream_key = jr.split(key)
         pool = len(worlds[0].starts.mu)
         chosen = jr.choice(start_key, pool, (settings.rollouts,), replace=False)
-        population, found = jax.vmap(first.with_parameters)(candidates), []
+        population, found = jax.vmap(as_controller)(candidates), []
         for i, world in enumerate(worlds):
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
             outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
-            found.append(dream.returns(dream.without_miracles(outcome, rules)))
+            found.append(worth(outcome, settings, rules))
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
@@ -138,6 +193,22 @@ def dream_fitness(
         return returns(worlds, watcher, vectors, jr.fold_in(key, generation))
 
     return fitness
+
+
+def worth(outcome: Outcome, settings: Config, rules: Rules) -> Float[jax.Array, "*batch"]:
+    """What a dream is worth to evolution: its return, and what its last steps let expect of the rest.
+
+    `outcome` is time first. Neither pays more than a lap in `lap_steps` would.
+    """
+    frames = dream.FRAME_REWARD * rules.action_repeat
+    pace = dream.LAP_POINTS / settings.lap_steps
+    outcome = dream.without_miracles(outcome, rules)
+    won = jnp.cumsum(outcome.reward - frames, axis=0)
+    before = jnp.concatenate([jnp.zeros_like(won[:1]), won[:-1]])
+    driving = jnp.cumprod(before < pace * settings.horizon_steps, axis=0).astype(bool)
+    paid = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
+    outlook = jnp.minimum(outcome.reward[-settings.last_steps :].mean(axis=0), pace + frames)
+    return dream.returns(paid) + settings.rest_steps * outlook
 
 
 def dream_score(

@@ -108,3 +108,16 @@ def test_an_ensemble_survives_its_file_with_members_unlike_each_other(count, tmp
     loaded = model_file.load(tmp_path / "simulators.eqx", Ensemble).members
     for found, wanted in zip(loaded, members[::-1], strict=True):
         assert np.array_equal(found.head_weight, wanted.head_weight)
+
+
+def test_rounded_weights_predict_nearly_the_same(model):
+    rounded = rnn.in_precision(model, "bfloat16")
+    assert rounded.hidden_weight.dtype == jnp.bfloat16
+    assert rounded.gate_bias.dtype == jnp.float32
+    batch = episodes()
+    exact, near = (step_by_step(one, batch.mu, batch.action).hidden for one in (model, rounded))
+    assert near.dtype == jnp.float32
+    assert np.allclose(exact, near, atol=0.02)
+    assert not np.array_equal(exact, near)
+    unchanged = rnn.in_precision(model, "float32")
+    assert np.array_equal(exact, step_by_step(unchanged, batch.mu, batch.action).hidden)

@@ -1,11 +1,12 @@
 """The linear controller (C of the paper) and its snapshots."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from wm.rnn import ACTION_SIZE
@@ -61,6 +62,32 @@ class Controller(eqx.Module):
         """The same controller with other numbers."""
         weight = vector[: self.weight.size].reshape(self.weight.shape)
         return eqx.tree_at(lambda c: (c.weight, c.bias), self, (weight, vector[self.weight.size :]))
+
+
+class Basis(NamedTuple):
+    """Coordinates in which controllers are searched: weights on the main directions of what they see."""
+
+    directions: Float[Array, "component features"]  # of length one, at right angles
+    mean: Float[Array, " features"]
+
+    def controller(self, blank: Controller, coordinates: Float[Array, " coordinate"]) -> Controller:
+        """The controller at `coordinates`: of each action its weights, and then the actions' biases."""
+        weight = coordinates[:-ACTION_SIZE].reshape(ACTION_SIZE, -1) @ self.directions
+        bias = coordinates[-ACTION_SIZE:] - weight @ self.mean
+        return eqx.tree_at(lambda c: (c.weight, c.bias), blank, (weight, bias))
+
+    def coordinates(self, controller: Controller) -> Float[Array, " coordinate"]:
+        """Where `controller` is, or the nearest that can be said of it."""
+        weight = controller.weight @ self.directions.T
+        return jnp.concatenate([weight.ravel(), controller.bias + controller.weight @ self.mean])
+
+
+def principal_components(seen: Float[np.ndarray, "sample features"], count: int) -> Basis:
+    """The `count` directions in which `seen` varies most."""
+    seen = np.asarray(seen, np.float64)
+    mean = seen.mean(axis=0)
+    directions = np.linalg.svd(seen - mean, full_matrices=False)[2][:count]
+    return Basis(jnp.asarray(directions, jnp.float32), jnp.asarray(mean, jnp.float32))
 
 
 class Snapshots(eqx.Module):

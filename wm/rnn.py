@@ -102,23 +102,35 @@ class RNN(eqx.Module):
         self, z: Float[Array, "*batch latent"], action: Float[Array, "*batch action"]
     ) -> Float[Array, "*batch gates"]:
         """The input's share of the gates, which needs no memory: all steps at once in training."""
-        return jnp.concatenate([z, action], axis=-1) @ self.input_weight + self.gate_bias
+        return product(jnp.concatenate([z, action], axis=-1), self.input_weight) + self.gate_bias
 
     def advance(self, inputs: Float[Array, "*batch gates"], memory: Memory) -> Memory:
         """The memory one step later."""
-        gates = inputs + memory.hidden @ self.hidden_weight
+        gates = inputs + product(memory.hidden, self.hidden_weight)
         enter, forget, leave, candidate = jnp.split(gates, 4, axis=-1)
         cell = jax.nn.sigmoid(forget) * memory.cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
         return Memory(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
 
     def predict(self, hidden: Float[Array, "*batch hidden"]) -> Prediction:
         """What the memory after (z_t, a_t) expects."""
-        out = hidden @ self.head_weight + self.head_bias
+        out = product(hidden, self.head_weight) + self.head_bias
         parts = jnp.split(out[..., :-2], 3, axis=-1)
         shape = (*hidden.shape[:-1], self.mixtures, self.latent_size)
         logits, mean, log_sigma = (part.reshape(shape) for part in parts)
         mixture = mdn.Mixture(logits, mean, jnp.maximum(log_sigma, MIN_LOG_SIGMA))
         return Prediction(mixture, REWARD_UNIT * out[..., -2], out[..., -1])
+
+
+def product(
+    x: Float[Array, "*batch inner"], weight: Float[Array, "inner outer"]
+) -> Float[Array, "*batch outer"]:
+    """x @ weight: its factors in the weight's precision, sums and result in float32."""
+    return jnp.dot(x.astype(weight.dtype), weight, preferred_element_type=jnp.float32)
+
+
+def in_precision(rnn: RNN, precision: str) -> RNN:
+    """The same RNN with its weights (not its biases) rounded, for faster matrix products."""
+    return jax.tree.map(lambda leaf: leaf.astype(precision) if leaf.ndim == 2 else leaf, rnn)
 
 
 class Ensemble(eqx.Module):
