@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from wm import config, controller, dream, files, metrics, model_file, rnn
 from wm.controller import Basis, Controller
@@ -38,6 +38,7 @@ class Config(config.Section):
     rest_steps: NonNegativeInt  # after the horizon, judged by the mean of the last steps before it
     last_steps: PositiveInt  # by which the rest is judged
     lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
+    steering_cost: NonNegativeFloat  # points for each unit that the steering changes by
     temperature: PositiveFloat
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
@@ -184,8 +185,8 @@ def dream_fitness(
         for i, world in enumerate(worlds):
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
-            outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
-            found.append(worth(outcome, settings, rules))
+            outcome, action = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
+            found.append(worth(outcome, action, settings, rules))
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
@@ -195,10 +196,13 @@ def dream_fitness(
     return fitness
 
 
-def worth(outcome: Outcome, settings: Config, rules: Rules) -> Float[jax.Array, "*batch"]:
-    """What a dream is worth to evolution: its return, and what its last steps let expect of the rest.
+def worth(
+    outcome: Outcome, action: Float[jax.Array, "time *batch action"], settings: Config, rules: Rules
+) -> Float[jax.Array, "*batch"]:
+    """What a dream is worth to evolution: its return, and what its last steps let expect of the rest,
+    less the cost of steering to and fro.
 
-    `outcome` is time first. Neither pays more than a lap in `lap_steps` would.
+    `outcome` is time first. Neither return nor rest pays more than a lap in `lap_steps` would.
     """
     frames = dream.FRAME_REWARD * rules.action_repeat
     pace = dream.LAP_POINTS / settings.lap_steps
@@ -208,7 +212,8 @@ def worth(outcome: Outcome, settings: Config, rules: Rules) -> Float[jax.Array, 
     driving = jnp.cumprod(before < pace * settings.horizon_steps, axis=0).astype(bool)
     paid = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
     outlook = jnp.minimum(outcome.reward[-settings.last_steps :].mean(axis=0), pace + frames)
-    return dream.returns(paid) + settings.rest_steps * outlook
+    turning = jnp.abs(jnp.diff(action[..., 0], axis=0)).sum(axis=0)
+    return dream.returns(paid) + settings.rest_steps * outlook - settings.steering_cost * turning
 
 
 def dream_score(

@@ -20,7 +20,8 @@ def settings():
 
 def worth(settings, rewards):
     rewards = jnp.asarray(rewards, jnp.float32)
-    return float(evolve.worth(Outcome(rewards, jnp.zeros_like(rewards)), settings, RULES))
+    outcome, still = Outcome(rewards, jnp.zeros_like(rewards)), jnp.zeros((len(rewards), 3))
+    return float(evolve.worth(outcome, still, settings, RULES))
 
 
 def test_the_rest_of_a_lap_goes_on_as_the_last_steps_went(settings):
@@ -41,7 +42,17 @@ def test_no_more_is_paid_than_the_pace_of_a_lap(settings):
 def test_a_failure_costs_what_was_still_to_come(settings):
     rewards = jnp.full(20, 3.0)
     fatal = Outcome(rewards, jnp.zeros(20).at[2].set(1.0))
-    assert float(evolve.worth(fatal, settings, RULES)) < worth(settings, rewards) - 100
+    assert float(evolve.worth(fatal, jnp.zeros((20, 3)), settings, RULES)) < worth(settings, rewards) - 100
+
+
+def test_steering_to_and_fro_costs_what_is_asked_for(settings):
+    rewards = jnp.full(20, 3.0)
+    swerving = jnp.zeros((20, 3)).at[::2, 0].set(1.0).at[:, 1].set(jnp.arange(20.0))
+    costly = settings.model_copy(update={"steering_cost": 2.0})
+    outcome = Outcome(rewards, jnp.zeros(20))
+    assert float(evolve.worth(outcome, swerving, costly, RULES)) == pytest.approx(
+        worth(settings, rewards) - 2 * 19
+    )
 
 
 def test_a_trouble_begins_where_the_tiles_end_for_ten_steps():
@@ -77,5 +88,5 @@ def test_more_components_than_features_are_refused(settings):
 
     memory = Memory(jnp.zeros((5, 3)), jnp.zeros((5, 3)))
     starts = Starts(jnp.zeros((5, 2)), jnp.zeros((5, 2)), memory, memory)
-    with pytest.raises(config.BadInput, match="evolve.components: 64"):
+    with pytest.raises(config.BadInput, match=r"evolve\.components: 64"):
         evolve.coordinates(starts, settings, features=5)
