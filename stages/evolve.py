@@ -1,7 +1,7 @@
 """Evolves the controller of a round inside its simulators' dreams: `python -m stages.evolve r0 init`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -12,18 +12,20 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, controller, dream, files, metrics, model_file, rnn
+from wm import config, controller, dream, files, metrics, model_file, rnn, value
 from wm.controller import Basis, Controller
 from wm.dream import Outcome, Rules, Starts
 from wm.episodes import Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
+from wm.value import Value
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 
+VALUE_EVERY = 3  # steps: neighbours tell nothing new
 IDLE_STEPS = 10  # without a tile, after which a real drive counts as in trouble
 TROUBLE_AHEAD = (3, 25)  # steps from the start of a dream to the trouble that the real drive got into
 
@@ -35,10 +37,8 @@ class Config(config.Section):
     search: Search
     rollouts: PositiveInt  # dreams of each candidate in a generation
     horizon_steps: PositiveInt
-    rest_steps: NonNegativeInt  # after the horizon, judged by the mean of the last steps before it
-    last_steps: PositiveInt  # by which the rest is judged
+    value_steps: PositiveInt  # after the horizon, whose points the value of a dream's end expects
     lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
-    steering_cost: NonNegativeFloat  # points for each unit that the steering changes by
     temperature: PositiveFloat
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
@@ -63,8 +63,13 @@ def main(round_name: str, prev: str) -> None:
     shards = Shards(LATENTS / prev)
     model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
     ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
+    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat)
     worlds = [
-        World(simulator, start_pool(simulator, model, shards, settings, before, start_key))
+        World(
+            simulator,
+            start_pool(simulator, model, shards, settings, before, start_key),
+            value_of_moments(simulator, shards, settings, before, rules, start_key),
+        )
         for simulator in ensemble.members or [model]
     ]
     first = Controller(
@@ -75,7 +80,6 @@ def main(round_name: str, prev: str) -> None:
     start = jnp.zeros(basis.coordinates(first).shape)
     if settings.warm_start:
         start = basis.coordinates(model_file.load(MODELS / prev / "controller.eqx", Controller))
-    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat)
     as_controller = partial(basis.controller, first)
     fitness = dream_fitness(worlds, model, as_controller, settings, rules, fitness_key)
     search = evolve(fitness, np.asarray(start), settings.search, seed=settings.seed + number + 1)
@@ -97,10 +101,11 @@ def main(round_name: str, prev: str) -> None:
 
 
 class World(NamedTuple):
-    """A simulator, and the moments that its dreams go on from."""
+    """A simulator, the moments that its dreams go on from, and the value of those in which they end."""
 
     simulator: RNN
     starts: Starts
+    value: Value
 
 
 def start_pool(
@@ -122,6 +127,42 @@ def start_pool(
         pool.append(choose(simulator, watcher, batch, jnp.asarray(times), jr.fold_in(key, start)))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
+
+
+def value_of_moments(
+    simulator: RNN, shards: Shards, settings: Config, before: list[str], rules: Rules, key: jax.Array
+) -> Value:
+    """The value fitted to training drives, the newer the likelier, at no more than the pace of a lap."""
+    records, steps = shards.kept(validation=False), settings.value_steps
+    rng = np.random.default_rng(settings.seed)
+    drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
+    length, size = longest(records), min(32, len(drawn))
+    if steps >= length:
+        raise config.BadInput(
+            f"params.yaml: evolve.value_steps: {steps}, wanted less than a drive's {length}"
+        )
+    frames = dream.FRAME_REWARD * rules.action_repeat
+    pace = dream.LAP_POINTS / settings.lap_steps + frames
+
+    @eqx.filter_jit
+    def remembered(batch: rnn.Batch, key: jax.Array) -> jax.Array:
+        hidden = rnn.unroll(simulator, rnn.sample_latents(batch, key), batch.action).hidden
+        return jnp.swapaxes(hidden, 0, 1)
+
+    def moments_of(start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        chosen = drawn[start : start + size]
+        columns = stacked(shards, chosen, length)
+        hidden = np.asarray(remembered(rnn.to_batch(columns), jr.fold_in(key, start)))
+        for i, record in enumerate(chosen):
+            rewards = np.minimum(columns["reward"][i, : record.length], pace)
+            points = value.to_come(rewards, steps)[::VALUE_EVERY]
+            yield hidden[i, : len(points) * VALUE_EVERY : VALUE_EVERY], points
+
+    batches = range(0, len(drawn) - size + 1, size)
+    moments = (one for start in batches for one in moments_of(start))
+    found, explained = value.fit(moments, least=frames * steps, most=pace * steps)
+    print(f"the value explains {explained:.0%} of what {steps} steps of real drives bring")
+    return found
 
 
 def moments(
@@ -163,8 +204,8 @@ def dream_fitness(
     rules: Rules,
     key: jax.Array,
 ):
-    """The mean return of each candidate over the generation's dreams, which the simulators make in
-    turn: one jitted call."""
+    """The mean worth of each candidate's dreams in a generation, their returns and the values of their
+    ends; the simulators make them in turn. One jitted call."""
     in_precision = partial(rnn.in_precision, precision=settings.precision)
     dreamt = partial(
         dream.unroll,
@@ -185,8 +226,9 @@ def dream_fitness(
         for i, world in enumerate(worlds):
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
-            outcome, action = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
-            found.append(worth(outcome, action, settings, rules))
+            end, outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
+            outcome = within_lap(dream.without_miracles(outcome, rules), settings, rules)
+            found.append(dream.returns(outcome) + world.value(end.memory.hidden))
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
@@ -196,24 +238,13 @@ def dream_fitness(
     return fitness
 
 
-def worth(
-    outcome: Outcome, action: Float[jax.Array, "time *batch action"], settings: Config, rules: Rules
-) -> Float[jax.Array, "*batch"]:
-    """What a dream is worth to evolution: its return, and what its last steps let expect of the rest,
-    less the cost of steering to and fro.
-
-    `outcome` is time first. Neither return nor rest pays more than a lap in `lap_steps` would.
-    """
-    frames = dream.FRAME_REWARD * rules.action_repeat
-    pace = dream.LAP_POINTS / settings.lap_steps
-    outcome = dream.without_miracles(outcome, rules)
-    won = jnp.cumsum(outcome.reward - frames, axis=0)
+def within_lap(outcome: Outcome, settings: Config, rules: Rules) -> Outcome:
+    """The outcome, time first, without what comes after the horizon's share of a lap has been won."""
+    share = dream.LAP_POINTS * settings.horizon_steps / settings.lap_steps
+    won = jnp.cumsum(outcome.reward - dream.FRAME_REWARD * rules.action_repeat, axis=0)
     before = jnp.concatenate([jnp.zeros_like(won[:1]), won[:-1]])
-    driving = jnp.cumprod(before < pace * settings.horizon_steps, axis=0).astype(bool)
-    paid = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
-    outlook = jnp.minimum(outcome.reward[-settings.last_steps :].mean(axis=0), pace + frames)
-    turning = jnp.abs(jnp.diff(action[..., 0], axis=0)).sum(axis=0)
-    return dream.returns(paid) + settings.rest_steps * outlook - settings.steering_cost * turning
+    driving = jnp.cumprod(before < share, axis=0).astype(bool)
+    return Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
 
 
 def dream_score(

@@ -17,7 +17,7 @@ LAYERS = [
     {"drivers"},
     {"controller"},
     {"vae", "rnn"},
-    {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures"},
+    {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures", "value"},
     {"files", "config", "progress"},
 ]
 

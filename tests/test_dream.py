@@ -31,7 +31,7 @@ def starts(model, count=5):
 def unrolled(model, population, **changes):
     settings = {"steps": 6, "temperature": 1.0, "dropout": 0.0} | changes
     watcher = settings.pop("watcher", model)
-    return dream.unroll(model, watcher, population, starts(model), jr.key(2), **settings)[0]
+    return dream.unroll(model, watcher, population, starts(model), jr.key(2), **settings)[1]
 
 
 def test_equal_candidates_dream_equal_dreams(model):

@@ -3,7 +3,7 @@ import pytest
 
 from wm.evolve import Search, evolve
 
-SEARCH = Search(population=16, generations=80, sigma0=0.5, diagonal=True)
+SEARCH = Search(population=16, generations=80, sigma0=0.5, max_std=10.0, diagonal=True)
 
 
 def sphere(generation, candidates):

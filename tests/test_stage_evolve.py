@@ -14,45 +14,18 @@ IDLE = -0.4
 
 @pytest.fixture(scope="module")
 def settings():
-    changes = {"horizon_steps": 20, "rest_steps": 50, "last_steps": 5, "lap_steps": 200}
+    changes = {"horizon_steps": 20, "lap_steps": 200}
     return config.section(evolve.Config, "evolve").model_copy(update=changes)
 
 
-def worth(settings, rewards):
-    rewards = jnp.asarray(rewards, jnp.float32)
-    outcome, still = Outcome(rewards, jnp.zeros_like(rewards)), jnp.zeros((len(rewards), 3))
-    return float(evolve.worth(outcome, still, settings, RULES))
-
-
-def test_the_rest_of_a_lap_goes_on_as_the_last_steps_went(settings):
-    assert worth(settings, [3.0] * 15 + [2.0] * 5) == pytest.approx(15 * 3 + 5 * 2 + 50 * 2)
-
-
-def test_a_car_that_stands_at_the_end_stands_for_the_rest(settings):
-    assert worth(settings, [3.0] * 10 + [IDLE] * 10) == pytest.approx(10 * 3 + 60 * IDLE)
-
-
-def test_no_more_is_paid_than_the_pace_of_a_lap(settings):
-    """5 points a step: 100 tile points in 20 steps, and 4.6 with the frames' cost for the rest."""
-    fast = worth(settings, [25 + IDLE] * 20)
-    assert fast == pytest.approx(4 * (25 + IDLE) + 50 * (5 + IDLE))
-    assert worth(settings, [50 + IDLE] * 20) < fast + 2 * 4  # only the frames of two steps are saved
-
-
-def test_a_failure_costs_what_was_still_to_come(settings):
-    rewards = jnp.full(20, 3.0)
-    fatal = Outcome(rewards, jnp.zeros(20).at[2].set(1.0))
-    assert float(evolve.worth(fatal, jnp.zeros((20, 3)), settings, RULES)) < worth(settings, rewards) - 100
-
-
-def test_steering_to_and_fro_costs_what_is_asked_for(settings):
-    rewards = jnp.full(20, 3.0)
-    swerving = jnp.zeros((20, 3)).at[::2, 0].set(1.0).at[:, 1].set(jnp.arange(20.0))
-    costly = settings.model_copy(update={"steering_cost": 2.0})
-    outcome = Outcome(rewards, jnp.zeros(20))
-    assert float(evolve.worth(outcome, swerving, costly, RULES)) == pytest.approx(
-        worth(settings, rewards) - 2 * 19
-    )
+def test_no_more_is_paid_than_the_horizons_share_of_a_lap(settings):
+    """5 tile points a step, 100 in 20 steps: won after 4 steps, and nothing counts from then on."""
+    rewards = jnp.full(20, 25 + IDLE)
+    found = evolve.within_lap(Outcome(rewards, jnp.full(20, 0.1)), settings, RULES)
+    assert found.reward.tolist() == rewards[:4].tolist() + [0] * 16
+    assert found.failure[4:].tolist() == [0] * 16
+    slow = Outcome(jnp.full(20, 4.0), jnp.zeros(20))
+    assert evolve.within_lap(slow, settings, RULES).reward.tolist() == slow.reward.tolist()
 
 
 def test_a_trouble_begins_where_the_tiles_end_for_ten_steps():

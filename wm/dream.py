@@ -97,10 +97,10 @@ def unroll(
     steps: int,
     temperature: float,
     dropout: float,
-) -> tuple[Outcome, Float[Array, "time population start action"]]:
+) -> tuple[State, Outcome, Float[Array, "time population start action"]]:
     """Every controller's dreams from every start, for `steps` steps: (time, population, start).
 
-    Returns what the steps brought, and the actions.
+    Returns where they end, what the steps brought, and the actions.
 
     `controller` has a leading population axis. All of the population meet the same starts, the
     same noise and the same dropout masks, so that they differ by what they do alone.
@@ -119,7 +119,8 @@ def unroll(
 
     start = State(z, starts.memory, starts.watched)
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (population, *leaf.shape)), start)
-    return jax.lax.scan(advance, start, jr.split(noise_key, steps))[1]
+    end, (outcome, actions) = jax.lax.scan(advance, start, jr.split(noise_key, steps))
+    return end, outcome, actions
 
 
 def sample_starts(starts: Starts, key: PRNGKeyArray) -> Float[Array, "*batch latent"]:
@@ -199,7 +200,7 @@ def whole_episodes(
         memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
         starts = Starts(mu[turn], logvar[turn], *memories)
         dreamt = partial(unroll, steps=steps, temperature=rules.temperature, dropout=0.0)
-        outcome, _ = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
+        _, outcome, _ = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
         part = as_episodes(
             jax.tree.map(lambda leaf: leaf[:, 0], outcome),
             warm_up_reward[turn],

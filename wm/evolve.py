@@ -11,11 +11,13 @@ from wm import config
 
 
 class Search(config.Section):
-    """How the search goes: candidates a generation, first step size, shape of the covariance."""
+    """How the search goes: candidates a generation, first step size, shape of the covariance, and the
+    most that a parameter's standard deviation may grow to (on flat ground it would go on growing)."""
 
     population: int
     generations: int
     sigma0: float
+    max_std: float
     diagonal: bool
 
 
@@ -57,6 +59,7 @@ def _options(search: Search, seed: int) -> dict[str, Any]:
     return {
         "popsize": search.population,
         "CMA_diagonal": search.diagonal,
+        "maxstd": search.max_std,
         "randn": lambda *shape: rng.standard_normal(shape),
         "seed": np.nan,  # it would seed NumPy's global generator
         "signals_filename": "",  # it would obey a file that lies in the working directory
