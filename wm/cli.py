@@ -131,10 +131,10 @@ def differences(before: Any, after: Any, place: str) -> Any:
 
 
 def publish_round(arguments: argparse.Namespace) -> None:
-    """The round's V, M, C, its environment and its scores, in models/pretrained."""
+    """The round's V, M, C, its environment, its scores and its model card, in models/pretrained."""
     import shutil
 
-    from wm import files, model_file
+    from wm import card, files, model_file
     from wm.agent import Models
     from wm.rnn import Ensemble
 
@@ -152,6 +152,8 @@ def publish_round(arguments: argparse.Namespace) -> None:
             shutil.copyfile(source, unfinished)
     environment = config.section(config.Environment, "environment")
     files.write_json(PRETRAINED / "environment.json", environment.model_dump())
+    with files.replacing(PRETRAINED / "MODEL_CARD.md") as unfinished:
+        unfinished.write_text(card.model_card(name))
     print(f"{PRETRAINED}: the agent of round {name}")
 
 

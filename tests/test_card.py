@@ -1,0 +1,42 @@
+import json
+
+import numpy as np
+import pytest
+
+from wm import card
+from wm.config import Environment
+from wm.episodes import Episode, Record, Writer
+
+
+def drive(seed, steps, mirrored=False):
+    record = Record(0, seed, "a", steps, score=1.0, warm_up_reward=0.5, lap_finished=False, mirrored=mirrored)
+    zeros = np.zeros(steps, np.float32)
+    latents = {"mu": np.zeros((steps, 4), np.float32)}
+    ends = np.zeros(steps, bool)
+    return Episode(record, latents, np.zeros((steps, 3), np.float32), zeros, ends, ends)
+
+
+@pytest.fixture
+def latents(tmp_path, monkeypatch):
+    monkeypatch.setattr(card, "LATENTS", tmp_path)
+    writer = Writer(tmp_path / "r0", "r0")
+    for episode in (drive(1, 10), drive(1, 10, mirrored=True), drive(2, 238)):
+        writer.write(episode)
+    writer.finish()
+    return tmp_path
+
+
+def test_a_mirrored_drive_is_no_second_one_and_no_episode_has_more_than_1000_frames(latents):
+    assert card.real_data("r0", Environment(action_repeat=4, warm_up_frames=50)) == (2, 50 + 40 + 1000)
+
+
+def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
+    score = {"mean": 812.34, "std": 55.5, "median": 800.0, "min": 1.0, "max": 930.0, "n": 7}
+    (tmp_path / "r1").mkdir()
+    for world, laps in (("dream", {}), ("real", {"laps": 3})):
+        (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score | laps}))
+    monkeypatch.setattr(card, "METRICS", tmp_path)
+    text = card.model_card("r1")
+    assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | 1.0 | 930.0 | 7 |" in text
+    assert "2 (1,090)" in text
+    assert "3 were whole laps" in text

@@ -1,0 +1,70 @@
+"""The model card of a published agent (Mitchell et al. 2019)."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wm import config, files
+from wm.dream import FRAMES_PER_EPISODE
+from wm.episodes import Shards
+
+LATENTS, METRICS = Path("data/latents"), Path("metrics")
+PACKAGES = ("gymnasium", "jax", "equinox", "optax", "cma", "numpy", "opencv-python-headless")
+
+
+def model_card(round_name: str) -> str:
+    """MODEL_CARD.md of a round's agent, from its data, metrics and params.yaml."""
+    params = config.read()
+    rounds = config.rounds_until(round_name)
+    environment = config.section(config.Environment, "environment")
+    drives, frames = real_data(params["rounds"][round_name]["prev"], environment)
+    evolve = params["evolve"]
+    search = evolve["search"]
+    dreamt = search["generations"] * search["population"] * evolve["rollouts"] * evolve["horizon_steps"]
+    dream, real = (files.read_json(METRICS / round_name / f"{world}.json") for world in ("dream", "real"))
+    last = params["evaluate"]["seed"] + real["score"]["n"] - 1
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"""# Model card: a CarRacing driver evolved in its own dream
+
+**What.** A VAE (`vae.eqx`), an MDN-RNN (`rnn.eqx`) and a linear controller (`controller.eqx`): a picture of
+`CarRacing-v3`, 64 x 64 in colour, to steering, gas and brake, every {environment.action_repeat} frames from
+frame {environment.warm_up_frames} on. `simulators.eqx` makes the dreams. The files are JSON headers and raw
+numbers, no pickle; `wm/model_file.py` reads them.
+
+**How trained.** Round {round_name} of {", ".join(rounds)} in this repository's `params.yaml`. V and M were
+trained on real drives of scripted drivers and of earlier agents, C by CMA-ES in dreams alone. No real
+score chose anything.
+
+| used | |
+| --- | --- |
+| real drives (frames) behind V and M | {drives:,} ({frames:,}) |
+| dreamt steps behind this round's C / all rounds' | {dreamt:,} / {dreamt * len(rounds):,} |
+
+| score | mean | std | median | worst | best | n |
+| --- | --- | --- | --- | --- | --- | --- |
+{score_row(f"real tracks, seeds {params['evaluate']['seed']} to {last}", real["score"])}
+{score_row("dreamt episodes", dream["score"])}
+
+Of the real drives {real["score"]["laps"]} were whole laps.
+
+**For** research on world models, and as an example. **Not for** any real vehicle.
+
+**Limits.** One environment, one kind of car. Another action repeat, warm-up or version of the environment
+is another task. A weak drive is one that leaves the road in a bend and does not find back. Another machine
+gives other last digits, and drives that differ after a while.
+
+**Made with** {versions}.
+"""
+
+
+def real_data(prev: str, environment: config.Environment) -> tuple[int, int]:
+    """Drives and frames on real tracks that the models of the round after `prev` have seen."""
+    records = [record for record in Shards(LATENTS / prev).records if not record.mirrored]
+    lengths = [environment.warm_up_frames + environment.action_repeat * r.length for r in records]
+    return len(records), sum(min(length, FRAMES_PER_EPISODE) for length in lengths)
+
+
+def score_row(name: str, score: dict[str, Any]) -> str:
+    """A line of the table of scores."""
+    figures = [f"{score[key]:.1f}" for key in ("mean", "std", "median", "min", "max")]
+    return f"| {' | '.join([name, *figures, str(score['n'])])} |"
