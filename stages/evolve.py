@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from wm import config, controller, dream, files, metrics, model_file, rnn, value
 from wm.controller import Basis, Controller
 from wm.dream import Outcome, Rules, Starts
-from wm.episodes import Shards, draw, longest, stacked
+from wm.episodes import Record, Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
@@ -108,23 +108,28 @@ class World(NamedTuple):
     value: Value
 
 
+def training_drives(
+    shards: Shards, settings: Config, before: list[str]
+) -> Iterator[tuple[list[Record], dict[str, np.ndarray], int]]:
+    """Training drives, the newer the likelier, side by side: records, columns, number of the batch."""
+    records, rng = shards.kept(validation=False), np.random.default_rng(settings.seed)
+    drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
+    length, size = longest(records), min(32, len(drawn))
+    for start in range(0, len(drawn) - size + 1, size):
+        chosen = drawn[start : start + size]
+        yield chosen, stacked(shards, chosen, length), start
+
+
 def start_pool(
     simulator: RNN, watcher: RNN, shards: Shards, settings: Config, before: list[str], key: jax.Array
 ) -> Starts:
-    """Moments of training drives, the newer the likelier; the same ones for every simulator."""
-    records = shards.kept(validation=False)
-    rng = np.random.default_rng(settings.seed)
-    drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
-    length, size = longest(records), min(32, len(drawn))
+    """Moments of training drives; the same ones for every simulator."""
+    rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(dream.starts_at)
     pool = []
-    choose = eqx.filter_jit(dream.starts_at)
-    for start in range(0, len(drawn) - size + 1, size):
-        chosen = drawn[start : start + size]
-        columns = stacked(shards, chosen, length)
-        rewards = [row[: record.length] for row, record in zip(columns["reward"], chosen, strict=True)]
-        times = np.stack([moments(one, settings, rng) for one in rewards])
-        batch = rnn.to_batch(columns)
-        pool.append(choose(simulator, watcher, batch, jnp.asarray(times), jr.fold_in(key, start)))
+    for records, columns, number in training_drives(shards, settings, before):
+        rewards = [row[: one.length] for row, one in zip(columns["reward"], records, strict=True)]
+        times = jnp.asarray(np.stack([moments(one, settings, rng) for one in rewards]))
+        pool.append(choose(simulator, watcher, rnn.to_batch(columns), times, jr.fold_in(key, number)))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 
@@ -132,11 +137,8 @@ def start_pool(
 def value_of_moments(
     simulator: RNN, shards: Shards, settings: Config, before: list[str], rules: Rules, key: jax.Array
 ) -> Value:
-    """The value fitted to training drives, the newer the likelier, at no more than the pace of a lap."""
-    records, steps = shards.kept(validation=False), settings.value_steps
-    rng = np.random.default_rng(settings.seed)
-    drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
-    length, size = longest(records), min(32, len(drawn))
+    """The value fitted to training drives, at no more than the pace of a lap."""
+    steps, length = settings.value_steps, longest(shards.kept(validation=False))
     if steps >= length:
         raise config.BadInput(
             f"params.yaml: evolve.value_steps: {steps}, wanted less than a drive's {length}"
@@ -149,18 +151,15 @@ def value_of_moments(
         hidden = rnn.unroll(simulator, rnn.sample_latents(batch, key), batch.action).hidden
         return jnp.swapaxes(hidden, 0, 1)
 
-    def moments_of(start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        chosen = drawn[start : start + size]
-        columns = stacked(shards, chosen, length)
-        hidden = np.asarray(remembered(rnn.to_batch(columns), jr.fold_in(key, start)))
-        for i, record in enumerate(chosen):
-            rewards = np.minimum(columns["reward"][i, : record.length], pace)
-            points = value.to_come(rewards, steps)[::VALUE_EVERY]
-            yield hidden[i, : len(points) * VALUE_EVERY : VALUE_EVERY], points
+    def samples() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for records, columns, number in training_drives(shards, settings, before):
+            hidden = np.asarray(remembered(rnn.to_batch(columns), jr.fold_in(key, number)))
+            for i, record in enumerate(records):
+                rewards = np.minimum(columns["reward"][i, : record.length], pace)
+                points = value.to_come(rewards, steps)[::VALUE_EVERY]
+                yield hidden[i, : len(points) * VALUE_EVERY : VALUE_EVERY], points
 
-    batches = range(0, len(drawn) - size + 1, size)
-    moments = (one for start in batches for one in moments_of(start))
-    found, explained = value.fit(moments, least=frames * steps, most=pace * steps)
+    found, explained = value.fit(samples(), least=frames * steps, most=pace * steps)
     print(f"the value explains {explained:.0%} of what {steps} steps of real drives bring")
     return found
 
@@ -262,7 +261,7 @@ def dream_score(
         [world.simulator for world in worlds],
         watcher,
         best,
-        *dream.unseen_starts(shards, settings.score_episodes, settings.seed),
+        *dream.unseen_starts(shards).draw(settings.score_episodes, settings.seed),
         rules,
         environment.warm_up_frames,
         key,

@@ -1,5 +1,6 @@
 """Dream beside reality, round by round: `python -m stages.report`."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,56 +12,51 @@ from matplotlib import pyplot
 from wm import config, files, metrics
 
 SCORES, METRICS = Path("data/scores"), Path("metrics")
+WORLDS = ("dream", "real")
 
 
 def main() -> None:
     rounds = list(config.read()["rounds"])
-    scores = {name: files.read_json(SCORES / f"{name}.json") for name in rounds}
-    rows = [row(name, scores[name]) for name in rounds]
-    controllers = {name: score["controllers"] for name, score in scores.items()}
+    rows = [row(name, files.read_json(SCORES / name / "scores.json")) for name in rounds]
     files.write_csv(METRICS / "rounds.csv", rows)
     last = rows[-1]
     gap = last["dream"] - last["real"]
     summary = {
         "gap": round(gap, 2),
         "gap_relative": round(gap / max(abs(last["real"]), 1e-9), 4),
-        "rank_correlation": round(agreement([one for many in controllers.values() for one in many]), 4),
         "impossible_dream": any(row["dream"] > metrics.IMPOSSIBLE for row in rows),
     }
     files.write_json(METRICS / "gap.json", summary)
-    picture(rows, controllers, METRICS / "rounds.png")
+    with (METRICS / "ranks.csv").open(newline="", encoding="utf-8") as ranked:
+        picture(rows, list(csv.DictReader(ranked)), METRICS / "rounds.png")
 
 
 def row(name: str, scores: dict[str, Any]) -> dict[str, Any]:
     """A round's scores with their standard errors, in points."""
     line: dict[str, Any] = {"round": name}
-    for world in ("dream", "real"):
+    for world in WORLDS:
         line |= {world: scores[world]["mean"], f"{world}_sem": scores[world]["sem"]}
     return line
 
 
-def agreement(controllers: list[dict[str, Any]]) -> float:
-    """The rank correlation of controllers' dream and real scores, over all rounds."""
-    return metrics.rank_correlation(*[[one[world] for one in controllers] for world in ("dream", "real")])
-
-
-def picture(rows: list[dict[str, Any]], controllers: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path) -> None:
     """Left: means with 95 % intervals by round. Right: controllers of all qualities in both worlds."""
     figure, (axes, right) = pyplot.subplots(1, 2, figsize=(11, 4), dpi=120, width_ratios=[3, 2])
     names = [row["round"] for row in rows]
-    for world, colour in (("dream", "tab:purple"), ("real", "tab:green")):
+    for world, colour in zip(WORLDS, ("tab:purple", "tab:green"), strict=True):
         means = [row[world] for row in rows]
         errors = [1.96 * row[f"{world}_sem"] for row in rows]
         axes.errorbar(names, means, errors, label=world, color=colour, marker="o", capsize=3)
     axes.set(xlabel="round", ylabel="score of a whole episode (points)", ylim=(-100, 1000))
     axes.axhline(906, color="grey", linestyle=":", label="the paper's driver, trained in reality: 906")
     axes.legend(loc="lower right")
-    for name, many in controllers.items():
-        right.scatter([one["dream"] for one in many], [one["real"] for one in many], s=16, label=name)
+    for name in names:
+        dreamt, real = ([float(one[world]) for one in ranked if one["round"] == name] for world in WORLDS)
+        right.scatter(dreamt, real, s=16, label=name)
     limits = (-150, 1000)
     right.plot(limits, limits, color="grey", linestyle=":")
     right.set(xlabel="dream (points)", ylabel="real (points)", xlim=limits, ylim=limits)
-    right.set_title("snapshots of evolution and perturbed copies", fontsize="medium")
+    right.set_title("all in the last round's dream: on evolution's way, perturbed", fontsize="medium")
     right.legend(loc="lower right", fontsize="small")
     figure.tight_layout()
     with files.replacing(path) as unfinished:

@@ -3,7 +3,9 @@ import pytest
 
 from wm.evolve import Search, evolve
 
-SEARCH = Search(population=16, generations=80, sigma0=0.5, max_std=10.0, diagonal=True)
+SEARCH = Search(
+    population=16, generations=80, sigma0=0.5, max_std=10.0, last_std=10.0, narrow_from=0.5, diagonal=True
+)
 
 
 def sphere(generation, candidates):
@@ -43,3 +45,20 @@ def test_a_signals_file_in_the_working_directory_is_not_obeyed(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cma_signals.in").write_text("{'ftarget': 1e9, 'maxiter': 1}")
     assert len(list(evolve(sphere, np.zeros(8), SEARCH, seed=1))) == 80
+
+
+def test_the_search_narrows_though_returns_are_noise():
+    rng = np.random.default_rng(0)
+    spreads = []
+
+    def noise(generation, candidates):
+        spreads.append(candidates.std(axis=0).max())
+        return rng.normal(size=len(candidates))
+
+    search = SEARCH.model_copy(update={"population": 64, "max_std": 0.4, "last_std": 0.01})
+    list(evolve(noise, np.zeros(8), search, seed=1))
+    assert search.bound(40) == pytest.approx(0.4)
+    assert search.bound(60) == pytest.approx((0.4 * 0.01) ** 0.5)
+    assert max(spreads[:41]) < 1.4 * 0.4
+    assert np.mean(spreads[30:41]) > 0.2
+    assert max(spreads[-3:]) < 1.4 * search.bound(77)

@@ -78,7 +78,7 @@ def smoke(tmp_path_factory):
 
 def test_a_fresh_clone_runs_every_stage_of_two_rounds(smoke):
     ran = smoke[1]
-    assert ran == INITIAL | {f"{name}@{k}" for name in OF_A_ROUND for k in ("r0", "r1")} | {"report"}
+    assert ran == INITIAL | {f"{name}@{k}" for name in OF_A_ROUND for k in ("r0", "r1")} | {"rank", "report"}
 
 
 def test_the_second_time_there_is_nothing_to_run(smoke):
@@ -114,7 +114,7 @@ def test_mirroring_changed_collects_nothing(smoke):
 
 def test_evaluation_changed_trains_nothing(smoke):
     would = would_run(smoke[0], "evaluate", episodes=5)
-    assert would == {"evaluate@r0", "evaluate@r1", "fidelity@r0", "fidelity@r1", "report"}
+    assert would == {"evaluate@r0", "evaluate@r1", "fidelity@r0", "fidelity@r1", "rank", "report"}
 
 
 def test_evolution_changed_keeps_what_lies_before_it(smoke):
@@ -125,7 +125,7 @@ def test_evolution_changed_keeps_what_lies_before_it(smoke):
 
 def test_another_round_runs_only_its_own_stages(smoke):
     ran = started(dvc(smoke[0], "exp", "run", "-S", "+rounds.r2={prev: r1}"))
-    assert ran == {f"{name}@r2" for name in OF_A_ROUND} | {"report"}
+    assert ran == {f"{name}@r2" for name in OF_A_ROUND} | {"rank", "report"}
     assert (smoke[0] / "metrics" / "r2" / "real.json").exists()
 
 

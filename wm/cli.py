@@ -64,7 +64,18 @@ def check_params(arguments: argparse.Namespace) -> None:
 
 def validate(params: dict[str, Any]) -> None:
     """Raises BadInput for the first thing wrong in any section."""
-    from stages import collect, evaluate, evolve, explore, fidelity, initialise, process, train_rnn, train_vae
+    from stages import (
+        collect,
+        evaluate,
+        evolve,
+        explore,
+        fidelity,
+        initialise,
+        process,
+        rank,
+        train_rnn,
+        train_vae,
+    )
 
     kinds = {
         "environment": config.Environment,
@@ -76,6 +87,7 @@ def validate(params: dict[str, Any]) -> None:
         "evaluate": evaluate.Config,
         "explore": explore.Config,
         "fidelity": fidelity.Config,
+        "rank": rank.Config,
     }
     known = {*kinds, "collect", "rounds"}
     for name in sorted(params.keys() ^ known):

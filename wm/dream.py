@@ -212,16 +212,25 @@ def whole_episodes(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
 
 
-def unseen_starts(
-    shards: Shards, count: int, seed: int
-) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"], Float[Array, " batch"]]:
-    """mu and logvar of the first moments of `count` validation drives, and the rewards of their warm-ups."""
+class FirstSight(NamedTuple):
+    """The first moments of drives, as the encoder sees them, and the rewards of their warm-ups."""
+
+    mu: Float[Array, "batch latent"]
+    logvar: Float[Array, "batch latent"]
+    warm_up_reward: Float[Array, " batch"]
+
+    def draw(self, count: int, seed: int) -> "FirstSight":
+        """`count` of them, with replacement."""
+        chosen = np.random.default_rng(seed).integers(len(self.mu), size=count)
+        return FirstSight(*(part[chosen] for part in self))
+
+
+def unseen_starts(shards: Shards) -> FirstSight:
+    """The first moments of all validation drives."""
     records = [record for record in shards.kept(validation=True) if not record.mirrored]
-    rng = np.random.default_rng(seed)
-    drawn = [records[i] for i in rng.integers(len(records), size=count)]
-    seen = [shards.read(record).observations for record in drawn]
+    seen = [shards.read(record).observations for record in records]
     mu, logvar = (jnp.stack([one[name][0] for one in seen]) for name in ("mu", "logvar"))
-    return mu, logvar, jnp.array([record.warm_up_reward for record in drawn])
+    return FirstSight(mu, logvar, jnp.array([record.warm_up_reward for record in records]))
 
 
 def starts_at(

@@ -6,19 +6,31 @@ from typing import Any, NamedTuple
 import cma
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from wm import config
 
 
 class Search(config.Section):
-    """How the search goes: candidates a generation, first step size, shape of the covariance, and the
-    most that a parameter's standard deviation may grow to (on flat ground it would go on growing)."""
+    """How the search goes: candidates a generation, first step size, shape of the covariance.
 
-    population: int
-    generations: int
-    sigma0: float
-    max_std: float
+    Noisy returns keep CMA-ES from ever narrowing by itself, and on flat ground it widens. So no
+    parameter's standard deviation may be more than `max_std`, and from the share `narrow_from` of the
+    generations on no more than a bound that falls by equal factors to `last_std`.
+    """
+
+    population: int = Field(ge=2)
+    generations: PositiveInt
+    sigma0: PositiveFloat
+    max_std: PositiveFloat
+    last_std: PositiveFloat
+    narrow_from: float = Field(ge=0, le=1)
     diagonal: bool
+
+    def bound(self, generation: int) -> float:
+        """The most that a standard deviation may be in a generation."""
+        gone = (generation / self.generations - self.narrow_from) / max(1 - self.narrow_from, 1e-9)
+        return self.max_std * (self.last_std / self.max_std) ** max(gone, 0.0)
 
 
 class Generation(NamedTuple):
@@ -44,6 +56,7 @@ def evolve(
     """
     strategy = cma.CMAEvolutionStrategy(start, search.sigma0, _options(search, seed))
     for number in range(search.generations):
+        strategy.opts.set("maxstd", search.bound(number))
         candidates = strategy.ask()
         returns = np.asarray(fitness(number, np.stack(candidates)), float)
         returns = np.where(np.isfinite(returns), returns, -np.inf)
@@ -59,7 +72,7 @@ def _options(search: Search, seed: int) -> dict[str, Any]:
     return {
         "popsize": search.population,
         "CMA_diagonal": search.diagonal,
-        "maxstd": search.max_std,
+        "maxstd": search.bound(0),
         "randn": lambda *shape: rng.standard_normal(shape),
         "seed": np.nan,  # it would seed NumPy's global generator
         "signals_filename": "",  # it would obey a file that lies in the working directory

@@ -1,0 +1,118 @@
+"""What one change of the recipe does to a round: its agent made anew, driven on development tracks.
+
+    uv run python -m bench.levers r3 "no value" evolve.value_steps=1 evolve.horizon_steps=80
+
+The data and models that the round starts from stay as they are, so `dvc repro` must have made them. A
+change of `train_rnn` trains its RNNs again, any other only evolves. A line for each evolution seed goes
+to the end of docs/levers.csv. The tracks, 500000 and up, are never those of `evaluate`.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from wm import config, files
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "docs" / "levers.csv"
+FIRST_TRACK, TRACKS = 500_000, 40
+LOST = 600  # points; a drive below is one that got stuck
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.levers", description=__doc__)
+    parser.add_argument("round", help="its name in params.yaml")
+    parser.add_argument("name", help="what the change is called in the table")
+    parser.add_argument("changes", nargs="*", help="section.key=value, the value as in params.yaml")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of evolution")
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        row = measured(arguments.round, arguments.name, [*arguments.changes, f"evolve.seed={seed}"])
+        print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+        append(row)
+
+
+def measured(round_name: str, name: str, changes: list[str]) -> dict[str, Any]:
+    """The round's agent under the changed parameters, its dream and its real scores."""
+    began, params = time.monotonic(), config.read(ROOT / config.PARAMS)
+    prev = config.ancestry(round_name, params["rounds"])[-2:][0]
+    prev = prev if prev != round_name else config.FIRST_ROUND
+    params["evaluate"] = {"seed": FIRST_TRACK, "episodes": TRACKS}
+    for change in changes:
+        apply(change, params)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        YAML().dump(params, folder / config.PARAMS)
+        link(folder, "data/latents", prev)
+        link(folder, "models", "vae.eqx", prev)
+        if any(change.startswith("train_rnn.") for change in changes):
+            stage(folder, "train_rnn", round_name, prev)
+        else:
+            link(folder, f"models/{round_name}", "rnn.eqx", "simulators.eqx")
+        stage(folder, "evolve", round_name, prev)
+        stage(folder, "evaluate", round_name)
+        home = folder / "metrics" / round_name
+        dream, real = (files.read_json(home / f"{world}.json") for world in ("dream", "real"))
+        with (home / "real.csv").open(newline="", encoding="utf-8") as file:
+            scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
+    return {
+        "name": name,
+        "changes": " ".join(changes),
+        "round": round_name,
+        "dream": dream["score"]["mean"],
+        "dream_std": dream["score"]["std"],
+        "dream_laps": dream["laps"],
+        **{key: real["score"][key] for key in ("mean", "std", "median", "min", "max", "laps")},
+        "lost": int((scores < LOST).sum()),
+        "tracks": TRACKS,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def apply(change: str, params: dict[str, Any]) -> None:
+    """Sets what `a.b.c=value` names. Raises BadInput where there is no such parameter."""
+    place, _, value = change.partition("=")
+    *path, last = place.split(".")
+    section: Any = params
+    for part in path:
+        section = section.get(part) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or last not in section:
+        raise config.BadInput(f"{change}: no such parameter, wanted section.key=value of {config.PARAMS}")
+    section[last] = YAML(typ="safe").load(value)
+
+
+def link(folder: Path, parent: str, *names: str) -> None:
+    """The project's own files and folders, as they are, at the same places in `folder`."""
+    (folder / parent).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / parent / name).symlink_to(ROOT / parent / name)
+
+
+def stage(folder: Path, name: str, *arguments: str) -> None:
+    """Runs a stage in `folder`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", f"stages.{name}", *arguments]
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def append(row: dict[str, Any]) -> None:
+    """One more line at the end of the table."""
+    new = not TABLE.exists()
+    with TABLE.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    config.run(main)
