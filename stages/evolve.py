@@ -108,11 +108,11 @@ class World(NamedTuple):
     value: Value
 
 
-def training_drives(
-    shards: Shards, settings: Config, before: list[str]
+def drives(
+    shards: Shards, settings: Config, before: list[str], *, validation: bool = False
 ) -> Iterator[tuple[list[Record], dict[str, np.ndarray], int]]:
-    """Training drives, the newer the likelier, side by side: records, columns, number of the batch."""
-    records, rng = shards.kept(validation=False), np.random.default_rng(settings.seed)
+    """Drives, the newer the likelier, side by side: their records, their columns, a number."""
+    records, rng = shards.kept(validation=validation), np.random.default_rng(settings.seed)
     drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
     length, size = longest(records), min(32, len(drawn))
     for start in range(0, len(drawn) - size + 1, size):
@@ -126,7 +126,7 @@ def start_pool(
     """Moments of training drives; the same ones for every simulator."""
     rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(dream.starts_at)
     pool = []
-    for records, columns, number in training_drives(shards, settings, before):
+    for records, columns, number in drives(shards, settings, before):
         rewards = [row[: one.length] for row, one in zip(columns["reward"], records, strict=True)]
         times = jnp.asarray(np.stack([moments(one, settings, rng) for one in rewards]))
         pool.append(choose(simulator, watcher, rnn.to_batch(columns), times, jr.fold_in(key, number)))
@@ -151,16 +151,17 @@ def value_of_moments(
         hidden = rnn.unroll(simulator, rnn.sample_latents(batch, key), batch.action).hidden
         return jnp.swapaxes(hidden, 0, 1)
 
-    def samples() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for records, columns, number in training_drives(shards, settings, before):
+    def samples(validation: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for records, columns, number in drives(shards, settings, before, validation=validation):
             hidden = np.asarray(remembered(rnn.to_batch(columns), jr.fold_in(key, number)))
             for i, record in enumerate(records):
                 rewards = np.minimum(columns["reward"][i, : record.length], pace)
                 points = value.to_come(rewards, steps)[::VALUE_EVERY]
                 yield hidden[i, : len(points) * VALUE_EVERY : VALUE_EVERY], points
 
-    found, explained = value.fit(samples(), least=frames * steps, most=pace * steps)
-    print(f"the value explains {explained:.0%} of what {steps} steps of real drives bring")
+    found = value.fit(samples(validation=False), least=frames * steps, most=pace * steps, seed=settings.seed)
+    explained = value.explained(found, samples(validation=True))
+    print(f"the value explains {explained:.0%} of what {steps} steps of unseen drives bring")
     return found
 
 
