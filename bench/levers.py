@@ -85,8 +85,8 @@ def apply(change: str, params: dict[str, Any]) -> None:
     section: Any = params
     for part in path:
         section = section.get(part) if isinstance(section, dict) else None
-    if not isinstance(section, dict) or last not in section:
-        raise config.BadInput(f"{change}: no such parameter, wanted section.key=value of {config.PARAMS}")
+    if not isinstance(section, dict) or isinstance(section.get(last, {}), dict):
+        raise config.BadInput(f"{change}: no such parameter in {config.PARAMS}, wanted section.key=value")
     section[last] = YAML(typ="safe").load(value)
 
 

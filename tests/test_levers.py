@@ -1,0 +1,29 @@
+"""bench/levers.py changes what it is asked to, and nothing else."""
+
+import pytest
+
+from bench import levers
+from wm import config
+
+
+@pytest.fixture
+def params():
+    return {"evolve": {"search": {"sigma0": 0.3}, "limits": {"gas": [0.0, 1.0]}}, "rounds": {}}
+
+
+def test_a_change_is_read_as_params_yaml_would_read_it(params):
+    levers.apply("evolve.search.sigma0=1e-1", params)
+    levers.apply("evolve.limits.gas=[0.5, 0.5]", params)
+    assert params == {"evolve": {"search": {"sigma0": 0.1}, "limits": {"gas": [0.5, 0.5]}}, "rounds": {}}
+
+
+@pytest.mark.parametrize("change", ["evolve.sigma0=1", "evolve=1", "evolve.search.sigma0.x=1", "nonsense"])
+def test_an_unknown_parameter_is_refused(params, change):
+    with pytest.raises(config.BadInput, match="no such parameter"):
+        levers.apply(change, params)
+
+
+def test_development_tracks_are_not_those_of_the_evaluation():
+    evaluated = config.read(levers.ROOT / config.PARAMS)["evaluate"]
+    tracks = range(levers.FIRST_TRACK, levers.FIRST_TRACK + levers.TRACKS)
+    assert not set(tracks) & set(range(evaluated["seed"], evaluated["seed"] + evaluated["episodes"]))
