@@ -3,8 +3,9 @@
     uv run python -m bench.levers r3 "no value" evolve.value_steps=1 evolve.horizon_steps=80
 
 The data and models that the round starts from stay as they are, so `dvc repro` must have made them. A
-change of `train_rnn` trains its RNNs again, any other only evolves. A line for each evolution seed goes
-to the end of docs/levers.csv. The tracks, 500000 and up, are never those of `evaluate`.
+change of `train_rnn` trains its RNNs again, one of `initialise` begins them anew (for `train_rnn.steps`), any
+other only evolves. A line for each evolution seed goes to the end of docs/levers.csv. The tracks, 500000
+and up, are never those of `evaluate`.
 """
 
 import argparse
@@ -53,21 +54,32 @@ def measured(round_name: str, name: str, changes: list[str]) -> dict[str, Any]:
         folder = Path(scratch)
         YAML().dump(params, folder / config.PARAMS)
         link(folder, "data/latents", prev)
-        link(folder, "models", "vae.eqx", prev)
-        if any(change.startswith("train_rnn.") for change in changes):
+        link(folder, "models", "vae.eqx")
+        sections = {change.split(".")[0] for change in changes}
+        if "initialise" in sections:
+            stage(folder, "initialise")
+            (folder / "models" / config.FIRST_ROUND).rename(folder / "models" / prev)
+        else:
+            link(folder, "models", prev)
+        if sections & {"initialise", "train_rnn"}:
             stage(folder, "train_rnn", round_name, prev)
         else:
             link(folder, f"models/{round_name}", "rnn.eqx", "simulators.eqx")
+            link(folder, f"metrics/{round_name}", "train_rnn.json")
         stage(folder, "evolve", round_name, prev)
         stage(folder, "evaluate", round_name)
         home = folder / "metrics" / round_name
-        dream, real = (files.read_json(home / f"{world}.json") for world in ("dream", "real"))
+        model, dream, real = (
+            files.read_json(home / f"{name}.json") for name in ("train_rnn", "dream", "real")
+        )
         with (home / "real.csv").open(newline="", encoding="utf-8") as file:
             scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
     return {
         "name": name,
         "changes": " ".join(changes),
         "round": round_name,
+        "nll": model["rnn"]["nll"],
+        "reward_drift_20": model["rnn"]["reward_drift_20"],
         "dream": dream["score"]["mean"],
         "dream_std": dream["score"]["std"],
         "dream_laps": dream["laps"],
