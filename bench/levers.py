@@ -45,8 +45,8 @@ def main() -> None:
 def measured(round_name: str, name: str, changes: list[str]) -> dict[str, Any]:
     """The round's agent under the changed parameters, its dream and its real scores."""
     began, params = time.monotonic(), config.read(ROOT / config.PARAMS)
-    prev = config.ancestry(round_name, params["rounds"])[-2:][0]
-    prev = prev if prev != round_name else config.FIRST_ROUND
+    config.ancestry(round_name, params["rounds"])
+    prev = params["rounds"][round_name]["prev"]
     params["evaluate"] = {"seed": FIRST_TRACK, "episodes": TRACKS}
     for change in changes:
         apply(change, params)

@@ -50,8 +50,9 @@ Of the real drives {real["score"]["laps"]} were whole laps.
 **For** research on world models, and as an example. **Not for** any real vehicle.
 
 **Limits.** One environment, one kind of car. Another action repeat, warm-up or version of the environment
-is another task. A weak drive is one that leaves the road in a bend and does not find back. Another machine
-gives other last digits, and drives that differ after a while.
+is another task. A weak drive cuts across the inside of a hairpin and follows the road back the wrong
+way, or is too slow to finish a long track. Another machine gives other last digits, and drives that
+differ after a while.
 
 **Made with** {versions}.
 """
