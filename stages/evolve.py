@@ -40,6 +40,7 @@ class Config(config.Section):
     value_steps: PositiveInt  # after the horizon, whose points the value of a dream's end expects
     lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
     temperature: PositiveFloat
+    sampling: Literal["sampled", "mode", "mean"]  # what a dream takes for the next latent
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
@@ -52,6 +53,7 @@ class Config(config.Section):
     snapshot_every: PositiveInt  # generations
     score_episodes: PositiveInt
     limits: dict[str, Limits]
+    pedals: Literal["sigmoid", "tanh"]  # what gas and brake are squashed by, before the limits
 
 
 def main(round_name: str, prev: str) -> None:
@@ -63,7 +65,7 @@ def main(round_name: str, prev: str) -> None:
     shards = Shards(LATENTS / prev)
     model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
     ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
-    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat)
+    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, settings.sampling)
     worlds = [
         World(
             simulator,
@@ -75,6 +77,7 @@ def main(round_name: str, prev: str) -> None:
     first = Controller(
         features=model.latent_size + model.hidden_size,
         limits=tuple((low, high) for low, high in settings.limits.values()),
+        pedals=settings.pedals,
     )
     basis = coordinates(worlds[0].starts, settings, first.weight.shape[1])
     start = jnp.zeros(basis.coordinates(first).shape)
@@ -210,7 +213,7 @@ def dream_fitness(
     dreamt = partial(
         dream.unroll,
         steps=settings.horizon_steps,
-        temperature=rules.temperature,
+        rules=rules,
         dropout=settings.dropout,
     )
 

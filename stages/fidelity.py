@@ -114,7 +114,7 @@ def exploitation(
             times[turn],
             jr.fold_in(key, i),
             steps=settings.plan_steps,
-            temperature=rules.temperature,
+            rules=rules,
         )
         promised.append(found.reward)
         plans += [

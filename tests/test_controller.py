@@ -18,6 +18,16 @@ def test_actions_are_squashed_into_the_cars_range():
     assert ((action[1:] >= 0) & (action[1:] <= 1)).all()
 
 
+def test_a_tanh_gas_starts_closed_and_half_of_it_is_cut_off():
+    one = Controller(features=6, pedals="tanh")
+    seen = jnp.ones(2), jnp.ones(4)
+    assert one(*seen).tolist() == [0.0, 0.0, 0.0]
+    assert Controller(features=6)(*seen).tolist() == [0.0, 0.5, 0.5]
+    closed = one.with_parameters(jnp.full(21, -1.0))
+    assert closed(*seen)[1:].tolist() == [0.0, 0.0]
+    assert one.sizes["pedals"] == "tanh"
+
+
 def test_limits_clamp():
     limits = ((-0.5, 0.5), (0.5, 0.5), (0.0, 0.0))
     one = Controller(features=6, limits=limits).with_parameters(jnp.full(21, 9.0))
@@ -55,5 +65,5 @@ def test_a_controller_in_a_basis_acts_on_what_its_components_show():
     seen = jr.normal(jr.key(1), (6,))
     shown = basis.directions @ (seen - basis.mean)
     raw = place[:9].reshape(3, 3) @ shown + place[9:]
-    assert np.allclose(one(seen[:2], seen[2:]), controller.squash(raw), atol=1e-5)
+    assert np.allclose(one(seen[:2], seen[2:]), controller.squash(raw, "sigmoid"), atol=1e-5)
     assert np.allclose(basis.coordinates(one), place, atol=1e-5)

@@ -29,7 +29,7 @@ def starts(model, count=5):
 
 
 def unrolled(model, population, **changes):
-    settings = {"steps": 6, "temperature": 1.0, "dropout": 0.0} | changes
+    settings = {"steps": 6, "rules": Rules(1.0, 0, 4), "dropout": 0.0} | changes
     watcher = settings.pop("watcher", model)
     return dream.unroll(model, watcher, population, starts(model), jr.key(2), **settings)[1]
 
@@ -45,6 +45,23 @@ def test_a_candidate_dreams_the_same_whoever_is_beside_it(model):
     together = unrolled(model, controllers(7, 8)).reward[:, 0]
     alone = unrolled(model, controllers(7)).reward[:, 0]
     assert np.allclose(together, alone, atol=1e-5)
+
+
+def test_the_mode_and_the_mean_know_no_chance(model):
+    """Their dreams are the same whatever the noise; a draw's are not."""
+    population, same = controllers(7), starts(model)
+    still = same._replace(logvar=jnp.full_like(same.logvar, -100.0))  # no chance in the start either
+
+    def ends(sampling, seed):
+        rules = Rules(1.0, 0, 4, sampling)
+        found = dream.unroll(model, model, population, still, jr.key(seed), steps=6, rules=rules, dropout=0.0)
+        return np.asarray(found[0].z)
+
+    found = {kind: (ends(kind, 1), ends(kind, 2)) for kind in ("sampled", "mode", "mean")}
+    assert not np.allclose(*found["sampled"], atol=1e-2)
+    assert np.allclose(*found["mode"], atol=1e-6)
+    assert np.allclose(*found["mean"], atol=1e-6)
+    assert not np.allclose(found["mode"][0], found["mean"][0], atol=1e-3)
 
 
 def test_the_watcher_informs_the_controller_and_makes_no_world(model):

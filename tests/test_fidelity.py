@@ -8,6 +8,7 @@ from wm import fidelity, metrics, rollout
 from wm.car_racing import RealTrack
 from wm.config import Environment
 from wm.controller import Controller
+from wm.dream import Rules
 from wm.drivers import Erratic
 from wm.fidelity import Carried, Plan
 from wm.rnn import RNN, Batch
@@ -72,7 +73,7 @@ def test_a_plan_is_dreamt_on_from_its_moment():
         np.array([0, 4, 8]),
         jr.key(3),
         steps=6,
-        temperature=1.0,
+        rules=Rules(1.0, 0, 4),
     )
     assert found.action.shape == (3, 6, 3)
     assert np.allclose(found.action, [0, 0.5, 0.5])

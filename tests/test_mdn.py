@@ -41,3 +41,12 @@ def test_temperature_divides_logits_and_multiplies_sigma_by_its_root():
     low = samples < 0
     assert low.mean() == pytest.approx(1 / (1 + np.exp(-2 / 4)), abs=0.01)
     assert samples[low].std() == pytest.approx(2.0, rel=0.02)
+
+
+def test_the_mode_is_the_weightiest_components_mean():
+    mixture = mdn.Mixture(
+        logits=jnp.array([[0.0, 2.0], [1.0, 0.0], [0.5, 1.0]]),
+        mean=jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+        log_sigma=jnp.zeros((3, 2)),
+    )
+    assert mdn.mode(mixture).tolist() == [3.0, 2.0]

@@ -14,9 +14,12 @@ from wm.rnn import ACTION_SIZE
 WIDE_OPEN = ((-1.0, 1.0), (0.0, 1.0), (0.0, 1.0))  # steering, gas, brake
 
 
-def squash(raw: Float[Array, " action"]) -> Float[Array, " action"]:
-    """Steering by tanh into [-1, 1], gas and brake by sigmoid into [0, 1]."""
-    return jnp.concatenate([jnp.tanh(raw[:1]), jax.nn.sigmoid(raw[1:])])
+PEDALS = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}
+
+
+def squash(raw: Float[Array, " action"], pedals: str) -> Float[Array, " action"]:
+    """Steering by tanh into [-1, 1]; gas and brake by sigmoid into [0, 1], or by tanh, too."""
+    return jnp.concatenate([jnp.tanh(raw[:1]), PEDALS[pedals](raw[1:])])
 
 
 class Controller(eqx.Module):
@@ -28,22 +31,26 @@ class Controller(eqx.Module):
     weight: Float[Array, "action features"]
     bias: Float[Array, " action"]
     limits: tuple[tuple[float, float], ...] = eqx.field(static=True)
+    pedals: str = eqx.field(static=True)
 
     def __init__(
         self,
         *,
         features: int,
         limits: Sequence[Sequence[float]] = WIDE_OPEN,
+        pedals: str = "sigmoid",
         key: PRNGKeyArray | None = None,
     ):
         self.weight = jnp.zeros((ACTION_SIZE, features))
         self.bias = jnp.zeros(ACTION_SIZE)
         self.limits = tuple((float(low), float(high)) for low, high in limits)
+        self.pedals = pedals
 
     @property
     def sizes(self) -> dict[str, Any]:
         """What `__init__` takes, but for the key."""
-        return {"features": self.weight.shape[-1], "limits": [list(pair) for pair in self.limits]}
+        limits = [list(pair) for pair in self.limits]
+        return {"features": self.weight.shape[-1], "limits": limits, "pedals": self.pedals}
 
     def __call__(
         self, z: Float[Array, " latent"], hidden: Float[Array, " hidden"]
@@ -51,7 +58,7 @@ class Controller(eqx.Module):
         """Steering, gas and brake."""
         low, high = jnp.array(self.limits).T
         raw = self.weight @ jnp.concatenate([z, hidden]) + self.bias
-        return jnp.clip(squash(raw), low, high)
+        return jnp.clip(squash(raw, self.pedals), low, high)
 
     @property
     def parameters(self) -> Float[Array, " parameter"]:
@@ -102,9 +109,10 @@ class Snapshots(eqx.Module):
         count: int,
         features: int,
         limits: Sequence[Sequence[float]] = WIDE_OPEN,
+        pedals: str = "sigmoid",
         key: PRNGKeyArray | None = None,
     ):
-        one = Controller(features=features, limits=limits)
+        one = Controller(features=features, limits=limits, pedals=pedals)
         self.controllers = stack([one] * count)
         self.count = count
 

@@ -53,12 +53,22 @@ class Episodes(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What holds in a dream: its temperature, and after how many steps that won no tile a car counts as
-    stuck for good (0: never). Dreams free cars that reality does not."""
+    """What holds in a dream: its temperature, after how many steps that won no tile a car counts as stuck
+    for good (0: never; dreams free cars that reality does not), and what is taken for the next latent:
+    a draw from the mixture ("sampled"), its most likely component's mean ("mode"), or its "mean"."""
 
     temperature: float
     patience: int
     action_repeat: int
+    sampling: str = "sampled"
+
+    def next_latent(self, mixture: mdn.Mixture, noise: mdn.Noise) -> Float[Array, "*batch latent"]:
+        """What follows, by the rules."""
+        if self.sampling == "mean":
+            return mdn.expectation(mixture)
+        if self.sampling == "mode":
+            return mdn.mode(mixture)
+        return mdn.sample(mixture, noise, self.temperature)
 
 
 class Starts(NamedTuple):
@@ -76,13 +86,13 @@ def step(
     state: State,
     action: Float[Array, "*batch action"],
     noise: mdn.Noise,
-    temperature: Float[Array, ""] | float,
+    rules: Rules,
     masks: Masks | None = None,
 ) -> tuple[State, Outcome]:
     """One step of the dream under `action`; dropout masks are the simulator's alone."""
     memory = rnn.step(simulator, state.z, action, state.memory, masks)
     expected = simulator.predict(memory.hidden)
-    z = mdn.sample(expected.mixture, noise, temperature)
+    z = rules.next_latent(expected.mixture, noise)
     watched = rnn.step(watcher, state.z, action, state.watched)
     return State(z, memory, watched), Outcome(expected.reward, jax.nn.sigmoid(expected.done_logit))
 
@@ -95,7 +105,7 @@ def unroll(
     key: PRNGKeyArray,
     *,
     steps: int,
-    temperature: float,
+    rules: Rules,
     dropout: float,
 ) -> tuple[State, Outcome, Float[Array, "time population start action"]]:
     """Every controller's dreams from every start, for `steps` steps: (time, population, start).
@@ -114,7 +124,7 @@ def unroll(
     def advance(state: State, key: PRNGKeyArray) -> tuple[State, tuple[Outcome, Array]]:
         noise = mdn.draw_noise(key, z.shape, simulator.mixtures)
         action = act(controller, state.z, state.watched.hidden)
-        after, outcome = step(simulator, watcher, state, action, noise, temperature, masks)
+        after, outcome = step(simulator, watcher, state, action, noise, rules, masks)
         return after, (outcome, action)
 
     start = State(z, starts.memory, starts.watched)
@@ -199,7 +209,7 @@ def whole_episodes(
         turn = slice(i, None, len(simulators))
         memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
         starts = Starts(mu[turn], logvar[turn], *memories)
-        dreamt = partial(unroll, steps=steps, temperature=rules.temperature, dropout=0.0)
+        dreamt = partial(unroll, steps=steps, rules=rules, dropout=0.0)
         _, outcome, _ = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
         part = as_episodes(
             jax.tree.map(lambda leaf: leaf[:, 0], outcome),

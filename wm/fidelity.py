@@ -20,7 +20,7 @@ from wm import dream, metrics
 from wm.car_racing import RealTrack
 from wm.config import Environment
 from wm.controller import Controller
-from wm.dream import FRAME_REWARD
+from wm.dream import FRAME_REWARD, Rules
 from wm.rnn import RNN, Batch
 
 
@@ -66,7 +66,7 @@ def plan(
     key: PRNGKeyArray,
     *,
     steps: int,
-    temperature: float,
+    rules: Rules,
 ) -> Promise:
     """A dream of `steps` steps on from the moment `times` of each real drive."""
     start_key, dream_key = jr.split(key)
@@ -83,7 +83,7 @@ def plan(
             starts,
             dream_key,
             steps=steps,
-            temperature=temperature,
+            rules=rules,
             dropout=0.0,
         )
         return actions[:, 0], outcome.reward[:, 0]

@@ -51,6 +51,12 @@ def sample(
     return mean + jnp.exp(log_sigma) * jnp.sqrt(temperature) * noise.normal
 
 
+def mode(mixture: Mixture) -> Float[Array, "*batch latent"]:
+    """The mean of the component with the greatest weight."""
+    chosen = jnp.argmax(mixture.logits, axis=-2, keepdims=True)
+    return jnp.take_along_axis(mixture.mean, chosen, axis=-2)[..., 0, :]
+
+
 def expectation(mixture: Mixture) -> Float[Array, "*batch latent"]:
     """The mixture's mean."""
     return jnp.sum(jax.nn.softmax(mixture.logits, axis=-2) * mixture.mean, axis=-2)
