@@ -13,7 +13,9 @@ def drive(seed, steps, mirrored=False):
     zeros = np.zeros(steps, np.float32)
     latents = {"mu": np.zeros((steps, 4), np.float32)}
     ends = np.zeros(steps, bool)
-    return Episode(record, latents, np.zeros((steps, 3), np.float32), zeros, ends, ends)
+    return Episode(
+        record, latents, np.zeros((steps, 3), np.float32), zeros, ends.astype(np.int16), ends, ends
+    )
 
 
 @pytest.fixture

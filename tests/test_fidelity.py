@@ -64,7 +64,8 @@ def test_a_plan_is_dreamt_on_from_its_moment():
     model = RNN(latent_size=4, hidden_size=8, mixtures=3, key=jr.key(0))
     zeros = jnp.zeros((3, 9))
     mu = jr.normal(jr.key(1), (3, 9, 4))
-    drives = Batch(mu, jnp.full_like(mu, -9.0), jr.normal(jr.key(2), (3, 9, 3)), zeros, zeros > 0, zeros == 0)
+    action, none = jr.normal(jr.key(2), (3, 9, 3)), zeros.astype(int)
+    drives = Batch(mu, jnp.full_like(mu, -9.0), action, zeros, none, zeros > 0, zeros == 0)
     found = fidelity.plan(
         model,
         model,

@@ -36,9 +36,11 @@ class State(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one dreamt step brought: points, and the probability that it ended in failure."""
+    """What one dreamt step brought: points, tiles gone past untouched, and the probability that it ended
+    in failure."""
 
     reward: Float[Array, "*batch"]
+    missed: Float[Array, "*batch"]
     failure: Float[Array, "*batch"]
 
 
@@ -94,7 +96,8 @@ def step(
     expected = simulator.predict(memory.hidden)
     z = rules.next_latent(expected.mixture, noise)
     watched = rnn.step(watcher, state.z, action, state.watched)
-    return State(z, memory, watched), Outcome(expected.reward, jax.nn.sigmoid(expected.done_logit))
+    outcome = Outcome(expected.reward, expected.missed, jax.nn.sigmoid(expected.done_logit))
+    return State(z, memory, watched), outcome
 
 
 def unroll(
@@ -147,7 +150,7 @@ def without_miracles(outcome: Outcome, rules: Rules) -> Outcome:
     lately = won[rules.patience :] - won[: -rules.patience]
     early = jnp.zeros_like(won[: rules.patience], bool)
     stuck = jnp.cumsum(jnp.concatenate([early, lately < rnn.REWARD_UNIT]), axis=0) > 0
-    return Outcome(jnp.where(stuck, idle, outcome.reward), jnp.where(stuck, 0, outcome.failure))
+    return Outcome(*(jnp.where(stuck, rest, part) for rest, part in zip((idle, 0, 0), outcome, strict=True)))
 
 
 def returns(outcome: Outcome) -> Float[Array, "*batch"]:
@@ -175,7 +178,7 @@ def as_episodes(
     driving = jnp.concatenate([jnp.ones_like(tiles[:1], bool), tiles[:-1] < LAP_POINTS])
     # never to resume once finished, though a predicted reward may be negative
     driving = jnp.cumprod(driving, axis=0).astype(bool)
-    masked = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
+    masked = jax.tree.map(lambda part: jnp.where(driving, part, 0), outcome)
     steps = jnp.sum(driving, axis=0)
     frames = jnp.minimum(warm_up_frames + action_repeat * steps, FRAMES_PER_EPISODE)
     return Episodes(
