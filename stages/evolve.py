@@ -275,9 +275,7 @@ def dream_score(
         key,
     )
     return {
-        "score": metrics.summary(np.asarray(dreamt.score)),
-        "frames": round(float(dreamt.frames.mean()), 1),
-        "laps": int(dreamt.lap.sum()),
+        **metrics.drives(*(np.asarray(part) for part in dreamt)),
         "rules": rules._asdict(),
         "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
     }

@@ -2,9 +2,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from scipy import stats
 
-from wm import fidelity, metrics, rollout
+from wm import fidelity, rollout
 from wm.car_racing import RealTrack
 from wm.config import Environment
 from wm.controller import Controller
@@ -80,13 +79,6 @@ def test_a_plan_is_dreamt_on_from_its_moment():
     assert np.allclose(found.action, [0, 0.5, 0.5])
     assert found.reward.shape == (3, 6)
     assert len(np.unique(found.reward)) == found.reward.size
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_rank_correlation_is_spearmans(seed):
-    rng = np.random.default_rng(seed)
-    a, b = rng.integers(0, 6, 20).astype(float), rng.normal(size=20)
-    assert metrics.rank_correlation(a.tolist(), b.tolist()) == pytest.approx(stats.spearmanr(a, b)[0])
 
 
 def test_perturbed_parameters_differ_by_as_much_as_was_asked_for():

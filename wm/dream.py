@@ -46,11 +46,12 @@ class Outcome(NamedTuple):
 
 class Episodes(NamedTuple):
     """Whole dreamt episodes: `score` in points, `frames` as real ones are counted, whether all tiles
-    were won, and the probability of a failure on the way."""
+    were won, how many were gone past untouched, and the probability of a failure on the way."""
 
     score: Float[Array, " batch"]
     frames: Int[Array, " batch"]
     lap: Bool[Array, " batch"]
+    missed: Float[Array, " batch"]
     failure: Float[Array, " batch"]
 
 
@@ -185,6 +186,7 @@ def as_episodes(
         score=warm_up_reward + returns(masked),
         frames=frames,
         lap=tiles[-1] >= LAP_POINTS,
+        missed=jnp.sum(masked.missed, axis=0),
         failure=1 - jnp.prod(1 - masked.failure, axis=0),
     )
 
