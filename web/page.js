@@ -45,7 +45,7 @@ function setMeter(id, value, text) {
 
 /** A probability for people, who need no more than its size. */
 function percent(probability) {
-  if (probability < 0.001) return "< 0.1%";
+  if (probability < 0.001) return "<0.1%";
   return `${(100 * probability).toFixed(probability < 0.1 ? 1 : 0)}%`;
 }
 
@@ -73,26 +73,26 @@ function showDoubt({ sigma, entropy }) {
   drawStrip();
 }
 
+/** Two lanes, one below the other: open futures from one to all, and sigma from 0.5 to 1. */
 function drawStrip() {
   const strip = byId("strip");
-  const scale = devicePixelRatio;
   const [width, height] = [strip.clientWidth, strip.clientHeight];
-  Object.assign(strip, { width: width * scale, height: height * scale });
+  Object.assign(strip, { width: width * devicePixelRatio, height: height * devicePixelRatio });
   const pen = strip.getContext("2d");
-  pen.scale(scale, scale);
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
-  const line = (name, share) => {
+  pen.scale(devicePixelRatio, devicePixelRatio);
+  pen.lineWidth = 2;
+  const lane = height / 2;
+  const draw = (colour, floor, share) => {
+    pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue(colour);
     pen.beginPath();
     doubts.forEach((doubt, i) => {
       const x = width * (1 - (doubts.length - 1 - i) / (SERIES - 1));
-      pen.lineTo(x, height - 4 - (height - 8) * Math.min(share(doubt), 1));
+      pen.lineTo(x, floor - 3 - (lane - 6) * Math.min(Math.max(share(doubt), 0), 1));
     });
-    pen.strokeStyle = colour(name);
-    pen.lineWidth = 2;
     pen.stroke();
   };
-  line("--warm", ({ sigma }) => sigma);
-  line("--cool", ({ futures }) => (futures - 1) / Math.max(model.sizes.mixtures - 1, 1));
+  draw("--cool", lane, ({ futures }) => (futures - 1) / Math.max(model.sizes.mixtures - 1, 1));
+  draw("--warm", height, ({ sigma }) => 2 * sigma - 1);
 }
 
 /** How the drive ended, for people. */
@@ -220,6 +220,8 @@ for (const button of document.querySelectorAll("[data-speed]")) {
   };
 }
 addEventListener("resize", drawStrip);
+// who has clicked a button steers on: the space bar is not to press it again
+addEventListener("click", ({ target, detail }) => detail > 0 && target.closest("button")?.blur());
 
 // ---- beginning
 

@@ -1,7 +1,8 @@
 // The dream's own thread: it keeps time, dreams a step, paints it, and tells the page. Follows model.js in one script.
 
 const PICTURES_PER_SECOND = 25; // at least as many as this are painted, by going from one latent to the next in parts
-const TURN = 0.4; // how far a key moves the steering in one step; released, it returns as fast
+const KEY_GAS = 0.5; // what a pressed key gives; with more, the car is soon too fast for bends
+const KEY_BRAKE = 0.5;
 
 /** Numbers by chance, the same for the same seed (mulberry32). */
 class Chance {
@@ -68,12 +69,10 @@ class Drives {
     this.episode.count(this.outcome);
   }
 
-  /** The keys as steering, gas and brake: the wheel turns by degrees, the pedals go at once. */
+  /** The keys as steering, gas and brake. */
   personAction() {
     const { left, right, gas, brake } = this.pedals;
-    const target = Number(right) - Number(left);
-    const steering = clamp(target, this.action[0] - TURN, this.action[0] + TURN);
-    return Float32Array.of(steering, gas ? 0.6 : 0, brake ? 0.5 : 0);
+    return Float32Array.of(right - left, gas ? KEY_GAS : 0, brake ? KEY_BRAKE : 0);
   }
 
   /** The picture `part` of the way from the step before to the last, as RGBA bytes (64, 64, 4). */

@@ -43,13 +43,9 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--json", action="store_true", help="one JSON object and nothing else")
     web = commands.add_parser("export-web", help="make the page on which a person drives the dream")
-    web.add_argument(
-        "--models", type=Path, default=PRETRAINED, help="the agent's folder, with its starts.npz"
-    )
+    web.add_argument("--models", type=Path, default=PRETRAINED, help="the agent, with starts.npz")
     web.add_argument("--out", type=Path, default=Path("dream.html"), help="one file that needs no other")
-    web.add_argument(
-        "--weights", choices=("float16", "int8"), default="float16", help="int8 is half as large"
-    )
+    web.add_argument("--weights", choices=("float16", "int8"), default="float16", help="int8: half as large")
     web.set_defaults(run=export_web)
     return top
 

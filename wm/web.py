@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer
 
@@ -69,7 +70,7 @@ def read_starts(path: Path, latent_size: int) -> FirstSight:
     wanted = {"mu": (count, latent_size), "logvar": (count, latent_size), "warm_up_reward": (count,)}
     if shapes != wanted or not count or not all(np.isfinite(array).all() for array in found.values()):
         raise config.BadInput(f"{path}: found shapes {shapes}, wanted {wanted}, 1 or more, all finite.")
-    return FirstSight(**{name: jax.numpy.asarray(array) for name, array in found.items()})
+    return FirstSight(**{name: jnp.asarray(array) for name, array in found.items()})
 
 
 def described_starts(starts: FirstSight) -> dict[str, Any]:
@@ -152,13 +153,13 @@ def quantised(
 def as_the_page_has_it(model: Any, precision: str) -> Any:
     """The model with its weights, but not its biases, rounded as the page has them."""
 
-    def rounded(leaf: np.ndarray) -> jax.Array:
+    def rounded(weight: np.ndarray) -> jax.Array:
         if precision == "float16":
-            return jax.numpy.asarray(np.asarray(leaf).astype(np.float16).astype(np.float32))
-        codes, scale = quantised(np.asarray(leaf))
-        return jax.numpy.asarray(codes * scale)
+            return jnp.asarray(weight.astype(np.float16).astype(np.float32))
+        codes, scale = quantised(weight)
+        return jnp.asarray(codes * scale)
 
-    return jax.tree.map(lambda leaf: rounded(leaf) if leaf.ndim > 1 else leaf, model)
+    return jax.tree.map(lambda leaf: rounded(np.asarray(leaf)) if leaf.ndim > 1 else leaf, model)
 
 
 def assembled(model: str) -> str:
