@@ -85,7 +85,7 @@ class Chromium:
                 return message["result"]
             self._note(message)
 
-    def _receive(self, seconds: float = 30) -> dict[str, Any]:
+    def _receive(self, seconds: float = 120) -> dict[str, Any]:
         while b"\0" not in self._pending:
             assert select.select([self._in], [], [], seconds)[0], f"Chromium said nothing for {seconds} s"
             part = os.read(self._in, 1 << 16)
@@ -119,7 +119,7 @@ class Chromium:
         assert "exceptionDetails" not in found, f"{script}: {found['exceptionDetails']}"
         return found["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = 30) -> None:
+    def wait(self, condition: str, seconds: float = 120) -> None:
         """Until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         while not self.evaluate(condition):

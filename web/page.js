@@ -9,12 +9,15 @@ const model = JSON.parse(byId("model").textContent);
 const dreamer = new Worker(URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" })));
 const tell = (kind, content = {}) => dreamer.postMessage({ kind, ...content });
 
+const style = getComputedStyle(document.documentElement);
+const colours = { warm: style.getPropertyValue("--warm"), cool: style.getPropertyValue("--cool") };
 const held = { left: false, right: false, gas: false, brake: false };
 const doubts = []; // of the last steps: {sigma, futures}
 const painted = []; // the times of the last pictures, in milliseconds
 let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let agentDrives = true;
 let drive = -1;
+let latest = null; // the state to be shown when the screen is drawn next
 
 // ---- what comes from the dream
 
@@ -63,27 +66,32 @@ function showMeters({ action, outcome, failed, tiles }) {
   setMeter("lap", share, `${Math.round(100 * Math.max(share, 0))}%`);
 }
 
-/** Adds a step to the strip and draws it anew. */
-function showDoubt({ sigma, entropy }) {
-  const futures = Math.exp(entropy);
-  doubts.push({ sigma, futures });
+/** Keeps what the last steps' mixtures were like, of the present drive alone. */
+function noteDoubt({ number, steps, whole, outcome }) {
+  if (number !== drive) {
+    drive = number;
+    doubts.length = 0;
+  }
+  if (!whole || steps === 0) return;
+  doubts.push({ sigma: outcome.sigma, futures: Math.exp(outcome.entropy) });
   if (doubts.length > SERIES) doubts.shift();
-  byId("sigma").value = sigma.toFixed(2);
-  byId("futures").value = `${futures.toFixed(1)} of ${model.sizes.mixtures}`;
-  drawStrip();
 }
 
 /** Two lanes, one below the other: open futures from one to all, and sigma from 0.5 to 1. */
-function drawStrip() {
-  const strip = byId("strip");
-  const [width, height] = [strip.clientWidth, strip.clientHeight];
-  Object.assign(strip, { width: width * devicePixelRatio, height: height * devicePixelRatio });
-  const pen = strip.getContext("2d");
-  pen.scale(devicePixelRatio, devicePixelRatio);
+function showDoubt() {
+  if (doubts.length > 0) {
+    const { sigma, futures } = doubts[doubts.length - 1];
+    byId("sigma").value = sigma.toFixed(2);
+    byId("futures").value = `${futures.toFixed(1)} of ${model.sizes.mixtures}`;
+  }
+  const pen = byId("strip").getContext("2d");
+  const [width, height] = [pen.canvas.width / devicePixelRatio, pen.canvas.height / devicePixelRatio];
+  pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+  pen.clearRect(0, 0, width, height);
   pen.lineWidth = 2;
   const lane = height / 2;
   const draw = (colour, floor, share) => {
-    pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue(colour);
+    pen.strokeStyle = colour;
     pen.beginPath();
     doubts.forEach((doubt, i) => {
       const x = width * (1 - (doubts.length - 1 - i) / (SERIES - 1));
@@ -91,8 +99,16 @@ function drawStrip() {
     });
     pen.stroke();
   };
-  draw("--cool", lane, ({ futures }) => (futures - 1) / Math.max(model.sizes.mixtures - 1, 1));
-  draw("--warm", height, ({ sigma }) => 2 * sigma - 1);
+  draw(colours.cool, lane, ({ futures }) => (futures - 1) / Math.max(model.sizes.mixtures - 1, 1));
+  draw(colours.warm, height, ({ sigma }) => 2 * sigma - 1);
+}
+
+/** Gives the strip as many pixels as the screen has for it. */
+function fitStrip() {
+  const strip = byId("strip");
+  const [width, height] = [strip.clientWidth, strip.clientHeight];
+  Object.assign(strip, { width: width * devicePixelRatio, height: height * devicePixelRatio });
+  showDoubt();
 }
 
 /** How the drive ended, for people. */
@@ -103,16 +119,11 @@ function verdict({ lap, score, frames }) {
 }
 
 function showState(state) {
-  if (state.number !== drive) {
-    drive = state.number;
-    doubts.length = 0;
-    drawStrip();
-  }
   if (state.agentDrives !== agentDrives) showAgent(state.agentDrives);
   byId("score").value = Math.round(state.score);
   byId("time").value = secondsOf(state.frames).toFixed(1);
   showMeters(state);
-  if (state.whole && state.steps > 0) showDoubt(state.outcome);
+  showDoubt();
   const ended = state.over && state.whole;
   if (ended && byId("ending").hidden) byId("verdict").textContent = verdict(state);
   byId("ending").hidden = !ended;
@@ -120,10 +131,18 @@ function showState(state) {
 }
 
 dreamer.onmessage = ({ data }) => {
-  byId("loading").hidden = true;
-  paint(data.picture);
-  showState(data);
+  noteDoubt(data);
+  if (!latest) requestAnimationFrame(showLatest);
+  latest = data;
 };
+
+/** A dream that is quicker than the screen is not shown in full. */
+function showLatest() {
+  byId("loading").hidden = true;
+  paint(latest.picture);
+  showState(latest);
+  latest = null;
+}
 
 dreamer.onerror = ({ message }) => {
   byId("loading").hidden = false;
@@ -219,7 +238,7 @@ for (const button of document.querySelectorAll("[data-speed]")) {
     tell("speed", { speed: Number(button.dataset.speed) });
   };
 }
-addEventListener("resize", drawStrip);
+addEventListener("resize", fitStrip);
 // who has clicked a button steers on: the space bar is not to press it again
 addEventListener("click", ({ target, detail }) => detail > 0 && target.closest("button")?.blur());
 
@@ -235,6 +254,7 @@ const { action_repeat, frames_per_second, frames_per_episode, temperature } = mo
 byId("steps").textContent = frames_per_second / action_repeat;
 byId("length").textContent = secondsOf(frames_per_episode);
 byId("precision").textContent = model.precision;
+fitStrip();
 tell("load", { model, seed: seed(), paused });
 setPaused(paused);
 showAgent(true);
