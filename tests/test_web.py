@@ -116,13 +116,15 @@ def loaded(folder):
 
 
 @pytest.mark.parametrize("driven", [False, True])
-def test_the_page_dreams_what_jax_dreams(page, driven):
+def test_the_page_dreams_what_jax_dreams(page, driven, capsys):
     """Under the same noise, whoever drives, with weights rounded as the page has them."""
     whole = loaded(PRETRAINED)
     models, simulators = (web.as_the_page_has_it(one, "float16") for one in whole)
     asked = order(whole[0], seed=3, driven=driven)
     (answer,) = in_node(page, asked)
     found = errors(answer, in_jax(models, simulators, asked))
+    with capsys.disabled():
+        print(f"\npage against JAX, {STEPS} steps: z {found['z']:.1e}, picture {found['picture']:.1e}")
     assert found.pop("picture") < 2 / 255
     assert max(found.values()) < 1e-3, found
 
@@ -165,7 +167,7 @@ def test_rounding_is_by_half_a_unit_at_most(precision):
 @pytest.mark.parametrize("patience", [0, 3])
 @pytest.mark.parametrize("speed", [1.0, 3.5, 9.0])
 def test_drives_are_scored_as_dreamt_episodes_are(page, patience, speed):
-    """Slow ones to the last frame, quick ones to the last tile, stuck ones as stuck; each with its failures."""
+    """Slow ones to the last frame, quick ones to the last tile, stuck ones as stuck; failures count."""
     rules = RULES._replace(patience=patience)
     chance = np.random.default_rng(int(speed))
     reward = chance.normal(speed, 2.5, 238).round(3)
