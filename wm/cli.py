@@ -1,4 +1,4 @@
-"""The `wm` command: `wm profile`, `wm validate`, `wm publish`, `wm evaluate`, `wm dream`."""
+"""The `wm` command: `wm profile`, `wm validate`, `wm publish`, `wm evaluate`, `wm dream`, `wm export-web`."""
 
 import argparse
 import json
@@ -42,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
             "--seed", type=at_least(0), default=0, help="of the first track; the others follow"
         )
         command.add_argument("--json", action="store_true", help="one JSON object and nothing else")
+    web = commands.add_parser("export-web", help="make the page on which a person drives the dream")
+    web.add_argument("--models", type=Path, default=PRETRAINED, help="the agent, with starts.npz")
+    web.add_argument("--out", type=Path, default=Path("dream.html"), help="one file that needs no other")
+    web.add_argument("--weights", choices=("float16", "int8"), default="float16", help="int8: half as large")
+    web.set_defaults(run=export_web)
     return top
 
 
@@ -213,6 +218,16 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     scores = np.asarray(dreamt.score)
     found = metrics.drives(*(np.asarray(part) for part in dreamt))
     show(arguments, "dream", found, scores, began)
+
+
+def export_web(arguments: argparse.Namespace) -> None:
+    """One HTML file that dreams, with an agent's weights in it."""
+    from wm import agent, web
+
+    environment = agent.environment(arguments.models)
+    rules = dream_rules(arguments.models, environment.action_repeat)
+    size = web.export(arguments.models, arguments.out, arguments.weights, rules)
+    print(f"{arguments.out}: {size / 1e6:.1f} MB with weights as {arguments.weights}")
 
 
 def dream_rules(folder: Path, action_repeat: int) -> Any:
