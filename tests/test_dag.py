@@ -11,7 +11,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 LAYERS = [
     {"cli"},
-    {"evolve", "fidelity", "envs", "film", "card"},
+    {"evolve", "fidelity", "envs", "film", "card", "export_onnx", "export_minari", "report_page"},
     {"agent"},
     {"dream", "rollout"},
     {"drivers"},

@@ -1,4 +1,4 @@
-"""The `wm` command: `wm profile`, `wm validate`, `wm publish`, `wm evaluate`, `wm dream`."""
+"""The `wm` command: profile, validate, publish, evaluate, dream, export-onnx, export-dataset."""
 
 import argparse
 import json
@@ -33,6 +33,10 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=drive_real)
     dream = commands.add_parser("dream", help="drive dreamt tracks with an agent")
     dream.set_defaults(run=drive_dream)
+    onnx = commands.add_parser("export-onnx", help="an agent's models as ONNX files")
+    onnx.add_argument("--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx")
+    onnx.add_argument("--out", type=Path, default=Path("models/onnx"), help="folder to write to")
+    onnx.set_defaults(run=export_onnx)
     for command in (evaluate, dream):
         command.add_argument(
             "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
@@ -211,6 +215,14 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     )
     scores = np.asarray(dreamt.score)
     show(arguments, "dream", metrics.summary(scores), scores, began)
+
+
+def export_onnx(arguments: argparse.Namespace) -> None:
+    """encoder, decoder, rnn_step and controller.onnx of an agent."""
+    from wm import export_onnx
+
+    for path in export_onnx.export(arguments.models, arguments.out):
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 def dream_rules(folder: Path, action_repeat: int) -> Any:
