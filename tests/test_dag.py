@@ -17,7 +17,18 @@ LAYERS = [
     {"drivers"},
     {"controller"},
     {"vae", "rnn"},
-    {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures", "value"},
+    {
+        "mdn",
+        "episodes",
+        "car_racing",
+        "fit",
+        "parallel",
+        "model_file",
+        "metrics",
+        "pictures",
+        "charts",
+        "value",
+    },
     {"files", "config", "progress"},
 ]
 

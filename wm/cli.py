@@ -37,6 +37,13 @@ def parser() -> argparse.ArgumentParser:
     onnx.add_argument("--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx")
     onnx.add_argument("--out", type=Path, default=Path("models/onnx"), help="folder to write to")
     onnx.set_defaults(run=export_onnx)
+    dataset = commands.add_parser("export-dataset", help="a folder of drives as another library's dataset")
+    dataset.add_argument("--format", choices=["minari"], default="minari")
+    dataset.add_argument(
+        "--source", type=Path, default=Path("data/processed/init"), help="of shards with frames"
+    )
+    dataset.add_argument("--out", type=Path, help="Minari's root; without it, where Minari itself looks")
+    dataset.set_defaults(run=export_dataset)
     for command in (evaluate, dream):
         command.add_argument(
             "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
@@ -223,6 +230,14 @@ def export_onnx(arguments: argparse.Namespace) -> None:
 
     for path in export_onnx.export(arguments.models, arguments.out):
         print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def export_dataset(arguments: argparse.Namespace) -> None:
+    """The kept drives of a folder as a Minari dataset."""
+    from wm import export_minari
+
+    path = export_minari.export(arguments.source, arguments.out)
+    print(f"{path}: MINARI_DATASETS_PATH={path.parent}, minari.load_dataset({path.name!r})")
 
 
 def dream_rules(folder: Path, action_repeat: int) -> Any:
