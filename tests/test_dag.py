@@ -27,6 +27,7 @@ LAYERS = [
         "metrics",
         "pictures",
         "charts",
+        "markup",
         "value",
     },
     {"files", "config", "progress"},
