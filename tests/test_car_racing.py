@@ -98,6 +98,20 @@ def test_the_last_action_ends_with_the_thousandth_frame() -> None:
         track.step(np.zeros(3, np.float32))
 
 
+def test_missed_are_the_tiles_gone_past_untouched() -> None:
+    track = RealTrack(action_repeat=4, warm_up_frames=50)
+    track.reset(7)
+    gentle = np.array([0.0, 0.1, 0.0], np.float32)
+    assert track.step(gentle).missed == 0
+    road = track._game.road
+    assert road is not None
+    road[100].road_visited = True
+    missed = track.step(gentle).missed
+    assert missed == sum(not tile.road_visited for tile in road[:100]) > 50
+    road[50].road_visited = True  # won after all
+    assert track.step(gentle).missed == 0
+
+
 def test_leaving_the_playfield_fails() -> None:
     track = RealTrack(action_repeat=4, warm_up_frames=50)
     seen = track.reset(OFF_FIELD_SEED)

@@ -182,9 +182,11 @@ def publish_round(arguments: argparse.Namespace) -> None:
 
 def drive_real(arguments: argparse.Namespace) -> None:
     """`{"real": summary, "returns": [...], "seconds"}` of the agent on real tracks."""
+    from dataclasses import replace
+
     import numpy as np
 
-    from wm import agent, metrics
+    from wm import agent
     from wm.agent import Drive, Models
     from wm.progress import progress
 
@@ -193,10 +195,9 @@ def drive_real(arguments: argparse.Namespace) -> None:
     environment = agent.environment(arguments.models)
     drives = [Drive(arguments.seed + i) for i in range(arguments.episodes)]
     running = agent.drive(models, drives, environment, "agent", arguments.workers)
-    records = [episode.record for episode in progress(running, "evaluate", len(drives))]
-    scores = np.array([record.score for record in records])
-    laps = sum(record.lap_finished for record in records)
-    show(arguments, "real", {**metrics.summary(scores), "laps": laps}, scores, began)
+    episodes = [replace(one, observations={}) for one in progress(running, "evaluate", len(drives))]
+    scores = np.array([episode.record.score for episode in episodes])
+    show(arguments, "real", agent.came_to(episodes, environment), scores, began)
 
 
 def drive_dream(arguments: argparse.Namespace) -> None:
@@ -221,7 +222,8 @@ def drive_dream(arguments: argparse.Namespace) -> None:
         worlds, models.rnn, models.controller, *starts, rules, environment.warm_up_frames, key
     )
     scores = np.asarray(dreamt.score)
-    show(arguments, "dream", metrics.summary(scores), scores, began)
+    found = metrics.drives(*(np.asarray(part) for part in dreamt))
+    show(arguments, "dream", found, scores, began)
 
 
 def export_onnx(arguments: argparse.Namespace) -> None:
@@ -250,9 +252,10 @@ def dream_rules(folder: Path, action_repeat: int) -> Any:
     return Rules(**found) if found else Rules(1.0, 0, action_repeat)
 
 
-def show(arguments: argparse.Namespace, world: str, summary: dict, scores: Any, began: float) -> None:
+def show(arguments: argparse.Namespace, world: str, found: dict, scores: Any, began: float) -> None:
     """The result as JSON or as a line for people."""
     seconds = round(time.perf_counter() - began, 1)
+    summary = {**found.pop("score"), **found}
     if arguments.json:
         returns = [round(float(score), 2) for score in scores]
         print(json.dumps({world: summary, "returns": returns, "seconds": seconds}))
