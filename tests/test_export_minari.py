@@ -23,6 +23,7 @@ def drive(seed, length, *, failed=False, kept=True):
         {"frame": rng.integers(0, 256, (length, 64, 64, 3), np.uint8)},
         rng.uniform([-1, 0, 0], 1, (length, 3)).astype(np.float32),
         rng.normal(size=length).astype(np.float32),
+        rng.integers(0, 4, length, np.int16),
         last & failed,
         last & (not failed),
     )
@@ -68,6 +69,7 @@ def test_minari_reads_what_the_shards_hold(source, minari):
         frames = wanted.observations["frame"]
         assert (one.observations[:-1] == frames).all()
         assert (one.observations[-1] == frames[-1]).all()
+        assert one.infos["missed"].tolist() == [0, *wanted.missed.tolist()]
         for values, same in [
             (one.actions, wanted.actions),
             (one.rewards, wanted.rewards),

@@ -1,6 +1,7 @@
 """The ONNX files against the models that they were made from, on a real drive."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,33 @@ from wm.drivers import LaneFollower, LaneStyle
 from wm.rnn import RNN
 from wm.vae import VAE
 
-PRETRAINED = Path(__file__).parents[1] / "models" / "pretrained"
+VAE_FILE = Path(__file__).parents[1] / "models" / "pretrained" / "vae.eqx"
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return export_onnx.export(PRETRAINED, tmp_path_factory.mktemp("onnx"))[0].parent
+def folder(tmp_path_factory):
+    """An agent of the published sizes: its V, and M and C of large numbers by chance."""
+    folder, rng = tmp_path_factory.mktemp("agent"), np.random.default_rng(1)
+    model = RNN(latent_size=32, hidden_size=256, mixtures=5, key=jr.key(0))
+    drawn = [rng.normal(0, 0.2, leaf.shape).astype(np.float32) for leaf in jax.tree.leaves(model)]
+    model = jax.tree.unflatten(jax.tree.structure(model), map(jnp.asarray, drawn))
+    controller = Controller(features=288)
+    parameters = jnp.asarray(rng.normal(0, 0.2, controller.parameters.shape), jnp.float32)
+    shutil.copyfile(VAE_FILE, folder / "vae.eqx")
+    model_file.save(folder / "rnn.eqx", model)
+    model_file.save(folder / "controller.eqx", controller.with_parameters(parameters))
+    files.write_json(folder / "environment.json", {"action_repeat": 20, "warm_up_frames": 50})
+    return folder
 
 
 @pytest.fixture(scope="module")
-def agent():
-    return Models.within(PRETRAINED).load()
+def exported(folder):
+    return export_onnx.export(folder, folder)[0].parent
+
+
+@pytest.fixture(scope="module")
+def agent(folder):
+    return Models.within(folder).load()
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,9 @@ def rnn_loss(curves: Curves) -> bytes:
     axes.set_xlim(0, begun)
     handles, words = axes.get_legend_handles_labels()
     once = dict(zip(words, handles, strict=True))
-    axes.legend(once.values(), once.keys(), fontsize="small", loc="upper right")
+    axes.legend(
+        once.values(), once.keys(), fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=3
+    )
     return svg(figure)
 
 

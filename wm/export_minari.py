@@ -95,7 +95,8 @@ def write(folder: Path, shards: Shards, environment: config.Environment, name: s
 def buffers(shards: Shards, records: list[Record]) -> Iterator[Any]:
     """The drives as Minari takes them, one by one.
 
-    It wants a picture after the last action, which no drive holds: the last one stands for it.
+    It wants a picture after the last action, which no drive holds: the last one stands for it. Infos
+    begin with the reset's.
     """
     from minari.data_collector.episode_buffer import EpisodeBuffer
 
@@ -110,7 +111,7 @@ def buffers(shards: Shards, records: list[Record]) -> Iterator[Any]:
             rewards=episode.rewards,  # pyright: ignore[reportArgumentType]
             terminations=episode.terminated,  # pyright: ignore[reportArgumentType]
             truncations=episode.truncated,  # pyright: ignore[reportArgumentType]
-            infos={},
+            infos={"missed": [0, *episode.missed.tolist()]},
         )
 
 
@@ -121,7 +122,8 @@ def description(environment: config.Environment) -> str:
         " averaged down to 64 x 64. An action (steering, gas, brake) is held for"
         f" {environment.action_repeat} frames and its reward is their sum; the first"
         f" {environment.warm_up_frames} frames, gently straight on, are left out. A termination is a failure"
-        " (the car left the playfield); a lap finished or 1,000 frames gone are truncations. The observation"
-        " after the last action repeats the one before it. A mirrored drive is its twin turned left to right,"
-        " its steering negated; its seed is the twin's."
+        " (the car left the playfield); a lap finished or 1,000 frames gone are truncations. `missed` among"
+        " the infos counts tiles gone past untouched. The observation after the last action repeats the one"
+        " before it. A mirrored drive is its twin turned left to right, its steering negated; its seed is the"
+        " twin's."
     )

@@ -160,6 +160,7 @@ def rnn_step(rnn: RNN, metadata: dict[str, str]) -> bytes:
         tensor("mean", mixture, "of the components"),
         tensor("log_sigma", mixture, "logarithm of the components' standard deviation"),
         tensor("reward", ("batch",), "expected of the action, in points"),
+        tensor("missed", ("batch",), "expected of the action, tiles gone past untouched"),
         tensor("done_logit", ("batch",), "logit of the probability that the action ended in failure"),
         tensor("hidden_after", state, "hidden state after, which the controller sees next"),
         tensor("cell_after", state, "cell after"),
@@ -168,22 +169,19 @@ def rnn_step(rnn: RNN, metadata: dict[str, str]) -> bytes:
 
 
 def predict(graph: Graph, rnn: RNN, hidden: str) -> None:
-    """Adds what `hidden` expects: `logits`, `mean`, `log_sigma`, `reward`, `done_logit`."""
-    out = graph.linear(hidden, rnn.head_weight, rnn.head_bias)
-    count = rnn.mixtures * rnn.latent_size
-    *mixture, reward, done = graph.split(
-        out,
-        [f"flat_{name}" for name in ("logits", "mean", "log_sigma", "reward", "done_logit")],
-        [count] * 3 + [1, 1],
-    )
-    shape, flat = (graph.constant(np.array(shape)) for shape in ([0, rnn.mixtures, rnn.latent_size], [-1]))
-    graph.add("Reshape", mixture[0], shape, output="logits")
-    graph.add("Reshape", mixture[1], shape, output="mean")
-    log_sigma = graph.add("Reshape", mixture[2], shape)
+    """Adds what `hidden` expects: `logits`, `mean`, `log_sigma`, `reward`, `missed`, `done_logit`."""
+    out, count = graph.linear(hidden, rnn.head_weight, rnn.head_bias), rnn.mixtures * rnn.latent_size
+    parts = graph.split(out, [f"head_{i}" for i in range(6)], [count] * 3 + [1] * 3)
+    mixture = graph.constant(np.array([0, rnn.mixtures, rnn.latent_size]))
+    flat = graph.constant(np.array([-1]))
+    graph.add("Reshape", parts[0], mixture, output="logits")
+    graph.add("Reshape", parts[1], mixture, output="mean")
+    log_sigma = graph.add("Reshape", parts[2], mixture)
     graph.add("Max", log_sigma, graph.constant(np.float32(MIN_LOG_SIGMA)), output="log_sigma")
-    unit = graph.constant(np.float32(REWARD_UNIT))
-    graph.add("Mul", graph.add("Reshape", reward, flat), unit, output="reward")
-    graph.add("Reshape", done, flat, output="done_logit")
+    reward = graph.add("Reshape", parts[3], flat)
+    graph.add("Mul", reward, graph.constant(np.float32(REWARD_UNIT)), output="reward")
+    graph.add("Reshape", parts[4], flat, output="missed")
+    graph.add("Reshape", parts[5], flat, output="done_logit")
 
 
 def controller(controller: Controller, rnn: RNN, metadata: dict[str, str]) -> bytes:

@@ -9,6 +9,7 @@ from wm import charts, markup
 from wm.charts import Rows
 from wm.episodes import Record
 
+FRAMES_PER_SECOND = 50
 SOLVED = 900  # points, from which on Gymnasium calls the task solved
 
 TITLES = {
@@ -143,9 +144,9 @@ def verdict(last: Round) -> dict[str, str]:
     return {
         "Does it drive?": f"After round {last.name} it scores {number(real['mean'])} points in the mean of"
         f" {real['n']} tracks that nothing else ever used ({number(real['min'])} at worst,"
-        f" {number(real['max'])} at best), and finishes the lap in time on {real['laps']} of them. Standing"
-        f" still brings about {number(-100)}, {SOLVED} counts as solved, and the paper's driver, trained on"
-        f" real tracks, scored {charts.PAPER}.",
+        f" {number(real['max'])} at best), and finishes the lap in time on {last.real['laps']} of them."
+        f" Standing still brings about {number(-100.0)}, {SOLVED} counts as solved, and the paper's driver,"
+        f" trained on real tracks, scored {charts.PAPER}.",
         "Did the dream tell the truth?": f"It promised {number(dream['mean'])} points:"
         f" {number(abs(gap))} too {'many' if gap > 0 else 'few'}, and {judged} (the 95 % interval of the"
         f" difference is ± {number(error)}).",
@@ -190,6 +191,11 @@ def number(value: float, form: str = ".0f") -> str:
     return format(value, form).replace("-", "\N{MINUS SIGN}")
 
 
+def lap_time(frames: float | None) -> str:
+    """The game's seconds of so many frames."""
+    return "none" if frames is None else f"{frames / FRAMES_PER_SECOND:.1f} s"
+
+
 def latent_size(content: Content) -> int:
     """How many numbers a picture becomes."""
     return content.params["train_vae"]["latent_size"]
@@ -208,14 +214,35 @@ def score_rows(rounds: Sequence[Round]) -> list[dict[str, Any]]:
 
 def rounds_section(content: Content) -> str:
     """Figures of every round, the spread of the last one's drives, and the ranking."""
-    head = ["round", "real ± 95 %", "std", "worst", "median", "best", "laps", "dream ± 95 %", "gap"]
+    head = [
+        "round",
+        "real ± 95 %",
+        "std",
+        "worst",
+        "median",
+        "best",
+        "laps",
+        "lap time",
+        "missed",
+        "off field",
+        "dream ± 95 %",
+        "gap",
+    ]
     rows = []
     for one in content.rounds:
-        real, gap = one.real["score"], difference(one)[0]
-        figures = [number(real[key]) for key in ("std", "min", "median", "max")]
-        laps = f"{real['laps']} of {real['n']}"
+        real = one.real["score"]
         rows.append(
-            [one.name, interval(real), *figures, laps, interval(one.dream["score"]), number(gap, "+.0f")]
+            [
+                one.name,
+                interval(real),
+                *(number(real[key]) for key in ("std", "min", "median", "max")),
+                f"{one.real['laps']} of {real['n']}",
+                lap_time(one.real["lap_frames"]),
+                number(one.real["missed"], ".1f"),
+                number(100 * one.real["failures"]) + " %",
+                interval(one.dream["score"]),
+                number(difference(one)[0], "+.0f"),
+            ]
         )
     spread = markup.chart(
         charts.tracks(content.rounds[-1].tracks),
@@ -228,7 +255,11 @@ def rounds_section(content: Content) -> str:
         "Controllers of all qualities (on evolution's way, or with noise on their numbers), all in the last"
         " round's dream. Only if what scores high in it scores high in reality is it worth training in.",
     )
-    words = "Scores in points, of whole drives; laps are those finished within the game's 1,000 frames."
+    words = (
+        "Scores of whole drives, in points. Laps: finished within the game's 1,000 frames, and their mean"
+        " time. Missed: tiles of the road gone past untouched, a drive. Off field: drives that left the"
+        " playing field."
+    )
     return part("rounds", markup.paragraph(words), markup.table(head, rows), markup.pair(spread, ranked))
 
 
