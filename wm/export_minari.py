@@ -103,16 +103,15 @@ def buffers(shards: Shards, records: list[Record]) -> Iterator[Any]:
     for number, record in enumerate(records):
         episode = shards.read(record)
         frames = episode.observations["frame"]
-        yield EpisodeBuffer(
-            id=number,
-            seed=record.seed,
-            observations=np.concatenate([frames, frames[-1:]]),  # pyright: ignore[reportArgumentType]
-            actions=episode.actions,  # pyright: ignore[reportArgumentType]
-            rewards=episode.rewards,  # pyright: ignore[reportArgumentType]
-            terminations=episode.terminated,  # pyright: ignore[reportArgumentType]
-            truncations=episode.truncated,  # pyright: ignore[reportArgumentType]
-            infos={"missed": [0, *episode.missed.tolist()]},
-        )
+        columns: dict[str, Any] = {  # arrays, which Minari's hints do not know but its storage does
+            "observations": np.concatenate([frames, frames[-1:]]),
+            "actions": episode.actions,
+            "rewards": episode.rewards,
+            "terminations": episode.terminated,
+            "truncations": episode.truncated,
+            "infos": {"missed": [0, *episode.missed.tolist()]},
+        }
+        yield EpisodeBuffer(id=number, seed=record.seed, **columns)
 
 
 def description(environment: config.Environment) -> str:
