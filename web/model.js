@@ -136,10 +136,10 @@ class RNN {
   predict(hidden) {
     const out = new Float32Array(this.head.bias.length);
     affine(out, 0, this.head.weight, this.head.bias, hidden);
-    const part = (out.length - 2) / 3;
+    const part = (out.length - 3) / 3; // after the mixture: reward, missed tiles, done
     const [logits, mean, logSigma] = [0, 1, 2].map((i) => out.subarray(i * part, (i + 1) * part));
     for (let i = 0; i < part; i++) logSigma[i] = Math.max(logSigma[i], this.minLogSigma);
-    const reward = this.rewardUnit * out[out.length - 2];
+    const reward = this.rewardUnit * out[3 * part];
     return { mixture: { logits, mean, logSigma }, reward, failure: sigmoid(out[out.length - 1]) };
   }
 }

@@ -1,4 +1,4 @@
-"""The `wm` command: `wm profile`, `wm validate`, `wm publish`, `wm evaluate`, `wm dream`, `wm export-web`."""
+"""The `wm` command: profile, validate, publish, evaluate, dream, export-web, export-onnx, export-dataset."""
 
 import argparse
 import json
@@ -33,6 +33,17 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=drive_real)
     dream = commands.add_parser("dream", help="drive dreamt tracks with an agent")
     dream.set_defaults(run=drive_dream)
+    onnx = commands.add_parser("export-onnx", help="an agent's models as ONNX files")
+    onnx.add_argument("--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx")
+    onnx.add_argument("--out", type=Path, default=Path("models/onnx"), help="folder to write to")
+    onnx.set_defaults(run=export_onnx)
+    dataset = commands.add_parser("export-dataset", help="a folder of drives as another library's dataset")
+    dataset.add_argument("--format", choices=["minari"], default="minari")
+    dataset.add_argument(
+        "--source", type=Path, default=Path("data/processed/init"), help="of shards with frames"
+    )
+    dataset.add_argument("--out", type=Path, help="Minari's root; without it, where Minari itself looks")
+    dataset.set_defaults(run=export_dataset)
     for command in (evaluate, dream):
         command.add_argument(
             "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
@@ -228,6 +239,22 @@ def export_web(arguments: argparse.Namespace) -> None:
     rules = dream_rules(arguments.models, environment.action_repeat)
     size = web.export(arguments.models, arguments.out, arguments.weights, rules)
     print(f"{arguments.out}: {size / 1e6:.1f} MB with weights as {arguments.weights}")
+
+
+def export_onnx(arguments: argparse.Namespace) -> None:
+    """encoder, decoder, rnn_step and controller.onnx of an agent."""
+    from wm import export_onnx
+
+    for path in export_onnx.export(arguments.models, arguments.out):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def export_dataset(arguments: argparse.Namespace) -> None:
+    """The kept drives of a folder as a Minari dataset."""
+    from wm import export_minari
+
+    path = export_minari.export(arguments.source, arguments.out)
+    print(f"{path}: MINARI_DATASETS_PATH={path.parent}, minari.load_dataset({path.name!r})")
 
 
 def dream_rules(folder: Path, action_repeat: int) -> Any:
