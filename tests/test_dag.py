@@ -11,13 +11,16 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 LAYERS = [
     {"cli"},
-    {"evolve", "fidelity", "envs", "film", "card"},
+    {"play", "watch"},
+    {"game"},
+    {"evolve", "fidelity", "envs", "film", "card", "worlds"},
     {"agent"},
     {"dream", "rollout"},
     {"drivers"},
     {"controller"},
     {"vae", "rnn"},
     {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures", "value"},
+    {"gauges"},
     {"files", "config", "progress"},
 ]
 
