@@ -4,6 +4,7 @@
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -265,10 +266,7 @@ def film_drive(arguments: argparse.Namespace) -> None:
     minds = Minds.within(arguments.models, arguments.seed)
     environment = agent.environment(arguments.models)
     rules = dream_rules(arguments.models, environment.action_repeat)
-    try:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise config.BadInput(f"{arguments.out}: {error.strerror}, wanted a folder to write to") from None
+    make_folder(arguments.out)
     whole = -(-(FRAMES_PER_EPISODE - environment.warm_up_frames) // environment.action_repeat)
     chosen = {name: getattr(arguments, name) for name in ("seed", "steps", "warm", "dream_steps")}
     running = watch.moments(minds, environment, rules, **chosen)
@@ -278,18 +276,28 @@ def film_drive(arguments: argparse.Namespace) -> None:
     print(f"real {drive[-1].real.score:.0f}, dream {drive[-1].dream.score:.0f}: {', '.join(map(str, paths))}")
 
 
+def make_folder(path: Path) -> None:
+    """A folder at `path`, before work is spent on what goes there. Raises BadInput."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise config.BadInput(f"{path}: {error.strerror}, wanted a folder to write to") from None
+    if not os.access(path, os.W_OK):
+        raise config.BadInput(f"{path}: not writable, wanted a folder to write to")
+
+
 def open_window(arguments: argparse.Namespace) -> None:
     """The game in its window; the scores once it is closed."""
     from wm import agent, play
     from wm.game import Game
     from wm.worlds import Minds
 
+    play.need_display()
     minds = Minds.within(arguments.models, arguments.seed)
     environment = agent.environment(arguments.models)
     rules = dream_rules(arguments.models, environment.action_repeat)
     if arguments.temperature is not None:
         rules = rules._replace(temperature=arguments.temperature)
-    play.need_display()
     game = Game(minds, environment, rules, kind=arguments.world, seed=arguments.seed, agent=arguments.agent)
     play.run(game, arguments.steps)
     print(", ".join(f"{name} {scene.score:.0f}" for name, scene in game.scenes.items()))

@@ -21,8 +21,8 @@ FULL_GAS, FULL_BRAKE = 0.7, 0.8
 def steered(action: Float[np.ndarray, "3"], held: Set[str], action_repeat: int) -> Float[np.ndarray, "3"]:
     """The controls, moved on from `action` by what is held of left, right, up (gas) and down (brake)."""
     steering, gas, brake = (float(part) for part in action)
-    wanted = ("right" in held) - ("left" in held)
-    rate = STEER if wanted * steering >= 0 and wanted else CENTRE
+    wanted = float("right" in held) - float("left" in held)
+    rate = STEER if wanted and wanted * steering >= 0 else CENTRE
     return np.array(
         [
             _towards(wanted, steering, rate * action_repeat),

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 Colour = tuple[int, int, int]
-Canvas = UInt8[np.ndarray, "height width 3"]
+Canvas = UInt8[np.ndarray, "_ _ 3"]
 
 INK, DIM, DARK = (240, 240, 240), (150, 150, 150), (56, 56, 60)
 BACKGROUND = (20, 20, 24)
