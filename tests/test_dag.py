@@ -13,7 +13,20 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 LAYERS = [
     {"cli"},
-    {"evolve", "fidelity", "envs", "film", "card", "web", "export_onnx", "export_minari", "report_page"},
+    {"play", "watch"},
+    {"game"},
+    {
+        "evolve",
+        "fidelity",
+        "envs",
+        "film",
+        "card",
+        "web",
+        "worlds",
+        "export_onnx",
+        "export_minari",
+        "report_page",
+    },
     {"agent"},
     {"dream", "rollout"},
     {"drivers"},
@@ -32,6 +45,7 @@ LAYERS = [
         "markup",
         "value",
     },
+    {"gauges"},
     {"files", "config", "progress"},
 ]
 

@@ -1,7 +1,8 @@
-"""The `wm` command: profile, validate, publish, evaluate, dream, export-web, export-onnx, export-dataset."""
+"""The `wm` command: all that one does with an agent and its dreams besides `dvc repro`."""
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,36 @@ def parser() -> argparse.ArgumentParser:
     web.add_argument("--out", type=Path, default=Path("dream.html"), help="one file that needs no other")
     web.add_argument("--weights", choices=("float16", "int8"), default="float16", help="int8: half as large")
     web.set_defaults(run=export_web)
+    add_watch(commands.add_parser("watch", help="film one real drive of an agent beside its dream"))
+    add_play(commands.add_parser("play", help="drive the real track, the dream, or both, in a window"))
     return top
+
+
+def add_watch(watch: argparse.ArgumentParser) -> None:
+    """The options of `wm watch`."""
+    add_drive(watch, "of the drive; 0: all of it")
+    watch.add_argument("--out", type=Path, required=True, help="folder of film.webm, film.webp, strip.png")
+    watch.add_argument("--warm", type=at_least(1), default=12, help="real steps that the dream sees first")
+    watch.add_argument(
+        "--dream-steps", type=at_least(0), default=0, help="after which it sees reality again; 0: never"
+    )
+    watch.set_defaults(run=film_drive)
+
+
+def add_play(play: argparse.ArgumentParser) -> None:
+    """The options of `wm play`."""
+    add_drive(play, "after which the window closes; 0: when you close it")
+    play.add_argument("--world", choices=("real", "dream", "both"), default="both")
+    play.add_argument("--agent", action="store_true", help="the agent drives until you press an arrow key")
+    play.add_argument("--temperature", type=above_zero, help="of the dream; evolution's unless given")
+    play.set_defaults(run=open_window)
+
+
+def add_drive(command: argparse.ArgumentParser, steps: str) -> None:
+    """Whose drive, on which track, and how long."""
+    command.add_argument("--models", type=Path, default=PRETRAINED, help="the agent's folder")
+    command.add_argument("--seed", type=at_least(0), default=0, help="of the track")
+    command.add_argument("--steps", type=at_least(0), default=0, help=steps)
 
 
 def at_least(least: int) -> Any:
@@ -70,6 +100,17 @@ def at_least(least: int) -> Any:
         return int(text)
 
     return whole_number
+
+
+def above_zero(text: str) -> float:
+    """A number greater than zero."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a number above 0")
+    return found
 
 
 def check_params(arguments: argparse.Namespace) -> None:
@@ -255,6 +296,53 @@ def export_dataset(arguments: argparse.Namespace) -> None:
 
     path = export_minari.export(arguments.source, arguments.out)
     print(f"{path}: MINARI_DATASETS_PATH={path.parent}, minari.load_dataset({path.name!r})")
+
+
+def film_drive(arguments: argparse.Namespace) -> None:
+    """A film of one drive beside its dream, in the folder `out`."""
+    from wm import agent, watch
+    from wm.car_racing import FPS, FRAMES_PER_EPISODE
+    from wm.progress import progress
+    from wm.worlds import Minds
+
+    minds = Minds.within(arguments.models, arguments.seed)
+    environment = agent.environment(arguments.models)
+    rules = dream_rules(arguments.models, environment.action_repeat)
+    make_folder(arguments.out)
+    whole = -(-(FRAMES_PER_EPISODE - environment.warm_up_frames) // environment.action_repeat)
+    chosen = {name: getattr(arguments, name) for name in ("seed", "steps", "warm", "dream_steps")}
+    running = watch.moments(minds, environment, rules, **chosen)
+    drive = list(progress(running, "drive", 1 + (arguments.steps or whole)))
+    shown = list(progress(watch.draw(drive), "pictures", len(drive)))
+    paths = watch.write(arguments.out, shown, FPS / environment.action_repeat)
+    print(f"real {drive[-1].real.score:.0f}, dream {drive[-1].dream.score:.0f}: {', '.join(map(str, paths))}")
+
+
+def make_folder(path: Path) -> None:
+    """A folder at `path`, before work is spent on what goes there. Raises BadInput."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise config.BadInput(f"{path}: {error.strerror}, wanted a folder to write to") from None
+    if not os.access(path, os.W_OK):
+        raise config.BadInput(f"{path}: not writable, wanted a folder to write to")
+
+
+def open_window(arguments: argparse.Namespace) -> None:
+    """The game in its window; the scores once it is closed."""
+    from wm import agent, play
+    from wm.game import Game
+    from wm.worlds import Minds
+
+    play.need_display()
+    minds = Minds.within(arguments.models, arguments.seed)
+    environment = agent.environment(arguments.models)
+    rules = dream_rules(arguments.models, environment.action_repeat)
+    if arguments.temperature is not None:
+        rules = rules._replace(temperature=arguments.temperature)
+    game = Game(minds, environment, rules, kind=arguments.world, seed=arguments.seed, agent=arguments.agent)
+    play.run(game, arguments.steps)
+    print(", ".join(f"{name} {scene.score:.0f}" for name, scene in game.scenes.items()))
 
 
 def dream_rules(folder: Path, action_repeat: int) -> Any:
