@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,25 @@ def test_the_window_closes_at_once(minds, dummy, event):
     play.run(played, 0)
     assert played.scenes["real"].frames == 50
     assert not pygame.display.get_init()
+
+
+def test_an_interrupt_waits_for_the_end_of_a_step(minds, dummy, monkeypatch):
+    """It ends the game, its window closed, but never reaches Box2D in the midst of a step."""
+    played, whole, step = game(minds), [], RealWorld.step
+
+    def interrupted(world, action):
+        signal.raise_signal(signal.SIGINT)
+        scene = step(world, action)
+        whole.append(scene)
+        return scene
+
+    monkeypatch.setattr(RealWorld, "step", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        play.run(played, 5)
+    assert len(whole) == 1
+    assert not pygame.display.get_init()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_released_key_lets_go_and_a_short_tap_counts(dummy):

@@ -1,6 +1,7 @@
 """The window of a game: what it shows, and the keys that reach it."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -34,9 +35,12 @@ HELP = ("arrows: drive    A: agent    R: next track", "T, Shift-T or +, -: tempe
 def run(game: Game, steps: int) -> None:
     """Shows the game until its window is closed, or for so many steps (0: no end).
 
-    Raises BadInput where there is no display.
+    Raises BadInput where there is no display, KeyboardInterrupt between two steps.
     """
     screen = _opened(game)
+    interrupts: list[int] = []
+    # Box2D calls Python back in the midst of its step, and does not survive an exception there
+    usual = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
         clock, keyboard, turn = pygame.time.Clock(), Keyboard(), 0
         while steps == 0 or turn < steps:
@@ -46,11 +50,14 @@ def run(game: Game, steps: int) -> None:
             for key in pressed:
                 game.press(key)
             game.step(keyboard.held.union(pressed))
+            if interrupts:
+                raise KeyboardInterrupt
             for frame in range(game.action_repeat):
                 _show(screen, window(game, frame))
                 clock.tick(FPS)
             turn += 1
     finally:
+        signal.signal(signal.SIGINT, usual)
         pygame.display.quit()
 
 
