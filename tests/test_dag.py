@@ -12,7 +12,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 LAYERS = [
     {"cli"},
     {"evolve", "fidelity", "envs", "film", "card"},
-    {"agent"},
+    {"agent", "dreaming"},
     {"dream", "rollout"},
     {"drivers"},
     {"controller"},

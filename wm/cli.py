@@ -8,7 +8,7 @@ from typing import Any
 
 from wm import config
 
-PRETRAINED, PROFILES = Path("models/pretrained"), Path("profiles")
+PRETRAINED, PROFILES, STARTS = Path("models/pretrained"), Path("profiles"), Path("data/scores")
 
 
 def main() -> None:
@@ -143,10 +143,10 @@ def differences(before: Any, after: Any, place: str) -> Any:
 
 
 def publish_round(arguments: argparse.Namespace) -> None:
-    """The round's V, M, C, its environment, its scores and its model card, in models/pretrained."""
+    """The round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
     import shutil
 
-    from wm import card, files, model_file
+    from wm import card, dreaming, files, model_file
     from wm.agent import Models
     from wm.rnn import Ensemble
 
@@ -154,9 +154,11 @@ def publish_round(arguments: argparse.Namespace) -> None:
     config.rounds_until(name)
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
-    Models(*sources).load()  # nothing damaged is published
+    agent = Models(*sources).load()  # nothing damaged is published
     model_file.load(folder / "simulators.eqx", Ensemble)
+    dreaming.published_starts(STARTS / name, agent.rnn.latent_size)
     sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
+    sources += [STARTS / name / "starts.npz"]
     for source in sources:
         if not source.exists():
             raise config.BadInput(f"{source}: not found, wanted the round's scores. Run `dvc repro`.")
@@ -193,7 +195,7 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     import jax.random as jr
     import numpy as np
 
-    from wm import agent, dream, metrics
+    from wm import agent, dream, dreaming, metrics
     from wm.agent import Models
     from wm.progress import progress
 
@@ -205,22 +207,12 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     key = jr.key(arguments.seed)
     worlds = agent.simulators(arguments.models, models)
     starts = (mu, logvar, rewards)
-    rules = dream_rules(arguments.models, environment.action_repeat)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
     dreamt = dream.whole_episodes(
         worlds, models.rnn, models.controller, *starts, rules, environment.warm_up_frames, key
     )
     scores = np.asarray(dreamt.score)
     show(arguments, "dream", metrics.summary(scores), scores, began)
-
-
-def dream_rules(folder: Path, action_repeat: int) -> Any:
-    """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says."""
-    from wm import files
-    from wm.dream import Rules
-
-    path = folder / "dream.json"
-    found = files.read_json(path).get("rules") if path.exists() else None
-    return Rules(**found) if found else Rules(1.0, 0, action_repeat)
 
 
 def show(arguments: argparse.Namespace, world: str, summary: dict, scores: Any, began: float) -> None:
