@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt8, UInt32
 
 from wm import config, dream, files, mdn, rnn, vae
 from wm.config import Environment
@@ -36,7 +36,7 @@ class Running(NamedTuple):
     """Episodes under way. `score` is in points, the warm-up's included; `tiles` those won by tiles alone,
     `lately` those of each of the last `patience` steps."""
 
-    key: PRNGKeyArray
+    key: Key[Array, " batch"]
     simulator: UInt32[Array, " batch"]
     state: State
     steps: Int[Array, " batch"]
@@ -79,17 +79,17 @@ class Dreams(eqx.Module):
         """Episodes before their first action."""
         mu, logvar, score = (part[chosen.start] for part in self.starts)
         key = jax.vmap(jr.key)(chosen.seed)
-        z = jax.vmap(vae.sample)(mu, logvar, _at(key, jnp.zeros_like(chosen.start)))
-        batch = len(z)
+        steps = jnp.zeros(len(mu), int)
+        z = jax.vmap(vae.sample)(mu, logvar, _at(key, steps))
         return Running(
             key=key,
             simulator=chosen.simulator,
-            state=State(z, self.simulators[0].start(batch), self.watcher.start(batch)),
-            steps=jnp.zeros(batch, int),
+            state=State(z, self.simulators[0].start(len(mu)), self.watcher.start(len(mu))),
+            steps=steps,
             score=score,
             tiles=score - FRAME_REWARD * self.warm_up_frames,
-            lately=jnp.zeros((batch, self.rules.patience)),
-            stuck=jnp.zeros(batch, bool),
+            lately=jnp.zeros((len(mu), self.rules.patience)),
+            stuck=steps > 0,
         )
 
     def advance(self, running: Running, action: Float[Array, "batch action"]) -> tuple[Running, Event]:
@@ -122,7 +122,7 @@ class Dreams(eqx.Module):
         event = Event(*(jnp.where(anew, 0, part).astype(part.dtype) for part in event))
         return where(anew, self.begin(chosen), after), event
 
-    def chance(self, keys: PRNGKeyArray) -> tuple[mdn.Noise, Float[Array, " batch"]]:
+    def chance(self, keys: Key[Array, " batch"]) -> tuple[mdn.Noise, Float[Array, " batch"]]:
         """The chance in one step of each episode: the next latent's, and, in [0, 1), the failure's."""
         shape, mixtures = (self.watcher.latent_size,), self.simulators[0].mixtures
 
@@ -156,7 +156,7 @@ class Dreams(eqx.Module):
         return (steps > self.rules.patience) & (lately.sum(axis=1) < rnn.REWARD_UNIT)
 
 
-def _at(keys: PRNGKeyArray, steps: Int[Array, " batch"]) -> PRNGKeyArray:
+def _at(keys: Key[Array, " batch"], steps: Int[Array, " batch"]) -> Key[Array, " batch"]:
     """The keys of the episodes' steps; 0 is the beginning."""
     return jax.vmap(jr.fold_in)(keys, steps)
 
