@@ -26,16 +26,15 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float
 
-from wm import agent, config, dreaming
+from wm import agent, config, dreaming, rnn, vae
 from wm.agent import HIGHEST, LOWEST, Agent, Models
 from wm.car_racing import FRAME_SHAPE, Observation, RealTrack, shrink
 from wm.config import Environment
 from wm.dream import FirstSight
 from wm.dreaming import Chosen, Dreams, Event, Running
 from wm.pictures import enlarged
-from wm.rnn import RNN, Memory
 from wm.vae import VAE
 
 PRETRAINED = "models/pretrained"
@@ -364,7 +363,8 @@ class RealCarRacing(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Raises ValueError for an action outside the action space, or if the episode is over."""
         observation = self._track.step(np.asarray(action))
-        self._memory = _remembered(self._view.agent.rnn, self._z, action, self._memory)
+        held = jnp.asarray(action, jnp.float32)[None]
+        self._memory = _remembered(self._view.agent.rnn, self._z, held, self._memory)
         seen, info = self._told(observation)
         terminated = observation.failed or observation.lap_finished
         return seen, observation.reward, terminated, observation.truncated and not terminated, info
@@ -378,7 +378,7 @@ class RealCarRacing(gymnasium.Env):
 
     def _told(self, observation: Observation) -> tuple[np.ndarray, dict[str, Any]]:
         self._frame = shrink(observation.pixels)
-        self._z = _encoded(self._view.agent.vae, self._frame)
+        self._z, _ = vae.encode(self._view.agent.vae, jnp.asarray(self._frame)[None])
         self._score += observation.reward
         info = {
             "score": self._score,
@@ -390,16 +390,7 @@ class RealCarRacing(gymnasium.Env):
         return np.array(_features(self._z, self._memory)[0]), info
 
 
-@eqx.filter_jit
-def _encoded(encoder: VAE, frame: UInt8[np.ndarray, "64 64 3"]) -> Float[Array, "1 latent"]:
-    return jax.vmap(encoder.encode)(jnp.asarray(frame)[None])[0]
-
-
-@eqx.filter_jit
-def _remembered(watcher: RNN, z: Array, action: np.ndarray, memory: Memory) -> Memory:
-    return watcher.advance(watcher.inputs(z, jnp.asarray(action, jnp.float32)[None]), memory)
-
-
+_remembered = eqx.filter_jit(rnn.step)
 _features = jax.jit(dreaming.features)
 
 
