@@ -12,6 +12,7 @@ from wm.dreaming import Chosen, Dreams
 from wm.rnn import RNN
 
 REPEAT, WARM_UP = 4, 50
+REWARD_HEAD = 3 * 4 * 3  # its place: behind the mixtures' logits, means and sigmas
 
 
 def network(seed, done=-50.0, reward=None):
@@ -20,7 +21,7 @@ def network(seed, done=-50.0, reward=None):
     bias = model.head_bias.at[-1].set(done)
     weight = model.head_weight.at[:, -1].set(0)
     if reward is not None:
-        bias, weight = bias.at[-2].set(reward), weight.at[:, -2].set(0)
+        bias, weight = bias.at[REWARD_HEAD].set(reward), weight.at[:, REWARD_HEAD].set(0)
     return eqx.tree_at(lambda m: (m.head_bias, m.head_weight), model, (bias, weight))
 
 
@@ -78,7 +79,10 @@ def test_an_episode_that_does_not_fail_is_what_whole_episodes_make_of_it(patienc
     scaled = eqx.tree_at(
         lambda m: (m.head_weight, m.head_bias),
         simulator,
-        (simulator.head_weight.at[:, -2].mul(60), simulator.head_bias.at[-2].set(6.0)),
+        (
+            simulator.head_weight.at[:, REWARD_HEAD].mul(60),
+            simulator.head_bias.at[REWARD_HEAD].set(6.0),
+        ),
     )
     dreams = world(scaled, patience=patience, warm_up_reward=300.0, horizon=40)
     running = dreams.begin(chosen(*[0] * 12))

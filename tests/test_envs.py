@@ -29,8 +29,10 @@ GAS = np.array([0.0, 0.5, 0.0], np.float32)
 def save_agent(folder, done=-50.0, reward=0.1):
     """A small untrained agent whose dreams fail with the logit `done` and win `reward` (in units of 3)."""
     rnn = RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(1))
-    bias = rnn.head_bias.at[-1].set(done).at[-2].set(reward)
-    rnn = eqx.tree_at(lambda m: (m.head_bias, m.head_weight), rnn, (bias, rnn.head_weight.at[:, -2:].set(0)))
+    behind = 3 * 4 * 2  # the mixtures' logits, means and sigmas
+    bias = rnn.head_bias.at[behind].set(reward).at[-1].set(done)
+    weight = rnn.head_weight.at[:, behind:].set(0)
+    rnn = eqx.tree_at(lambda m: (m.head_bias, m.head_weight), rnn, (bias, weight))
     model_file.save(folder / "vae.eqx", VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0)))
     model_file.save(folder / "rnn.eqx", rnn)
     model_file.save(folder / "controller.eqx", Controller(features=12))
