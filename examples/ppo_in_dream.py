@@ -6,17 +6,13 @@ episodes. The driver sees what the paper's controller sees, the latent and the R
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from examples.sb3 import GymnasiumVecEnv
 from wm import config
@@ -29,7 +25,7 @@ Act = Callable[[np.ndarray], np.ndarray]
 
 
 def main(arguments: argparse.Namespace) -> None:
-    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(1)  # networks this small gain nothing by more, and lose much where cores are busy
     dreams = gymnasium.make_vec("wm.envs:CarRacingDream-v0", num_envs=arguments.envs)
     venv = VecNormalize(GymnasiumVecEnv(dreams), norm_obs=False, gamma=0.99)
     driver = PPO(
