@@ -27,7 +27,7 @@ LAYERS = [
         "export_minari",
         "report_page",
     },
-    {"agent"},
+    {"agent", "dreaming"},
     {"dream", "rollout"},
     {"drivers"},
     {"controller"},

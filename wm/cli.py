@@ -9,7 +9,7 @@ from typing import Any
 
 from wm import config
 
-PRETRAINED, PROFILES = Path("models/pretrained"), Path("profiles")
+PRETRAINED, PROFILES, STARTS = Path("models/pretrained"), Path("profiles"), Path("data/scores")
 
 
 def main() -> None:
@@ -200,10 +200,10 @@ def differences(before: Any, after: Any, place: str) -> Any:
 
 
 def publish_round(arguments: argparse.Namespace) -> None:
-    """The round's V, M, C, its environment, its scores and its model card, in models/pretrained."""
+    """The round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
     import shutil
 
-    from wm import card, files, model_file
+    from wm import card, dreaming, files, model_file
     from wm.agent import Models
     from wm.rnn import Ensemble
 
@@ -211,9 +211,11 @@ def publish_round(arguments: argparse.Namespace) -> None:
     config.rounds_until(name)
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
-    Models(*sources).load()  # nothing damaged is published
+    agent = Models(*sources).load()  # nothing damaged is published
     model_file.load(folder / "simulators.eqx", Ensemble)
+    dreaming.published_starts(STARTS / name, agent.rnn.latent_size)
     sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
+    sources += [STARTS / name / "starts.npz"]
     for source in sources:
         if not source.exists():
             raise config.BadInput(f"{source}: not found, wanted the round's scores. Run `dvc repro`.")
@@ -251,7 +253,7 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     import jax.random as jr
     import numpy as np
 
-    from wm import agent, dream, metrics
+    from wm import agent, dream, dreaming, metrics
     from wm.agent import Models
     from wm.progress import progress
 
@@ -263,7 +265,7 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     key = jr.key(arguments.seed)
     worlds = agent.simulators(arguments.models, models)
     starts = (mu, logvar, rewards)
-    rules = dream_rules(arguments.models, environment.action_repeat)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
     dreamt = dream.whole_episodes(
         worlds, models.rnn, models.controller, *starts, rules, environment.warm_up_frames, key
     )
@@ -274,10 +276,10 @@ def drive_dream(arguments: argparse.Namespace) -> None:
 
 def export_web(arguments: argparse.Namespace) -> None:
     """One HTML file that dreams, with an agent's weights in it."""
-    from wm import agent, web
+    from wm import agent, dreaming, web
 
     environment = agent.environment(arguments.models)
-    rules = dream_rules(arguments.models, environment.action_repeat)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
     size = web.export(arguments.models, arguments.out, arguments.weights, rules)
     print(f"{arguments.out}: {size / 1e6:.1f} MB with weights as {arguments.weights}")
 
@@ -300,14 +302,14 @@ def export_dataset(arguments: argparse.Namespace) -> None:
 
 def film_drive(arguments: argparse.Namespace) -> None:
     """A film of one drive beside its dream, in the folder `out`."""
-    from wm import agent, watch
+    from wm import agent, dreaming, watch
     from wm.car_racing import FPS, FRAMES_PER_EPISODE
     from wm.progress import progress
     from wm.worlds import Minds
 
     minds = Minds.within(arguments.models, arguments.seed)
     environment = agent.environment(arguments.models)
-    rules = dream_rules(arguments.models, environment.action_repeat)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
     make_folder(arguments.out)
     whole = -(-(FRAMES_PER_EPISODE - environment.warm_up_frames) // environment.action_repeat)
     chosen = {name: getattr(arguments, name) for name in ("seed", "steps", "warm", "dream_steps")}
@@ -330,29 +332,19 @@ def make_folder(path: Path) -> None:
 
 def open_window(arguments: argparse.Namespace) -> None:
     """The game in its window; the scores once it is closed."""
-    from wm import agent, play
+    from wm import agent, dreaming, play
     from wm.game import Game
     from wm.worlds import Minds
 
     play.need_display()
     minds = Minds.within(arguments.models, arguments.seed)
     environment = agent.environment(arguments.models)
-    rules = dream_rules(arguments.models, environment.action_repeat)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
     if arguments.temperature is not None:
         rules = rules._replace(temperature=arguments.temperature)
     game = Game(minds, environment, rules, kind=arguments.world, seed=arguments.seed, agent=arguments.agent)
     play.run(game, arguments.steps)
     print(", ".join(f"{name} {scene.score:.0f}" for name, scene in game.scenes.items()))
-
-
-def dream_rules(folder: Path, action_repeat: int) -> Any:
-    """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says."""
-    from wm import files
-    from wm.dream import Rules
-
-    path = folder / "dream.json"
-    found = files.read_json(path).get("rules") if path.exists() else None
-    return Rules(**found) if found else Rules(1.0, 0, action_repeat)
 
 
 def show(arguments: argparse.Namespace, world: str, found: dict, scores: Any, began: float) -> None:

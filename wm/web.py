@@ -2,7 +2,6 @@
 
 import base64
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer
 
-from wm import agent, car_racing, config, dream, files, rnn
+from wm import agent, car_racing, config, dream, dreaming, files, rnn
 from wm.agent import Agent, Models
 from wm.dream import FirstSight, Rules
 from wm.rnn import RNN
@@ -35,7 +34,7 @@ def export(folder: Path, out: Path, precision: str, rules: Rules) -> int:
     models = Models.within(folder).load()
     simulators = agent.simulators(folder, models)
     environment = agent.environment(folder)
-    starts = read_starts(folder / "starts.npz", models.vae.latent_size)
+    starts = dreaming.published_starts(folder, models.vae.latent_size)
     model = {
         "precision": precision,
         "sizes": sizes(models, simulators),
@@ -53,24 +52,6 @@ def export(folder: Path, out: Path, precision: str, rules: Rules) -> int:
     except OSError as error:
         raise config.BadInput(f"{out}: cannot be written ({error.strerror}), wanted a file's path") from None
     return len(page)
-
-
-def read_starts(path: Path, latent_size: int) -> FirstSight:
-    """The first moments of real drives that an agent was published with. Raises BadInput."""
-    if not path.exists():
-        raise config.BadInput(f"{path}: not found, wanted first moments of real drives. Run `wm publish`.")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: np.asarray(arrays[name], np.float32) for name in FirstSight._fields}
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-        wanted = ", ".join(FirstSight._fields)
-        raise config.BadInput(f"{path}: found no arrays {wanted} ({error}). Run `wm publish`.") from None
-    shapes = {name: array.shape for name, array in found.items()}
-    count = len(found["mu"])
-    wanted = {"mu": (count, latent_size), "logvar": (count, latent_size), "warm_up_reward": (count,)}
-    if shapes != wanted or not count or not all(np.isfinite(array).all() for array in found.values()):
-        raise config.BadInput(f"{path}: found shapes {shapes}, wanted {wanted}, 1 or more, all finite.")
-    return FirstSight(**{name: jnp.asarray(array) for name, array in found.items()})
 
 
 def described_starts(starts: FirstSight) -> dict[str, Any]:
