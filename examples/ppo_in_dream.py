@@ -98,7 +98,7 @@ def in_reality(act: Act, episodes: int) -> np.ndarray:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--steps", type=int, default=1_000_000, help="dreamt steps to learn from")
     parser.add_argument("--envs", type=int, default=64, help="dreams side by side")
     parser.add_argument("--seed", type=int, default=0)

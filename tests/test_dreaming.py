@@ -53,7 +53,8 @@ def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():
         after, event = eqx.filter_jit(dreams.advance)(running, action)
         for i, simulator in enumerate((one, two, one, two)):
             mine = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], (running.state, action, noise))
-            state, outcome = dream.step(simulator, dreams.watcher, *mine, dreams.rules)
+            before, act, chance = mine
+            state, outcome = dream.step(simulator, dreams.watcher, before, act, chance, dreams.rules)
             found = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], after.state)
             same = jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-6), found, state)
             assert all(jax.tree.leaves(same))

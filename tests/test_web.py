@@ -173,7 +173,8 @@ def test_drives_are_scored_as_dreamt_episodes_are(page, patience, speed):
     chance = np.random.default_rng(int(speed))
     reward = chance.normal(speed, 2.5, 238).round(3)
     failure = (chance.uniform(size=238) ** 60).round(4)
-    outcome = Outcome(jnp.array(reward)[:, None], jnp.array(failure)[:, None])
+    none = jnp.zeros((238, 1))
+    outcome = Outcome(jnp.array(reward)[:, None], none, jnp.array(failure)[:, None])
     wanted = dream.as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
     steps = [{"reward": r, "failure": f} for r, f in zip(reward, failure, strict=True)]
     played = {"do": "episode", "rules": web.rules_of_play(rules, 50), "warmUpReward": 12.0, "steps": steps}

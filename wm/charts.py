@@ -176,7 +176,7 @@ def tracks(rows: Rows) -> bytes:
     figure, (axes,) = panels(1, 6.4, 5.2)
     laps = np.array([str(row["lap_finished"]) == "True" for row in rows])
     scores = column(rows, "score")
-    edges = np.histogram_bin_edges(scores, bins=20)
+    edges = np.histogram_bin_edges(scores, bins=20).tolist()
     axes.hist(
         [scores[laps], scores[~laps]], edges, stacked=True, color=[REAL, "0.7"], label=["lap finished", "not"]
     )
