@@ -35,37 +35,41 @@ LIBRARIES = (
 def main() -> None:
     params = config.read()
     rounds = [read_round(name) for name in params["rounds"]]
+    ranks = files.read_json(METRICS / "ranks.json")
     rows = report_page.score_rows(rounds)
     files.write_csv(METRICS / "rounds.csv", rows)
-    last = rows[-1]
-    gap = last["dream"] - last["real"]
+    chosen = next(row for row in rows if row["round"] == ranks["chosen"])
+    gap = chosen["dream"] - chosen["real"]
     summary = {
         "gap": round(gap, 2),
-        "gap_relative": round(gap / max(abs(last["real"]), 1e-9), 4),
+        "gap_relative": round(gap / max(abs(chosen["real"]), 1e-9), 4),
         "impossible_dream": any(row["dream"] > metrics.IMPOSSIBLE for row in rows),
     }
     files.write_json(METRICS / "gap.json", summary)
     ranked = read_csv(METRICS / "ranks.csv")
     picture(rows, ranked, METRICS / "rounds.png")
-    page = report_page.page(content(params, rounds, ranked))
+    page = report_page.page(content(params, rounds, ranks, ranked))
     with files.replacing(METRICS / "report.html") as unfinished:
         unfinished.write_text(page, encoding="utf-8")
 
 
-def content(params: dict[str, Any], rounds: list[Round], ranked: list[dict[str, str]]) -> Content:
+def content(
+    params: dict[str, Any], rounds: list[Round], ranks: dict[str, Any], ranked: list[dict[str, str]]
+) -> Content:
     """All that the page shows."""
-    last = FIGURES / rounds[-1].name
+    folder = FIGURES / ranks["chosen"]
     names = [config.FIRST_ROUND, *params["rounds"]]
     records = [record for name in names for record in Shards(PROCESSED / name).records]
     return Content(
         rounds=rounds,
+        chosen=next(one for one in rounds if one.name == ranks["chosen"]),
         train_vae=read_csv(METRICS / "train_vae.csv"),
         active_dimensions=files.read_json(METRICS / "train_vae.json")["active_dimensions"],
         ranked=ranked,
-        rank_correlation=files.read_json(METRICS / "ranks.json")["rank_correlation"],
+        rank_correlation=ranks["rank_correlation"],
         sources=report_page.sources(records),
-        strip=(last / "drive.png").read_bytes(),
-        film=(last / "drive.webm").read_bytes(),
+        strip=(folder / "drive.png").read_bytes(),
+        film=(folder / "drive.webm").read_bytes(),
         reconstructions=(METRICS / "reconstructions.png").read_bytes(),
         params=params,
         versions={name: version(name) for name in LIBRARIES},

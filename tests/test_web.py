@@ -91,7 +91,8 @@ def in_jax(models: Agent, simulators, order):
         noise = mdn.Noise(jnp.array(step["gumbel"]), jnp.array(step["normal"]))
         state, outcome = dream.step(simulator, models.rnn, state, action, noise, rules)
         mixture = simulator.predict(state.memory.hidden).mixture
-        found.append((state.z, models.vae.decode(state.z).ravel(), action, *outcome, *spread(mixture)))
+        brought = outcome.reward, outcome.failure
+        found.append((state.z, models.vae.decode(state.z).ravel(), action, *brought, *spread(mixture)))
     names = ("z", "picture", "action", "reward", "failure", "sigma", "entropy")
     return {name: np.stack(values) for name, values in zip(names, zip(*found, strict=True), strict=True)}
 

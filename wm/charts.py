@@ -172,7 +172,7 @@ def ranks(rows: Rows) -> bytes:
 
 
 def tracks(rows: Rows) -> bytes:
-    """How the scores of the last round's drives spread; `rows` are those of metrics/<round>/real.csv."""
+    """How the scores of a round's drives spread; `rows` are those of metrics/<round>/real.csv."""
     figure, (axes,) = panels(1, 6.4, 5.2)
     laps = np.array([str(row["lap_finished"]) == "True" for row in rows])
     scores = column(rows, "score")

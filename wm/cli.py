@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="check params.yaml")
     validate.set_defaults(run=check_params)
     publish = commands.add_parser("publish", help="copy a round's agent and scores to models/pretrained")
-    publish.add_argument("round", help="its name in params.yaml")
+    publish.add_argument(
+        "round", nargs="?", help="its name in params.yaml; without: the one that `rank` chose"
+    )
     publish.set_defaults(run=publish_round)
     evaluate = commands.add_parser("evaluate", help="drive real tracks with an agent")
     evaluate.add_argument("--workers", type=at_least(0), default=0, help="processes; 0: all cores")
@@ -200,14 +202,14 @@ def differences(before: Any, after: Any, place: str) -> Any:
 
 
 def publish_round(arguments: argparse.Namespace) -> None:
-    """The round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
+    """A round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
     import shutil
 
     from wm import card, dreaming, files, model_file
     from wm.agent import Models
     from wm.rnn import Ensemble
 
-    name = arguments.round
+    name = arguments.round or files.read_json(Path("metrics/ranks.json"))["chosen"]
     config.rounds_until(name)
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]

@@ -54,6 +54,7 @@ class Content(NamedTuple):
     """All that the page shows; pictures and film are the bytes of their files."""
 
     rounds: Sequence[Round]
+    chosen: Round  # the one whose driver is published
     train_vae: Rows
     active_dimensions: int
     ranked: Rows
@@ -128,7 +129,7 @@ def first_screen(content: Content) -> str:
                 " and won after each action. Run on its own expectations it is a dream of the game, and in"
                 " that dream a driver is evolved. Then the driver is set on the real game."
             ),
-            markup.answers(verdict(content.rounds[-1])),
+            markup.answers(verdict(content.chosen)),
             markup.cards(headline(content)),
             markup.pair(chart, strip),
             markup.links(TITLES),
@@ -136,15 +137,16 @@ def first_screen(content: Content) -> str:
     )
 
 
-def verdict(last: Round) -> dict[str, str]:
-    """The two questions and what the last round's figures say to them."""
-    real, dream = last.real["score"], last.dream["score"]
-    gap, error = difference(last)
+def verdict(chosen: Round) -> dict[str, str]:
+    """The two questions and what the chosen round's figures say to them."""
+    real, dream = chosen.real["score"], chosen.dream["score"]
+    gap, error = difference(chosen)
     judged = "chance alone can explain that" if abs(gap) <= error else "that is more than chance explains"
     return {
-        "Does it drive?": f"After round {last.name} it scores {number(real['mean'])} points in the mean of"
-        f" {real['n']} tracks that nothing else ever used ({number(real['min'])} at worst,"
-        f" {number(real['max'])} at best), and finishes the lap in time on {last.real['laps']} of them."
+        "Does it drive?": f"The driver of round {chosen.name}, which the last round's dream likes best,"
+        f" scores {number(real['mean'])} points in the mean of {real['n']} tracks that nothing else"
+        f" ever used ({number(real['min'])} at worst, {number(real['max'])} at best), and finishes the lap"
+        f" in time on {chosen.real['laps']} of them."
         f" Standing still brings about {number(-100.0)}, {SOLVED} counts as solved, and the paper's driver,"
         f" trained on real tracks, scored {charts.PAPER}.",
         "Did the dream tell the truth?": f"It promised {number(dream['mean'])} points:"
@@ -155,12 +157,12 @@ def verdict(last: Round) -> dict[str, str]:
 
 def headline(content: Content) -> list[tuple[str, str]]:
     """The four figures that matter, and what they are."""
-    last = content.rounds[-1]
-    real, dream = last.real["score"], last.dream["score"]
+    chosen = content.chosen
+    real, dream = chosen.real["score"], chosen.dream["score"]
     return [
         (interval(real), f"points on real tracks: mean of {real['n']} drives, 95 % interval"),
         (interval(dream), f"points in the dream: mean of {dream['n']} dreamt drives, 95 % interval"),
-        (gap_figure(last), "gap: what the dream promised, less what reality gave"),
+        (gap_figure(chosen), "gap: what the dream promised, less what reality gave"),
         (
             f"{number(content.rank_correlation, '.2f')}",
             f"rank correlation of dream and reality over {len(content.ranked)} controllers, good and bad"
@@ -169,15 +171,15 @@ def headline(content: Content) -> list[tuple[str, str]]:
     ]
 
 
-def difference(last: Round) -> tuple[float, float]:
+def difference(one: Round) -> tuple[float, float]:
     """Dream minus real, in points, and half of its 95 % interval."""
-    real, dream = last.real["score"], last.dream["score"]
+    real, dream = one.real["score"], one.dream["score"]
     return dream["mean"] - real["mean"], 1.96 * float(np.hypot(real["sem"], dream["sem"]))
 
 
-def gap_figure(last: Round) -> str:
+def gap_figure(one: Round) -> str:
     """The gap in per cent of the real score, or in points where that is no measure."""
-    gap, real = difference(last)[0], last.real["score"]["mean"]
+    gap, real = difference(one)[0], one.real["score"]["mean"]
     return f"{number(100 * gap / real, '+.1f')} %" if real > 0 else f"{number(gap, '+.0f')} points"
 
 
@@ -213,7 +215,7 @@ def score_rows(rounds: Sequence[Round]) -> list[dict[str, Any]]:
 
 
 def rounds_section(content: Content) -> str:
-    """Figures of every round, the spread of the last one's drives, and the ranking."""
+    """Figures of every round, the spread of the chosen one's drives, and the ranking."""
     head = [
         "round",
         "real ± 95 %",
@@ -245,9 +247,9 @@ def rounds_section(content: Content) -> str:
             ]
         )
     spread = markup.chart(
-        charts.tracks(content.rounds[-1].tracks),
+        charts.tracks(content.chosen.tracks),
         "Histogram of real scores",
-        f"The real drives of round {content.rounds[-1].name}, one a track.",
+        f"The real drives of round {content.chosen.name}, one a track.",
     )
     ranked = markup.chart(
         charts.ranks(content.ranked),
@@ -266,7 +268,7 @@ def rounds_section(content: Content) -> str:
 def film_section(content: Content) -> str:
     """The median drive."""
     caption = (
-        "The median real drive of the last round at the game's pace: real picture, reconstruction, what the"
+        "The median real drive of the chosen round at the game's pace: real picture, reconstruction, what the"
         " dream had expected one step before."
     )
     return part("film", markup.film(content.film, caption))
@@ -308,7 +310,7 @@ def learning_section(content: Content) -> str:
 
 def truth_section(content: Content) -> str:
     """Where dream and reality part: open loop, and under the driver's own plans."""
-    last = content.rounds[-1]
+    chosen = content.chosen
     drift = markup.chart(
         charts.drift({one.name: one.fidelity["drift"] for one in content.rounds}),
         "Errors of the open-loop dream by steps dreamt",
@@ -316,9 +318,9 @@ def truth_section(content: Content) -> str:
         " that was in sight, and must invent the rest.",
     )
     test = markup.chart(
-        charts.exploitation(last.exploitation),
+        charts.exploitation(chosen.exploitation),
         "Rewards promised by the dream and given by reality",
-        f"The driver of round {last.name} drives on in the dream from moments of real drives; the same"
+        f"The driver of round {chosen.name} drives on in the dream from moments of real drives; the same"
         " actions are then carried out, blind, on the real track from that very moment. Where the lines part,"
         " the dreamt road is no longer the real one: a driver that looks turns with the real road, a blind"
         " plan cannot.",
