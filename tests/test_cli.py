@@ -73,6 +73,8 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
         (["evaluate", "--models", "nowhere"], "nowhere/vae.eqx: not found"),
         (["evaluate", "--episodes", "0"], "wanted a whole number of 1 or more"),
         (["dream", "--seed", "-1"], "wanted a whole number of 0 or more"),
+        (["export-web", "--models", "nowhere"], "nowhere/vae.eqx: not found"),
+        (["export-web", "--out", "tests"], "tests: cannot be written"),
     ],
 )
 def test_a_users_error_is_one_line_and_exit_2(words, message):

@@ -28,8 +28,9 @@ def model_card(round_name: str) -> str:
 
 **What.** A VAE (`vae.eqx`), an MDN-RNN (`rnn.eqx`) and a linear controller (`controller.eqx`): a picture of
 `CarRacing-v3`, 64 x 64 in colour, to steering, gas and brake, every {environment.action_repeat} frames from
-frame {environment.warm_up_frames} on. `simulators.eqx` makes the dreams. The files are JSON headers and raw
-numbers, no pickle; `wm/model_file.py` reads them.
+frame {environment.warm_up_frames} on. `simulators.eqx` makes the dreams, which begin at
+`starts.npz`: how unseen drives were first seen. Models are JSON headers and raw numbers, no pickle;
+`wm/model_file.py` reads them.
 
 **How trained.** Round {round_name} of {", ".join(rounds)} in this repository's `params.yaml`. V and M were
 trained on real drives of scripted drivers and of earlier agents, C by CMA-ES in dreams alone. No real

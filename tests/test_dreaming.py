@@ -1,0 +1,201 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from wm import config, dream, dreaming
+from wm.config import Environment
+from wm.dream import FirstSight, Outcome, Rules
+from wm.dreaming import Chosen, Dreams
+from wm.rnn import RNN
+
+REPEAT, WARM_UP = 4, 50
+REWARD_HEAD = 3 * 4 * 3  # its place: behind the mixtures' logits, means and sigmas
+
+
+def network(seed, done=-50.0, reward=None):
+    """A small RNN of the given failure logit (and reward, in its units)."""
+    model = RNN(latent_size=4, hidden_size=8, mixtures=3, key=jr.key(seed))
+    bias = model.head_bias.at[-1].set(done)
+    weight = model.head_weight.at[:, -1].set(0)
+    if reward is not None:
+        bias, weight = bias.at[REWARD_HEAD].set(reward), weight.at[:, REWARD_HEAD].set(0)
+    return eqx.tree_at(lambda m: (m.head_bias, m.head_weight), model, (bias, weight))
+
+
+def world(*simulators, patience=0, temperature=1.0, warm_up_reward=0.0, horizon=20):
+    mu = jr.normal(jr.key(1), (5, 4))
+    starts = FirstSight(mu, jnp.full_like(mu, -1.0), jnp.full(5, warm_up_reward))
+    rules = Rules(temperature, patience, REPEAT)
+    return Dreams(list(simulators), network(9), starts, rules, WARM_UP, horizon)
+
+
+def chosen(*simulators, seed=0):
+    """As many episodes as `simulators` names, each in the world of its own."""
+    count = len(simulators)
+    parts = (np.arange(count) % 5, simulators, np.arange(seed, seed + count))
+    return Chosen(*(jnp.array(part, jnp.uint32) for part in parts))
+
+
+def actions(count, seed=3):
+    return jr.uniform(jr.key(seed), (count, 3))
+
+
+def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():
+    one, two = network(0), network(1)
+    dreams = world(one, two)
+    running = dreams.begin(chosen(0, 1, 0, 1))
+    for step in range(1, 5):
+        action = actions(4, step)
+        noise, _ = dreams.chance(jax.vmap(lambda key, step=step: jr.fold_in(key, step))(running.key))
+        after, event = eqx.filter_jit(dreams.advance)(running, action)
+        for i, simulator in enumerate((one, two, one, two)):
+            mine = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], (running.state, action, noise))
+            before, act, chance = mine
+            state, outcome = dream.step(simulator, dreams.watcher, before, act, chance, dreams.rules)
+            found = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], after.state)
+            same = jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-6), found, state)
+            assert all(jax.tree.leaves(same))
+            assert float(event.reward[i]) == pytest.approx(float(outcome.reward[0]), abs=1e-5)
+        running = after
+
+
+def test_a_dream_begins_at_its_start_with_nothing_remembered():
+    dreams = world(network(0), warm_up_reward=15.0)
+    still = eqx.tree_at(lambda d: d.starts.logvar, dreams, jnp.full((5, 4), -100.0))
+    running = still.begin(chosen(0, 0, 0))
+    assert np.allclose(running.state.z, still.starts.mu[:3], atol=1e-6)
+    assert not any(np.any(leaf) for leaf in (*running.state.memory, *running.state.watched))
+    assert np.allclose(running.score, 15.0)
+    assert np.allclose(dreams.begin(chosen(0)).state.z, dreams.begin(chosen(0)).state.z, atol=0)
+    assert not np.allclose(dreams.begin(chosen(0)).state.z, dreams.begin(chosen(0, seed=1)).state.z)
+
+
+@pytest.mark.parametrize(("patience", "chance"), [(0, 2), (3, 3)])
+def test_an_episode_that_does_not_fail_is_what_whole_episodes_make_of_it(patience, chance):
+    """Rewards, laps and lengths are those of `dream.as_episodes` for the same outcome."""
+    simulator = network(chance)
+    scaled = eqx.tree_at(
+        lambda m: (m.head_weight, m.head_bias),
+        simulator,
+        (
+            simulator.head_weight.at[:, REWARD_HEAD].mul(60),
+            simulator.head_bias.at[REWARD_HEAD].set(6.0),
+        ),
+    )
+    dreams = world(scaled, patience=patience, warm_up_reward=300.0, horizon=40)
+    running = dreams.begin(chosen(*[0] * 12))
+    outcomes, scores, ended = [], [np.zeros(12)], np.zeros(12, int)
+    advance = eqx.filter_jit(dreams.advance)
+    for step in range(1, 41):
+        noise, _ = dreams.chance(jax.vmap(lambda key, step=step: jr.fold_in(key, step))(running.key))
+        action = actions(12, step)
+        _, outcome = dream.step(scaled, dreams.watcher, running.state, action, noise, dreams.rules)
+        running, event = advance(running, action)
+        outcomes.append(outcome)
+        scores.append(np.where(ended == 0, running.score, scores[-1]))
+        ended = np.where((ended == 0) & np.asarray(event.lap_finished), step, ended)
+    outcome = Outcome(*(jnp.stack(part) for part in zip(*outcomes, strict=True)))
+    wanted = dream.as_episodes(outcome, jnp.full(12, 300.0), dreams.rules, warm_up_frames=WARM_UP)
+    assert np.allclose(scores[-1], wanted.score, atol=1e-2)
+    assert (ended > 0).tolist() == np.asarray(wanted.lap).tolist()
+    assert patience or 0 < wanted.lap.sum() < 12
+    if patience:
+        free = dream.as_episodes(outcome, jnp.full(12, 300.0), Rules(1.0, 0, REPEAT), warm_up_frames=WARM_UP)
+        assert not np.allclose(free.score, wanted.score)
+
+
+def test_failures_come_as_often_as_they_are_expected():
+    """A failure probability of a quarter: a quarter of 2,000 episodes, each fined once."""
+    dreams = world(network(0, done=float(np.log(1 / 3)), reward=0.0))
+    running = dreams.begin(chosen(*[0] * 2000))
+    _, event = dreams.advance(running, actions(2000))
+    assert abs(event.failed.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
+    assert np.allclose(event.reward, np.where(event.failed, dream.FAILURE_REWARD, 0), atol=1e-5)
+    assert not (event.failed & event.lap_finished).any()
+
+
+def test_only_some_episodes_begin_anew_and_nothing_happens_to_them():
+    dreams = world(network(0), warm_up_reward=7.0)
+    running = dreams.begin(chosen(0, 0, 0))
+    running, _ = dreams.advance(running, actions(3))
+    alone, event = dreams.advance(running, actions(3))
+    anew = jnp.array([False, True, False])
+    mixed, told = dreams.play(running, actions(3), anew, chosen(0, 0, 0, seed=50))
+    fresh = dreams.begin(chosen(0, 0, 0, seed=50))
+    assert np.allclose(mixed.state.z, np.where(anew[:, None], fresh.state.z, alone.state.z))
+    assert np.asarray(mixed.steps).tolist() == [2, 0, 2]
+    assert float(mixed.score[1]) == 7.0
+    assert np.allclose(told.reward, np.where(anew, 0, event.reward))
+    assert not any(bool(part[1]) for part in told)
+
+
+def test_the_last_step_of_a_real_episode_is_the_horizon():
+    assert dreaming.whole_steps(Environment(action_repeat=4, warm_up_frames=50)) == 238
+    assert dreaming.whole_steps(Environment(action_repeat=5, warm_up_frames=50)) == 190
+    dreams = world(network(0), horizon=2)
+    running = dreams.begin(chosen(0))
+    assert dreams.frames(running).tolist() == [50]
+    running, first = dreams.advance(running, actions(1))
+    running, second = dreams.advance(running, actions(1))
+    assert [bool(one.at_horizon[0]) for one in (first, second)] == [False, True]
+    assert dreams.frames(running._replace(steps=jnp.array([238]))).tolist() == [1000]
+
+
+def test_latents_are_cut_off_where_they_are_looked_at():
+    memory = network(0).start(2)
+    z = jnp.array([[0.5, -50.0, 3.0, 11.0]] * 2)
+    seen = np.asarray(dreaming.features(z, memory))
+    assert seen[0].tolist() == [0.5, -10, 3, 10] + [0] * 8
+
+
+def archive(path, **changes):
+    arrays = {
+        "mu": np.zeros((3, 4), np.float32),
+        "logvar": np.zeros((3, 4), np.float32),
+        "warm_up_reward": np.zeros(3, np.float32),
+    }
+    np.savez(
+        path / "starts.npz",
+        **{name: array for name, array in (arrays | changes).items() if array is not None},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mu": None}, "no archive of the arrays mu, logvar, warm_up_reward"),
+        (
+            {"mu": np.zeros((3, 5), np.float32)},
+            r"mu: found float32 of shape \(3, 5\), wanted float32 of shape \(3, 4\)",
+        ),
+        ({"logvar": np.full((3, 4), np.nan, np.float32)}, "logvar: found values that are not finite"),
+        ({"mu": np.zeros((3, 4))}, "mu: found float64"),
+        ({"mu": np.array([object()])}, "no archive"),
+    ],
+)
+def test_starts_that_fit_no_model_are_refused(tmp_path, changes, message):
+    archive(tmp_path, **changes)
+    with pytest.raises(config.BadInput, match=message):
+        dreaming.published_starts(tmp_path, 4)
+
+
+def test_starts_that_are_no_archive_are_refused(tmp_path):
+    with pytest.raises(config.BadInput, match="not found"):
+        dreaming.published_starts(tmp_path, 4)
+    for content in (b"", b"PK nonsense", b"text"):
+        (tmp_path / "starts.npz").write_bytes(content)
+        with pytest.raises(config.BadInput, match="no archive"):
+            dreaming.published_starts(tmp_path, 4)
+    with (tmp_path / "starts.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(config.BadInput, match="no archive"):
+        dreaming.published_starts(tmp_path, 4)
+
+
+def test_starts_come_as_they_were_saved(tmp_path):
+    mu = np.arange(12, dtype=np.float32).reshape(3, 4)
+    archive(tmp_path, mu=mu)
+    assert np.array_equal(dreaming.published_starts(tmp_path, 4).mu, mu)

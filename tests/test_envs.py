@@ -1,0 +1,297 @@
+import json
+import warnings
+from pathlib import Path
+
+import equinox as eqx
+import gymnasium
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+
+from wm import agent, config, dream, dreaming, envs, model_file, vae
+from wm.agent import Drive, Models, Seats
+from wm.car_racing import CarRacing, RealTrack, shrink
+from wm.controller import Controller
+from wm.rnn import RNN
+from wm.vae import VAE
+
+ROOT = Path(__file__).parents[1]
+PRETRAINED = ROOT / "models" / "pretrained"
+DREAM, REAL = "wm.envs:CarRacingDream-v0", "wm.envs:RealCarRacing-v0"
+FACES = (envs.CarRacingDream, envs.RealCarRacing)
+GAS = np.array([0.0, 0.5, 0.0], np.float32)
+
+
+def save_agent(folder, done=-50.0, reward=0.1):
+    """A small untrained agent whose dreams fail with the logit `done` and win `reward` (in units of 3)."""
+    rnn = RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(1))
+    behind = 3 * 4 * 2  # the mixtures' logits, means and sigmas
+    bias = rnn.head_bias.at[behind].set(reward).at[-1].set(done)
+    weight = rnn.head_weight.at[:, behind:].set(0)
+    rnn = eqx.tree_at(lambda m: (m.head_bias, m.head_weight), rnn, (bias, weight))
+    model_file.save(folder / "vae.eqx", VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0)))
+    model_file.save(folder / "rnn.eqx", rnn)
+    model_file.save(folder / "controller.eqx", Controller(features=12))
+    (folder / "environment.json").write_text('{"action_repeat": 40, "warm_up_frames": 50}')
+    mu = np.asarray(jr.normal(jr.key(2), (6, 4)))
+    np.savez(folder / "starts.npz", mu=mu, logvar=mu - 1, warm_up_reward=np.full(6, 10, np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return save_agent(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def vector(models):
+    return gymnasium.make_vec(DREAM, num_envs=3, vectorization_mode="vector_entry_point", models=models)
+
+
+def random_actions(count, steps=6):
+    rng = np.random.default_rng(0)
+    return rng.uniform([-1, 0, 0], [1, 1, 1], (steps, count, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", [DREAM, REAL])
+@pytest.mark.parametrize("observation", ["latent", "pixels"])
+def test_gymnasiums_checker_has_nothing_to_say(models, name, observation):
+    env = gymnasium.make(name, models=models, observation=observation, render_mode="rgb_array")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        check_env(env.unwrapped)
+    env.close()
+
+
+def test_dream_and_reality_have_one_face_and_the_actions_of_the_real_one(models):
+    for observation in ("latent", "pixels"):
+        dreamt, real = (
+            gymnasium.make(name, models=models, observation=observation) for name in (DREAM, REAL)
+        )
+        assert dreamt.observation_space == real.observation_space
+        assert dreamt.action_space == real.action_space == CarRacing().action_space
+        assert dreamt.metadata["render_fps"] == real.metadata["render_fps"] == 50 / 40
+
+
+def test_what_comes_out_is_numpy_and_python(models, vector):
+    env = envs.CarRacingDream(models)
+    observation, info = env.reset(seed=0)
+    assert type(observation) is np.ndarray
+    assert observation.flags.writeable
+    assert info == {"score": 10.0, "frames": 50, "lap_finished": False}
+    _, reward, terminated, truncated, info = env.step(GAS)
+    assert [type(one) for one in (reward, terminated, truncated)] == [float, bool, bool]
+    assert reward == pytest.approx(0.3, abs=1e-5)
+    assert info["score"] == pytest.approx(10.3, abs=1e-5)
+    assert info["frames"] == 90
+    observations, _ = vector.reset(seed=0)
+    assert observations in vector.observation_space
+    _, rewards, terminations, truncations, infos = vector.step(random_actions(3)[0])
+    assert [one.dtype for one in (rewards, terminations, truncations)] == [float, bool, bool]
+    assert infos["score"].shape == infos["_score"].shape == (3,)
+
+
+def test_a_seed_and_actions_settle_everything_to_the_last_byte(vector):
+    def played(seed):
+        out = [vector.reset(seed=seed)[0]]
+        for actions in random_actions(3):
+            out += vector.step(actions)[:2]
+        return b"".join(array.tobytes() for array in out)
+
+    assert played(5) == played(5)
+    assert played(5) != played(6)
+
+
+def test_the_ith_of_many_is_the_single_one_of_its_seed(models, vector):
+    env = envs.CarRacingDream(models)
+    single = [env.reset(seed=7 + 2)[0]] + [env.step(actions[2])[0] for actions in random_actions(3)]
+    many = [vector.reset(seed=7)[0]] + [vector.step(actions)[0] for actions in random_actions(3)]
+    assert np.allclose(single, [observations[2] for observations in many], atol=1e-5)
+    assert np.allclose(vector.reset(seed=[3, 4, 9])[0][2], single[0], atol=1e-6)
+
+
+def test_without_a_seed_dreams_differ(models):
+    env = envs.CarRacingDream(models)
+    env.reset(seed=0)
+    assert not np.array_equal(env.reset()[0], env.reset()[0])
+
+
+def test_an_ended_episode_begins_anew_with_the_next_step(models):
+    """The horizon is 2 steps: over at the second, new at the third, whose action and reward are none."""
+    many = gymnasium.make_vec(DREAM, num_envs=2, models=models, horizon_steps=2)
+    assert many.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    many.reset(seed=0)
+    told = [many.step(actions) for actions in random_actions(2, steps=5)]
+    assert [truncations.tolist() for _, _, _, truncations, _ in told] == [
+        [over] * 2 for over in (False, True, False, False, True)
+    ]
+    assert not any(terminations.any() for _, _, terminations, _, _ in told)
+    assert told[2][1].tolist() == [0, 0]
+    assert [info["frames"].tolist()[0] for *_, info in told] == [90, 130, 50, 90, 130]
+    single = envs.CarRacingDream(models, horizon_steps=2)
+    single.reset(seed=0)
+    assert [single.step(GAS)[3] for _ in range(2)] == [False, True]
+    again, _ = single.reset()
+    assert np.allclose(told[2][0][0], again, atol=1e-6)  # goes on with the seed's chance, as a reset does
+
+
+def test_a_mask_begins_some_anew_and_leaves_the_others(vector):
+    vector.reset(seed=0)
+    before = vector.step(random_actions(3)[0])[0]
+    mask = np.array([False, True, False])
+    after, info = vector.reset(options={"reset_mask": mask})
+    assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [True, False, True]
+    assert info["_score"].tolist() == mask.tolist()
+    assert vector.step(random_actions(3)[1])[4]["frames"].tolist() == [130, 90, 130]
+    with pytest.raises(ValueError, match="reset_mask has shape"):
+        vector.reset(options={"reset_mask": mask[:2]})
+
+
+def test_a_failure_terminates_and_is_fined(tmp_path):
+    env = envs.CarRacingDream(save_agent(tmp_path, done=50.0))
+    env.reset(seed=0)
+    _, reward, terminated, truncated, info = env.step(GAS)
+    assert (reward, terminated, truncated) == (-100.0, True, False)
+    assert info == {"score": -90.0, "frames": 90, "lap_finished": False}
+    with pytest.raises(ResetNeeded):
+        env.step(GAS)
+
+
+def test_all_tiles_terminate_as_a_lap(tmp_path):
+    """The warm-up wins 15 points of tiles, every step 604: the second completes them."""
+    env = envs.CarRacingDream(save_agent(tmp_path, reward=200.0))
+    env.reset(seed=0)
+    ends = [env.step(GAS) for _ in range(2)]
+    assert [terminated for _, _, terminated, _, _ in ends] == [False, True]
+    assert [info["lap_finished"] for *_, info in ends] == [False, True]
+    assert ends[1][4]["score"] == pytest.approx(1210, abs=1e-2)
+
+
+@pytest.mark.parametrize("wrong", [[2.0, 0, 0], [0, -0.1, 0], [0, 0, np.nan], [0, 0], [[0, 0, 0]]])
+def test_an_action_that_is_none_is_refused(models, vector, wrong):
+    for name in (DREAM, REAL):
+        env = gymnasium.make(name, models=models).unwrapped
+        env.reset(seed=0)
+        with pytest.raises(ValueError, match="action"):
+            env.step(np.array(wrong, np.float32))
+    vector.reset(seed=0)
+    with pytest.raises(ValueError, match="action"):
+        vector.step(np.array([wrong] * 3, np.float32))
+
+
+def test_pixels_are_the_decoded_latent_and_rendered_large(models):
+    env = envs.CarRacingDream(models, observation="pixels", render_mode="rgb_array")
+    observation, _ = env.reset(seed=4)
+    latent, _ = envs.CarRacingDream(models).reset(seed=4)
+    decoded = vae.decode(env.play.seen.agent.vae, jnp.asarray(latent[None, :4]))[0]
+    assert np.abs(observation - 255 * np.asarray(decoded)).max() <= 0.51
+    picture = env.render()
+    assert picture is not None
+    assert np.array_equal(picture[::4, ::4], observation)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": "nowhere"}, "nowhere/vae.eqx: not found"),
+        ({"observation": "words"}, "observation: found 'words', wanted one of latent, pixels"),
+        ({"render_mode": "human"}, "render_mode: found 'human'"),
+        ({"temperature": 0.0}, "temperature: found 0.0, wanted more than 0"),
+        ({"temperature": float("nan")}, "temperature: found nan"),
+        ({"horizon_steps": 0}, "horizon_steps: found 0, wanted at least 1"),
+        ({"start_seeds": []}, r"start_seeds: found \[\]"),
+        ({"start_seeds": [-1]}, r"start_seeds: found \[-1\]"),
+    ],
+)
+def test_wrong_options_are_named(models, options, message):
+    with pytest.raises(config.BadInput, match=message):
+        envs.CarRacingDream(**({"models": models} | options))
+
+
+def test_dreams_can_begin_on_given_tracks_and_follow_the_agents_rules(models, tmp_path):
+    for path in models.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    rules = {"temperature": 1.3, "patience": 7, "action_repeat": 40}
+    (tmp_path / "dream.json").write_text(json.dumps({"rules": rules}))
+    (tmp_path / "starts.npz").unlink()
+    with pytest.raises(config.BadInput, match=r"starts.npz: not found"):
+        envs.CarRacingDream(tmp_path)
+    world = envs.CarRacingDream(tmp_path, start_seeds=[11]).play.world
+    assert world.rules == dream.Rules(1.3, 7, 40)
+    assert world.horizon_steps == 24  # 950 frames, 40 a step
+    track = RealTrack(40, 50)
+    first = track.reset(11)
+    mu, _ = vae.encode(model_file.load(tmp_path / "vae.eqx", VAE), jnp.asarray(shrink(first.pixels))[None])
+    assert np.allclose(world.starts.mu, mu, atol=1e-6)
+    assert np.allclose(world.starts.warm_up_reward, first.reward)
+
+
+def controlled(controller, latent_size):
+    return eqx.filter_jit(
+        lambda seen: eqx.filter_vmap(controller)(seen[:, :latent_size], seen[:, latent_size:])
+    )
+
+
+def test_the_published_agent_scores_here_what_it_scores_in_whole_episodes():
+    """Means over as many episodes differ by less than three standard errors."""
+    count = 128
+    many = envs.CarRacingDreams(count, models=PRETRAINED)
+    world, models = many.play.world, Models.within(PRETRAINED).load()
+    act = controlled(models.controller, models.rnn.latent_size)
+    seen, _ = many.reset(seed=0)
+    scores, frames, running = np.zeros(count), np.zeros(count), np.ones(count, bool)
+    while running.any():
+        seen, _, terminated, truncated, info = many.step(np.asarray(act(seen)))
+        scores = np.where(running, info["score"], scores)
+        frames = np.where(running, info["frames"], frames)
+        running &= ~(terminated | truncated)
+    drawn = world.starts.draw(count, seed=1)
+    whole = dream.whole_episodes(
+        world.simulators,
+        world.watcher,
+        models.controller,
+        *drawn,
+        world.rules,
+        world.warm_up_frames,
+        jr.key(1),
+    )
+    for found, wanted in ((scores, whole.score), (frames, whole.frames)):
+        wanted = np.asarray(wanted)
+        error = np.sqrt((found.var() + wanted.var()) / count)
+        assert abs(found.mean() - wanted.mean()) < 3 * error
+        assert error < 15
+
+
+def test_the_published_agent_drives_the_real_track_here_as_it_is_evaluated():
+    """The first 30 steps of a track: actions and rewards of `wm evaluate`, to the last bit."""
+    seed, models = 900003, Models.within(PRETRAINED).load()
+    environment = agent.environment(PRETRAINED)
+    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
+    seats = Seats(models, [Drive(seed)])
+    env = envs.RealCarRacing(PRETRAINED)
+    act = controlled(models.controller, models.rnn.latent_size)
+    observation = track.reset(seed)
+    seen, info = env.reset(seed=seed)
+    assert info["score"] == observation.reward
+    for _ in range(30):
+        wanted = seats.act([observation.pixels])[0]
+        action = np.asarray(act(seen[None]))[0]
+        assert np.allclose(action, wanted, atol=1e-5)
+        observation = track.step(wanted)
+        seen, reward, *_ = env.step(wanted)
+        assert reward == observation.reward
+    assert np.allclose(seen[: models.rnn.latent_size], seats_z(models, observation), atol=1e-6)
+
+
+def seats_z(models, observation):
+    return vae.encode(models.vae, jnp.asarray(shrink(observation.pixels))[None])[0][0]
+
+
+def test_the_published_starts_fit_the_published_models():
+    starts = dreaming.published_starts(PRETRAINED, Models.within(PRETRAINED).load().rnn.latent_size)
+    assert len(starts.mu) > 100
+    assert np.abs(starts.mu).max() < dreaming.Z_LIMIT / 2

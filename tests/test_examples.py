@@ -1,0 +1,62 @@
+import re
+import warnings
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env
+from test_envs import GAS, save_agent
+
+from examples import ppo_in_dream
+from examples.sb3 import GymnasiumVecEnv
+from wm import envs
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return save_agent(tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize("make", [envs.CarRacingDream, envs.RealCarRacing])
+def test_stable_baselines_checker_regrets_the_pedals_alone(models, make):
+    """That they go from 0 to 1, and steering from -1, is CarRacing's own choice."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        check_env(make(models))
+    said = [str(one.message) for one in said if issubclass(one.category, UserWarning)]
+    assert all("symmetric and normalized Box action space" in one for one in said)
+
+
+def test_an_ended_episode_is_told_and_the_next_begins_at_once(models):
+    inner = envs.CarRacingDreams(2, models=models, horizon_steps=2)
+    venv = GymnasiumVecEnv(inner)
+    venv.seed(5)
+    first = venv.reset()
+    told: Any = [venv.step(np.stack([GAS, GAS])) for _ in range(4)]
+    assert [dones.tolist() for _, _, dones, _ in told] == [[over] * 2 for over in (False, True) * 2]
+    observations, _, _, infos = told[1]
+    assert infos[0]["TimeLimit.truncated"]
+    assert infos[0]["episode"] == {"r": pytest.approx(0.6, abs=1e-5), "l": 2}
+    twin = envs.CarRacingDream(models)
+    assert np.allclose(first[1], twin.reset(seed=6)[0], atol=1e-6)
+    last = [twin.step(GAS)[0] for _ in range(2)][-1]
+    assert np.allclose(infos[1]["terminal_observation"], last, atol=1e-5)
+    assert np.allclose(observations[1], twin.reset()[0], atol=1e-6)
+
+
+def test_an_environment_that_begins_by_itself_is_refused(models):
+    inner = envs.CarRacingDreams(2, models=models)
+    inner.metadata = inner.metadata | {"autoreset_mode": AutoresetMode.SAME_STEP}
+    with pytest.raises(ValueError, match="NEXT_STEP is wanted"):
+        GymnasiumVecEnv(inner)
+
+
+def test_ppo_learns_in_the_dream_and_drives_in_reality(capsys):
+    ppo_in_dream.main(Namespace(steps=600, envs=4, seed=0, episodes=2))
+    lines = capsys.readouterr().out.splitlines()
+    figures = r"dream +-?\d+\.\d \+- +\d+\.\d, real +-?\d+\.\d \+- +\d+\.\d \(n 2\)"
+    assert re.fullmatch("before: +" + figures, lines[0])
+    assert re.fullmatch("after: +" + figures, lines[-1])
+    assert lines[0].split(":")[1] != lines[-1].split(":")[1]
