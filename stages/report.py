@@ -115,7 +115,7 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
     right.plot(limits, limits, color="grey", linestyle=":")
     right.set(xlabel="dream (points)", ylabel="real (points)", xlim=limits, ylim=limits)
     right.set_title("all in the last round's dream: on evolution's way, perturbed", fontsize="medium")
-    right.legend(loc="lower right", fontsize="small")
+    right.legend(loc="upper left", fontsize="small")
     figure.tight_layout()
     with files.replacing(path) as unfinished:
         figure.savefig(unfinished, format="png", metadata={"Software": None})
