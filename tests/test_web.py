@@ -335,8 +335,8 @@ def test_a_phone_shows_dream_and_pedals_and_a_finger_steers(page, tmp_path):
         x, y = (phone.evaluate(f"{pad}.{side}") + 20 for side in ("x", "y"))
         assert y < 844 - 40
         phone("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        phone.wait("document.getElementById('driver').textContent === 'you drive'")
         phone.wait("document.getElementById('steering').getAttribute('aria-valuenow') === '-1.000'")
-        assert phone.evaluate("document.getElementById('driver').textContent") == "you drive"
         phone("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         phone.wait("Number(document.getElementById('steering').getAttribute('aria-valuenow')) === 0")
         assert not phone.errors
