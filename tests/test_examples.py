@@ -24,8 +24,8 @@ def test_stable_baselines_checker_regrets_the_pedals_alone(models, make):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         check_env(make(models))
-    said = [str(one.message) for one in said if issubclass(one.category, UserWarning)]
-    assert all("symmetric and normalized Box action space" in one for one in said)
+    warned = [str(one.message) for one in said if issubclass(one.category, UserWarning)]
+    assert all("symmetric and normalized Box action space" in one for one in warned)
 
 
 def test_an_ended_episode_is_told_and_the_next_begins_at_once(models):
@@ -35,7 +35,7 @@ def test_an_ended_episode_is_told_and_the_next_begins_at_once(models):
     first = venv.reset()
     told = [venv.step(np.stack([GAS, GAS])) for _ in range(4)]
     assert [dones.tolist() for _, _, dones, _ in told] == [[over] * 2 for over in (False, True) * 2]
-    observations, _, _, infos = told[1]
+    observations, infos = told[1][0], list(told[1][3])
     assert infos[0]["TimeLimit.truncated"]
     assert infos[0]["episode"] == {"r": pytest.approx(0.6, abs=1e-5), "l": 2}
     twin = envs.CarRacingDream(models)
