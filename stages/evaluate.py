@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from wm import agent, config, files, film, metrics, pictures
+from wm import agent, config, files, film, pictures
 from wm.agent import Drive, Models
 from wm.episodes import Episode
 from wm.progress import progress
@@ -27,29 +26,27 @@ def main(round_name: str) -> None:
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     running = agent.drive(models, drives, environment, round_name, workers=0)
     episodes = list(progress(running, f"evaluate {round_name}", len(drives)))
-    report(episodes, METRICS / round_name)
+    report(episodes, environment, METRICS / round_name)
     middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
     shots = film.shots(models.load(), middle)
     film.write_video(METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
     pictures.write_png(METRICS / round_name / "drive.png", film.strip(shots))
 
 
-def report(episodes: list[Episode], folder: Path) -> None:
-    """The summary, and a line for each track."""
-    records = [episode.record for episode in episodes]
-    scores = np.array([record.score for record in records])
-    laps = sum(record.lap_finished for record in records)
-    files.write_json(folder / "real.json", {"score": {**metrics.summary(scores), "laps": laps}})
+def report(episodes: list[Episode], environment: config.Environment, folder: Path) -> None:
+    """What the drives came to, and a line for each track."""
     rows = [
         {
-            "seed": record.seed,
-            "score": round(record.score, 2),
-            "steps": record.length,
-            "lap_finished": record.lap_finished,
+            "seed": episode.record.seed,
+            "score": round(episode.record.score, 2),
+            "steps": episode.record.length,
+            "lap_finished": episode.record.lap_finished,
+            "missed": int(episode.missed.sum()),
         }
-        for record in records
+        for episode in episodes
     ]
     files.write_csv(folder / "real.csv", rows)
+    files.write_json(folder / "real.json", agent.came_to(episodes, environment))
 
 
 if __name__ == "__main__":

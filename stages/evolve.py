@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from wm import config, controller, dream, files, metrics, model_file, rnn, value
 from wm.controller import Basis, Controller
@@ -39,6 +39,7 @@ class Config(config.Section):
     horizon_steps: PositiveInt
     value_steps: PositiveInt  # after the horizon, whose points the value of a dream's end expects
     lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
+    missed_cost: NonNegativeFloat  # points, of a tile gone past untouched
     temperature: PositiveFloat
     sampling: Literal["sampled", "mode", "mean"]  # what a dream takes for the next latent
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
@@ -159,10 +160,12 @@ def value_of_moments(
             hidden = np.asarray(remembered(rnn.to_batch(columns), jr.fold_in(key, number)))
             for i, record in enumerate(records):
                 rewards = np.minimum(columns["reward"][i, : record.length], pace)
-                points = value.to_come(rewards, steps)[::VALUE_EVERY]
+                missed = np.minimum(columns["missed"][i, : record.length], rnn.MOST_MISSED)
+                points = value.to_come(rewards - settings.missed_cost * missed, steps)[::VALUE_EVERY]
                 yield hidden[i, : len(points) * VALUE_EVERY : VALUE_EVERY], points
 
-    found = value.fit(samples(validation=False), least=frames * steps, most=pace * steps, seed=settings.seed)
+    least = frames * steps - settings.missed_cost * rnn.MOST_MISSED
+    found = value.fit(samples(validation=False), least=least, most=pace * steps, seed=settings.seed)
     explained = value.explained(found, samples(validation=True))
     print(f"the value explains {explained:.0%} of what {steps} steps of unseen drives bring")
     return found
@@ -231,7 +234,8 @@ def dream_fitness(
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
             end, outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
             outcome = within_lap(dream.without_miracles(outcome, rules), settings, rules)
-            found.append(dream.returns(outcome) + world.value(end.memory.hidden))
+            missed = settings.missed_cost * outcome.missed.sum(axis=0)
+            found.append(dream.returns(outcome) - missed + world.value(end.memory.hidden))
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
@@ -247,7 +251,7 @@ def within_lap(outcome: Outcome, settings: Config, rules: Rules) -> Outcome:
     won = jnp.cumsum(outcome.reward - dream.FRAME_REWARD * rules.action_repeat, axis=0)
     before = jnp.concatenate([jnp.zeros_like(won[:1]), won[:-1]])
     driving = jnp.cumprod(before < share, axis=0).astype(bool)
-    return Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
+    return jax.tree.map(lambda part: jnp.where(driving, part, 0), outcome)
 
 
 def dream_score(
@@ -271,9 +275,7 @@ def dream_score(
         key,
     )
     return {
-        "score": metrics.summary(np.asarray(dreamt.score)),
-        "frames": round(float(dreamt.frames.mean()), 1),
-        "laps": int(dreamt.lap.sum()),
+        **metrics.drives(*(np.asarray(part) for part in dreamt)),
         "rules": rules._asdict(),
         "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
     }

@@ -1,7 +1,8 @@
-"""Ranks all rounds' controllers in the last round's dream and on the real track: `python -m stages.rank`.
+"""Ranks all rounds' controllers in the last round's dream and on the real track, and chooses the round whose
+agent that dream likes best: `python -m stages.rank`.
 
 The dream is made by the last round's simulators for all; each controller is watched by the RNN of its own
-round, as it was on the track.
+round, as it was on the track. Real scores choose nothing; they stand beside the dream's.
 """
 
 from pathlib import Path
@@ -55,8 +56,19 @@ def main() -> None:
     files.write_csv(METRICS / "ranks.csv", rows)
     files.write_json(
         METRICS / "ranks.json",
-        {"controllers": len(rows), "rank_correlation": round(metrics.rank_correlation(*worlds), 4)},
+        {
+            "chosen": chosen(rows),
+            "controllers": len(rows),
+            "rank_correlation": round(metrics.rank_correlation(*worlds), 4),
+        },
     )
+
+
+def chosen(rows: list[dict[str, Any]]) -> str:
+    """The round whose final controller, the last of its snapshots, has the highest dream score."""
+    snapshots = [row for row in rows if row["controller"].startswith("snapshot")]
+    finals = {row["round"]: row["dream"] for row in snapshots}  # later rows take the place of earlier ones
+    return max(finals, key=lambda name: finals[name])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Dream beside reality, round by round: `python -m stages.report`."""
+"""Dream beside reality, round by round, and the page that tells all: `python -m stages.report`."""
 
 import csv
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +10,91 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-from wm import config, files, metrics
+from wm import config, files, metrics, report_page
+from wm.episodes import Shards
+from wm.report_page import Content, Round
 
-SCORES, METRICS = Path("data/scores"), Path("metrics")
+FIGURES, PROCESSED, METRICS = Path("data/figures"), Path("data/processed"), Path("metrics")
 WORLDS = ("dream", "real")
+LIBRARIES = (
+    "jax",
+    "equinox",
+    "optax",
+    "cma",
+    "gymnasium",
+    "box2d",
+    "pygame-ce",
+    "numpy",
+    "opencv-python-headless",
+    "pyarrow",
+    "matplotlib",
+    "dvc",
+)
 
 
 def main() -> None:
-    rounds = list(config.read()["rounds"])
-    rows = [row(name, files.read_json(SCORES / name / "scores.json")) for name in rounds]
+    params = config.read()
+    rounds = [read_round(name) for name in params["rounds"]]
+    ranks = files.read_json(METRICS / "ranks.json")
+    rows = report_page.score_rows(rounds)
     files.write_csv(METRICS / "rounds.csv", rows)
-    last = rows[-1]
-    gap = last["dream"] - last["real"]
+    chosen = next(row for row in rows if row["round"] == ranks["chosen"])
+    gap = chosen["dream"] - chosen["real"]
     summary = {
         "gap": round(gap, 2),
-        "gap_relative": round(gap / max(abs(last["real"]), 1e-9), 4),
+        "gap_relative": round(gap / max(abs(chosen["real"]), 1e-9), 4),
         "impossible_dream": any(row["dream"] > metrics.IMPOSSIBLE for row in rows),
     }
     files.write_json(METRICS / "gap.json", summary)
-    with (METRICS / "ranks.csv").open(newline="", encoding="utf-8") as ranked:
-        picture(rows, list(csv.DictReader(ranked)), METRICS / "rounds.png")
+    ranked = read_csv(METRICS / "ranks.csv")
+    picture(rows, ranked, METRICS / "rounds.png")
+    page = report_page.page(content(params, rounds, ranks, ranked))
+    with files.replacing(METRICS / "report.html") as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
 
 
-def row(name: str, scores: dict[str, Any]) -> dict[str, Any]:
-    """A round's scores with their standard errors, in points."""
-    line: dict[str, Any] = {"round": name}
-    for world in WORLDS:
-        line |= {world: scores[world]["mean"], f"{world}_sem": scores[world]["sem"]}
-    return line
+def content(
+    params: dict[str, Any], rounds: list[Round], ranks: dict[str, Any], ranked: list[dict[str, str]]
+) -> Content:
+    """All that the page shows."""
+    folder = FIGURES / ranks["chosen"]
+    names = [config.FIRST_ROUND, *params["rounds"]]
+    records = [record for name in names for record in Shards(PROCESSED / name).records]
+    return Content(
+        rounds=rounds,
+        chosen=next(one for one in rounds if one.name == ranks["chosen"]),
+        train_vae=read_csv(METRICS / "train_vae.csv"),
+        active_dimensions=files.read_json(METRICS / "train_vae.json")["active_dimensions"],
+        ranked=ranked,
+        rank_correlation=ranks["rank_correlation"],
+        sources=report_page.sources(records),
+        strip=(folder / "drive.png").read_bytes(),
+        film=(folder / "drive.webm").read_bytes(),
+        reconstructions=(METRICS / "reconstructions.png").read_bytes(),
+        params=params,
+        versions={name: version(name) for name in LIBRARIES},
+    )
+
+
+def read_round(name: str) -> Round:
+    """A round's figures."""
+    folder = FIGURES / name
+    return Round(
+        name=name,
+        dream=files.read_json(folder / "dream.json"),
+        real=files.read_json(folder / "real.json"),
+        fidelity=files.read_json(folder / "fidelity.json"),
+        tracks=read_csv(folder / "real.csv"),
+        train_rnn=read_csv(folder / "train_rnn.csv"),
+        evolve=read_csv(folder / "evolve.csv"),
+        exploitation=read_csv(folder / "exploitation.csv"),
+    )
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a table by the names in its first line."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path) -> None:

@@ -34,6 +34,7 @@ class Config(config.Section):
     learning_rate: PositiveFloat
     gradient_clip: PositiveFloat
     reward_weight: NonNegativeFloat
+    missed_weight: NonNegativeFloat
     done_weight: NonNegativeFloat
     dropout: float = Field(ge=0, lt=1)
     newest_share: float = Field(ge=0, le=1)
@@ -77,7 +78,12 @@ def train(
     steps = settings.steps if before else settings.first_steps
     fit_key, check_key = jr.split(jr.fold_in(jr.fold_in(jr.key(settings.seed), len(before)), number))
     rng = np.random.default_rng([settings.seed, len(before), number])
-    loss = partial(rnn.loss, reward_weight=settings.reward_weight, done_weight=settings.done_weight)
+    loss = partial(
+        rnn.loss,
+        reward_weight=settings.reward_weight,
+        missed_weight=settings.missed_weight,
+        done_weight=settings.done_weight,
+    )
     validation = validation_batches(shards, settings, before)
     check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))
     training = fit(

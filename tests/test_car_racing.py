@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import gymnasium
@@ -96,6 +97,19 @@ def test_the_last_action_ends_with_the_thousandth_frame() -> None:
     assert (seen.failed, seen.lap_finished, seen.truncated) == (False, False, True)
     with pytest.raises(ValueError, match="over"):
         track.step(np.zeros(3, np.float32))
+
+
+def test_missed_are_the_tiles_gone_past_untouched() -> None:
+    track = RealTrack(action_repeat=4, warm_up_frames=50)
+    track.reset(7)
+    gentle = np.array([0.0, 0.1, 0.0], np.float32)
+    assert track.step(gentle).missed == 0
+    road: Any = track._game.road
+    road[100].road_visited = True
+    missed = track.step(gentle).missed
+    assert missed == sum(not tile.road_visited for tile in road[:100]) > 50
+    road[50].road_visited = True  # won after all
+    assert track.step(gentle).missed == 0
 
 
 def test_leaving_the_playfield_fails() -> None:

@@ -32,6 +32,9 @@ def models(tmp_path_factory):
     return folder
 
 
+FOUND = {"mean", "std", "sem", "min", "median", "max", "n", "laps", "lap_frames", "missed", "failures"}
+
+
 def test_evaluate_prints_one_json_object_whatever_the_workers(models):
     ended = [
         wm("evaluate", "--models", models, "--episodes", 2, "--seed", 5, "--workers", workers, "--json")
@@ -39,7 +42,7 @@ def test_evaluate_prints_one_json_object_whatever_the_workers(models):
     ]
     first, second = (json.loads(one.stdout) for one in ended)
     assert set(first) == {"real", "returns", "seconds"}
-    assert {"mean", "std", "sem", "min", "median", "max", "n", "laps"} == set(first["real"])
+    assert set(first["real"]) == FOUND
     assert first["real"]["n"] == len(first["returns"]) == 2
     assert first["returns"] == second["returns"]
     assert first["real"]["mean"] == pytest.approx(sum(first["returns"]) / 2, abs=0.01)
@@ -49,6 +52,7 @@ def test_dream_prints_one_json_object(models):
     ended = wm("dream", "--models", models, "--episodes", 3, "--seed", 5, "--json")
     shown = json.loads(ended.stdout)
     assert set(shown) == {"dream", "returns", "seconds"}
+    assert set(shown["dream"]) == FOUND
     assert len(shown["returns"]) == 3
 
 
@@ -69,6 +73,8 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
         (["evaluate", "--models", "nowhere"], "nowhere/vae.eqx: not found"),
         (["evaluate", "--episodes", "0"], "wanted a whole number of 1 or more"),
         (["dream", "--seed", "-1"], "wanted a whole number of 0 or more"),
+        (["export-web", "--models", "nowhere"], "nowhere/vae.eqx: not found"),
+        (["export-web", "--out", "tests"], "tests: cannot be written"),
     ],
 )
 def test_a_users_error_is_one_line_and_exit_2(words, message):

@@ -6,18 +6,46 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from stages import gather
+
 ROOT = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 LAYERS = [
     {"cli"},
-    {"evolve", "fidelity", "envs", "film", "card"},
+    {"play", "watch"},
+    {"game"},
+    {
+        "evolve",
+        "fidelity",
+        "envs",
+        "film",
+        "card",
+        "web",
+        "worlds",
+        "export_onnx",
+        "export_minari",
+        "report_page",
+    },
     {"agent", "dreaming"},
     {"dream", "rollout"},
     {"drivers"},
     {"controller"},
     {"vae", "rnn"},
-    {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures", "value"},
+    {
+        "mdn",
+        "episodes",
+        "car_racing",
+        "fit",
+        "parallel",
+        "model_file",
+        "metrics",
+        "pictures",
+        "charts",
+        "markup",
+        "value",
+    },
+    {"gauges"},
     {"files", "config", "progress"},
 ]
 
@@ -92,3 +120,13 @@ def test_scripted_drives_need_no_jax(module):
     for path in files:
         assert "import jax\n" not in path.read_text()
         assert "import equinox" not in path.read_text()
+
+
+def test_the_report_shows_no_number_that_it_does_not_depend_on():
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    assert set(STAGES["report"]["params"]) == set(params)
+
+
+def test_gather_copies_what_it_depends_on():
+    deps = body(STAGES["gather"])["deps"]
+    assert {dep for dep in deps if not dep.endswith(".py")} == {f"metrics/${{key}}/{n}" for n in gather.NAMES}

@@ -91,28 +91,29 @@ def test_simulators_take_whole_episodes_in_turn(model):
 
 
 def test_failure_costs_its_fine_and_all_that_follows():
-    outcome = Outcome(jnp.array([2.0, 3.0, 5.0]), jnp.array([0.0, 1.0, 0.0]))
+    outcome = Outcome(jnp.array([2.0, 3.0, 5.0]), jnp.zeros(3), jnp.array([0.0, 1.0, 0.0]))
     assert float(dream.returns(outcome)) == pytest.approx(2.0 - 100.0)
-    half = Outcome(jnp.array([2.0, 3.0]), jnp.array([0.0, 0.5]))
+    half = Outcome(jnp.array([2.0, 3.0]), jnp.zeros(2), jnp.array([0.0, 0.5]))
     assert float(dream.returns(half)) == pytest.approx(2.0 + 0.5 * 3.0 - 0.5 * 100.0)
 
 
 def test_a_car_that_won_nothing_for_long_is_stuck_for_good():
     driving, standing = 3.0, -0.4
     lap = jnp.array([driving] * 5 + [standing] * 4 + [driving] * 3)[:, None]
-    outcome = Outcome(lap, jnp.full_like(lap, 0.01))
+    outcome = Outcome(lap, jnp.ones_like(lap), jnp.full_like(lap, 0.01))
     patient, impatient, never = (dream.without_miracles(outcome, Rules(1.0, n, 4)) for n in (5, 3, 0))
     assert np.allclose(patient.reward, lap)
     assert np.allclose(never.reward, lap)
     assert np.allclose(impatient.reward[:7], lap[:7])
     assert np.allclose(impatient.reward[7:], standing)
     assert np.allclose(impatient.failure[7:], 0)
+    assert impatient.missed[:, 0].tolist() == [1] * 7 + [0] * 5
 
 
 def test_a_dreamt_lap_ends_with_all_tiles_as_a_real_one_does():
     steps, repeat = 20, 4
     reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles a step
-    outcome = Outcome(reward, jnp.zeros((steps, 1)))
+    outcome = Outcome(reward, jnp.zeros((steps, 1)), jnp.zeros((steps, 1)))
     warm_up = jnp.array([-5.0])  # fifty frames and no tile
     found = dream.as_episodes(outcome, warm_up, Rules(1.0, 3, repeat), warm_up_frames=50)
     assert bool(found.lap[0])
@@ -123,7 +124,7 @@ def test_a_dreamt_lap_ends_with_all_tiles_as_a_real_one_does():
 def test_starts_are_warmed_by_the_drive_before_them(model):
     mu, action = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3))
     zeros = jnp.zeros((2, 9))
-    batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros > 0, zeros == 0)
+    batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     other = RNN(**model.sizes, key=jr.key(9))
     found = dream.starts_at(model, other, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
     memories = rnn.unroll(model, mu, action)
@@ -147,7 +148,7 @@ def test_drift_of_a_model_that_is_right_is_nothing(model):
         z = (jax.nn.softmax(expected.mixture.logits, axis=-2) * expected.mixture.mean).sum(-2)
     mu, reward = jnp.stack(latents, 1), jnp.stack(rewards, 1)
     done = jnp.zeros((2, 12), bool)
-    batch = Batch(mu, jnp.full_like(mu, -60.0), action, reward, done, ~done)
+    batch = Batch(mu, jnp.full_like(mu, -60.0), action, reward, done.astype(int), done, ~done)
     measure = partial(dream.drift, model, key=jr.key(0), warm=4, steps=6)
     latent, points = measure(batch)
     assert np.allclose(latent, 0, atol=1e-4)

@@ -15,6 +15,7 @@ def episode(seed, length=5, source="a", kept=True):
         {"frame": rng.integers(0, 256, (length, 64, 64, 3), np.uint8)},
         rng.uniform(-1, 1, (length, 3)).astype(np.float32),
         rng.normal(size=length).astype(np.float32),
+        rng.integers(0, 9, length).astype(np.int16),
         np.arange(length) == length - 1,
         np.zeros(length, bool),
     )
@@ -41,6 +42,7 @@ def test_what_is_read_is_what_was_written(folder):
         assert (found.observations["frame"] == wanted.observations["frame"]).all()
         assert (found.actions == wanted.actions).all()
         assert (found.rewards == wanted.rewards).all()
+        assert (found.missed == wanted.missed).all()
         assert (found.terminated == wanted.terminated).all()
         assert record.seed == seed
         assert record.length == 4 + seed

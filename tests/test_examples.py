@@ -1,6 +1,7 @@
 import re
 import warnings
 from argparse import Namespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_an_ended_episode_is_told_and_the_next_begins_at_once(models):
     venv = GymnasiumVecEnv(inner)
     venv.seed(5)
     first = venv.reset()
-    told = [venv.step(np.stack([GAS, GAS])) for _ in range(4)]
+    told: Any = [venv.step(np.stack([GAS, GAS])) for _ in range(4)]
     assert [dones.tolist() for _, _, dones, _ in told] == [[over] * 2 for over in (False, True) * 2]
     observations, infos = told[1][0], list(told[1][3])
     assert infos[0]["TimeLimit.truncated"]

@@ -30,6 +30,7 @@ OF_A_ROUND = {
     "process_explored",
     "encode_explored",
     "fidelity",
+    "gather",
 }
 
 
@@ -114,7 +115,8 @@ def test_mirroring_changed_collects_nothing(smoke):
 
 def test_evaluation_changed_trains_nothing(smoke):
     would = would_run(smoke[0], "evaluate", episodes=5)
-    assert would == {"evaluate@r0", "evaluate@r1", "fidelity@r0", "fidelity@r1", "rank", "report"}
+    of_rounds = {f"{name}@{k}" for name in ("evaluate", "fidelity", "gather") for k in ("r0", "r1")}
+    assert would == of_rounds | {"rank", "report"}
 
 
 def test_evolution_changed_keeps_what_lies_before_it(smoke):
@@ -127,6 +129,7 @@ def test_another_round_runs_only_its_own_stages(smoke):
     ran = started(dvc(smoke[0], "exp", "run", "-S", "+rounds.r2={prev: r1}"))
     assert ran == {f"{name}@r2" for name in OF_A_ROUND} | {"rank", "report"}
     assert (smoke[0] / "metrics" / "r2" / "real.json").exists()
+    assert "After round r2" in (smoke[0] / "metrics" / "report.html").read_text()
 
 
 def test_two_runs_from_nothing_write_the_same_bytes(smoke, tmp_path):

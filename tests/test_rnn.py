@@ -11,7 +11,7 @@ from wm import fit, mdn, model_file, rnn
 from wm.rnn import RNN, Batch, Ensemble
 
 SIZES = {"latent_size": 4, "hidden_size": 16, "mixtures": 3}
-LOSS = partial(rnn.loss, reward_weight=10.0, done_weight=10.0, dropout=0.0)
+LOSS = partial(rnn.loss, reward_weight=10.0, missed_weight=10.0, done_weight=10.0, dropout=0.0)
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def episodes(batch=3, time=12, seed=0):
         logvar=jnp.full((batch, time, 4), -20.0),
         action=jnp.asarray(rng.uniform(-1, 1, (batch, time, 3)), jnp.float32),
         reward=jnp.asarray(rng.normal(size=(batch, time)), jnp.float32),
+        missed=jnp.asarray(rng.random((batch, time)) < 0.1, jnp.int32),
         done=jnp.zeros((batch, time), bool),
         mask=jnp.ones((batch, time), bool),
     )
@@ -85,6 +86,15 @@ def test_the_fine_of_a_failure_is_left_to_the_done_head(model):
     assert float(metrics["done_error"]) > float(LOSS(model, batch, jr.key(0))[1]["done_error"]) * 0.9
 
 
+def test_a_shortcut_across_the_grass_is_but_one_fault(model):
+    batch = episodes()
+    some, many = (
+        LOSS(model, batch._replace(missed=jnp.full_like(batch.missed, n)), jr.key(0))[1]["missed_error"]
+        for n in (rnn.MOST_MISSED, 20)
+    )
+    assert float(some) == float(many) > float(LOSS(model, batch, jr.key(0))[1]["missed_error"])
+
+
 def test_overfits_one_batch():
     model = RNN(latent_size=4, hidden_size=48, mixtures=3, key=jr.key(0))
     batch = episodes(time=8)
@@ -94,6 +104,7 @@ def test_overfits_one_batch():
     training = fit.fit(model, LOSS, [batch] * steps, fit.adam(1e-2, steps, 10.0), key=jr.key(3))
     curve = [metrics for _, metrics in training]
     assert curve[-1]["reward_error"] < 0.05 * float(rewards.var())
+    assert curve[-1]["missed_error"] < 0.1
     assert curve[-1]["done_error"] < 0.02
     assert curve[-1]["nll"] < curve[0]["nll"] - 3
 

@@ -50,6 +50,7 @@ def test_step_t_holds_what_was_seen_before_action_t_and_what_action_t_earned(rec
         assert (episode.observations["frame"][t] == shrink(observation.pixels)).all()
         observation = track.step(episode.actions[t])
         assert episode.rewards[t] == pytest.approx(observation.reward, abs=1e-4)
+        assert episode.missed[t] == observation.missed
     assert (np.stack(driver.seen) == episode.observations["frame"]).all()
 
 

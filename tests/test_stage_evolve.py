@@ -21,10 +21,11 @@ def settings():
 def test_no_more_is_paid_than_the_horizons_share_of_a_lap(settings):
     """5 tile points a step, 100 in 20 steps: won after 4 steps, and nothing counts from then on."""
     rewards = jnp.full(20, 25 + IDLE)
-    found = evolve.within_lap(Outcome(rewards, jnp.full(20, 0.1)), settings, RULES)
+    found = evolve.within_lap(Outcome(rewards, jnp.ones(20), jnp.full(20, 0.1)), settings, RULES)
     assert found.reward.tolist() == rewards[:4].tolist() + [0] * 16
+    assert found.missed.tolist() == [1] * 4 + [0] * 16
     assert found.failure[4:].tolist() == [0] * 16
-    slow = Outcome(jnp.full(20, 4.0), jnp.zeros(20))
+    slow = Outcome(jnp.full(20, 4.0), jnp.zeros(20), jnp.zeros(20))
     assert evolve.within_lap(slow, settings, RULES).reward.tolist() == slow.reward.tolist()
 
 

@@ -16,6 +16,7 @@ def drives():
             {"mu": rng.normal(size=(5, 4)).astype(np.float32)},
             rng.normal(size=(5, 3)).astype(np.float32),
             np.zeros(5, np.float32),
+            np.zeros(5, np.int16),
             np.zeros(5, bool),
             np.zeros(5, bool),
         )

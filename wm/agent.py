@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from wm import config, files, model_file, parallel, vae
-from wm.car_racing import RealTrack, shrink
+from wm import config, files, metrics, model_file, parallel, vae
+from wm.car_racing import FRAMES_PER_EPISODE, RealTrack, shrink
 from wm.config import Environment
 from wm.controller import Controller, Snapshots, stack
 from wm.episodes import Episode
@@ -159,6 +160,19 @@ class Seats:
         noise = np.stack([rng.normal(size=3) for rng in self.rngs]) * self.scale[:, None]
         actions, self.memory, _ = _act(self.agent, frames, self.memory, jnp.asarray(noise, jnp.float32))
         return list(np.asarray(actions))
+
+
+def came_to(episodes: Sequence[Episode], environment: Environment) -> dict[str, Any]:
+    """What real drives came to; see `metrics.drives`."""
+    records = [episode.record for episode in episodes]
+    lengths = [environment.warm_up_frames + environment.action_repeat * record.length for record in records]
+    return metrics.drives(
+        np.array([record.score for record in records]),
+        np.minimum(lengths, FRAMES_PER_EPISODE),
+        np.array([record.lap_finished for record in records]),
+        np.array([episode.missed.sum() for episode in episodes]),
+        np.array([episode.terminated[-1] for episode in episodes]),
+    )
 
 
 def first_sight(

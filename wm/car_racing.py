@@ -156,6 +156,11 @@ class CarRacing(gym_car_racing.CarRacing):
     def all_visited(self) -> bool:
         return self.tile_visited_count == len(self.track) or self.new_lap
 
+    def missed(self) -> int:
+        """Tiles behind the furthest visited one that are not visited yet."""
+        visited = np.array([tile.road_visited for tile in self.road or []])
+        return int(np.sum(~visited[: np.flatnonzero(visited).max(initial=0)]))
+
     def off_field(self) -> bool:
         assert self.car is not None
         x, y = self.car.hull.position
@@ -259,6 +264,9 @@ class Observation(NamedTuple):
     """The whole state, instruments included."""
     reward: float
     """Summed over the action's frames; at the start, over the warm-up's."""
+    missed: int
+    """Tiles that the car went past without touching, so that only another lap can win them: how many more
+    are unvisited behind the furthest visited one than before the action."""
     failed: bool
     """The car left the playfield: the last frame's reward is -100."""
     lap_finished: bool
@@ -299,15 +307,17 @@ class RealTrack:
         self.warm_up_frames = warm_up_frames
         self._game = CarRacing()
         self._frames = 0
+        self._missed = 0
         self._over = True
 
     def reset(self, seed: int) -> Observation:
         """A new track, after the warm-up: gently straight on while the camera zooms in."""
         self._game.reset(seed=seed)
         self._frames = 0
+        self._missed = 0
         self._over = False
         if self.warm_up_frames == 0:
-            return Observation(self._game.draw(), 0.0, False, False, False, 0)
+            return Observation(self._game.draw(), 0.0, 0, False, False, False, 0)
         return self._drive(_WARM_UP_ACTION, self.warm_up_frames)
 
     def step(self, action: np.ndarray) -> Observation:
@@ -334,9 +344,11 @@ class RealTrack:
             self._frames += 1
         pixels = game.draw()  # before `settle`, which changes the score
         last_reward, terminated, info = game.settle()
+        missed_before, self._missed = self._missed, game.missed()
         observation = Observation(
             pixels,
             reward=float(reward + last_reward),
+            missed=max(self._missed - missed_before, 0),
             failed=terminated and not info["lap_finished"],
             lap_finished=terminated and info["lap_finished"],
             truncated=self._frames >= FRAMES_PER_EPISODE,

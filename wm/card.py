@@ -46,7 +46,7 @@ score chose anything.
 {score_row(f"real tracks, seeds {params['evaluate']['seed']} to {last}", real["score"])}
 {score_row("dreamt episodes", dream["score"])}
 
-Of the real drives {real["score"]["laps"]} were whole laps.
+Of the real drives {real["laps"]} were whole laps.
 
 **For** research on world models, and as an example. **Not for** any real vehicle.
 

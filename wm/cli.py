@@ -1,7 +1,8 @@
-"""The `wm` command: `wm profile`, `wm validate`, `wm publish`, `wm evaluate`, `wm dream`."""
+"""The `wm` command: all that one does with an agent and its dreams besides `dvc repro`."""
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,26 @@ def parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="check params.yaml")
     validate.set_defaults(run=check_params)
     publish = commands.add_parser("publish", help="copy a round's agent and scores to models/pretrained")
-    publish.add_argument("round", help="its name in params.yaml")
+    publish.add_argument(
+        "round", nargs="?", help="its name in params.yaml; without: the one that `rank` chose"
+    )
     publish.set_defaults(run=publish_round)
     evaluate = commands.add_parser("evaluate", help="drive real tracks with an agent")
     evaluate.add_argument("--workers", type=at_least(0), default=0, help="processes; 0: all cores")
     evaluate.set_defaults(run=drive_real)
     dream = commands.add_parser("dream", help="drive dreamt tracks with an agent")
     dream.set_defaults(run=drive_dream)
+    onnx = commands.add_parser("export-onnx", help="an agent's models as ONNX files")
+    onnx.add_argument("--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx")
+    onnx.add_argument("--out", type=Path, default=Path("models/onnx"), help="folder to write to")
+    onnx.set_defaults(run=export_onnx)
+    dataset = commands.add_parser("export-dataset", help="a folder of drives as another library's dataset")
+    dataset.add_argument("--format", choices=["minari"], default="minari")
+    dataset.add_argument(
+        "--source", type=Path, default=Path("data/processed/init"), help="of shards with frames"
+    )
+    dataset.add_argument("--out", type=Path, help="Minari's root; without it, where Minari itself looks")
+    dataset.set_defaults(run=export_dataset)
     for command in (evaluate, dream):
         command.add_argument(
             "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
@@ -42,7 +56,41 @@ def parser() -> argparse.ArgumentParser:
             "--seed", type=at_least(0), default=0, help="of the first track; the others follow"
         )
         command.add_argument("--json", action="store_true", help="one JSON object and nothing else")
+    web = commands.add_parser("export-web", help="make the page on which a person drives the dream")
+    web.add_argument("--models", type=Path, default=PRETRAINED, help="the agent, with starts.npz")
+    web.add_argument("--out", type=Path, default=Path("dream.html"), help="one file that needs no other")
+    web.add_argument("--weights", choices=("float16", "int8"), default="float16", help="int8: half as large")
+    web.set_defaults(run=export_web)
+    add_watch(commands.add_parser("watch", help="film one real drive of an agent beside its dream"))
+    add_play(commands.add_parser("play", help="drive the real track, the dream, or both, in a window"))
     return top
+
+
+def add_watch(watch: argparse.ArgumentParser) -> None:
+    """The options of `wm watch`."""
+    add_drive(watch, "of the drive; 0: all of it")
+    watch.add_argument("--out", type=Path, required=True, help="folder of film.webm, film.webp, strip.png")
+    watch.add_argument("--warm", type=at_least(1), default=12, help="real steps that the dream sees first")
+    watch.add_argument(
+        "--dream-steps", type=at_least(0), default=0, help="after which it sees reality again; 0: never"
+    )
+    watch.set_defaults(run=film_drive)
+
+
+def add_play(play: argparse.ArgumentParser) -> None:
+    """The options of `wm play`."""
+    add_drive(play, "after which the window closes; 0: when you close it")
+    play.add_argument("--world", choices=("real", "dream", "both"), default="both")
+    play.add_argument("--agent", action="store_true", help="the agent drives until you press an arrow key")
+    play.add_argument("--temperature", type=above_zero, help="of the dream; evolution's unless given")
+    play.set_defaults(run=open_window)
+
+
+def add_drive(command: argparse.ArgumentParser, steps: str) -> None:
+    """Whose drive, on which track, and how long."""
+    command.add_argument("--models", type=Path, default=PRETRAINED, help="the agent's folder")
+    command.add_argument("--seed", type=at_least(0), default=0, help="of the track")
+    command.add_argument("--steps", type=at_least(0), default=0, help=steps)
 
 
 def at_least(least: int) -> Any:
@@ -54,6 +102,17 @@ def at_least(least: int) -> Any:
         return int(text)
 
     return whole_number
+
+
+def above_zero(text: str) -> float:
+    """A number greater than zero."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a number above 0")
+    return found
 
 
 def check_params(arguments: argparse.Namespace) -> None:
@@ -143,14 +202,14 @@ def differences(before: Any, after: Any, place: str) -> Any:
 
 
 def publish_round(arguments: argparse.Namespace) -> None:
-    """The round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
+    """A round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
     import shutil
 
     from wm import card, dreaming, files, model_file
     from wm.agent import Models
     from wm.rnn import Ensemble
 
-    name = arguments.round
+    name = arguments.round or files.read_json(Path("metrics/ranks.json"))["chosen"]
     config.rounds_until(name)
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
@@ -173,9 +232,11 @@ def publish_round(arguments: argparse.Namespace) -> None:
 
 def drive_real(arguments: argparse.Namespace) -> None:
     """`{"real": summary, "returns": [...], "seconds"}` of the agent on real tracks."""
+    from dataclasses import replace
+
     import numpy as np
 
-    from wm import agent, metrics
+    from wm import agent
     from wm.agent import Drive, Models
     from wm.progress import progress
 
@@ -184,10 +245,9 @@ def drive_real(arguments: argparse.Namespace) -> None:
     environment = agent.environment(arguments.models)
     drives = [Drive(arguments.seed + i) for i in range(arguments.episodes)]
     running = agent.drive(models, drives, environment, "agent", arguments.workers)
-    records = [episode.record for episode in progress(running, "evaluate", len(drives))]
-    scores = np.array([record.score for record in records])
-    laps = sum(record.lap_finished for record in records)
-    show(arguments, "real", {**metrics.summary(scores), "laps": laps}, scores, began)
+    episodes = [replace(one, observations={}) for one in progress(running, "evaluate", len(drives))]
+    scores = np.array([episode.record.score for episode in episodes])
+    show(arguments, "real", agent.came_to(episodes, environment), scores, began)
 
 
 def drive_dream(arguments: argparse.Namespace) -> None:
@@ -212,12 +272,87 @@ def drive_dream(arguments: argparse.Namespace) -> None:
         worlds, models.rnn, models.controller, *starts, rules, environment.warm_up_frames, key
     )
     scores = np.asarray(dreamt.score)
-    show(arguments, "dream", metrics.summary(scores), scores, began)
+    found = metrics.drives(*(np.asarray(part) for part in dreamt))
+    show(arguments, "dream", found, scores, began)
 
 
-def show(arguments: argparse.Namespace, world: str, summary: dict, scores: Any, began: float) -> None:
+def export_web(arguments: argparse.Namespace) -> None:
+    """One HTML file that dreams, with an agent's weights in it."""
+    from wm import agent, dreaming, web
+
+    environment = agent.environment(arguments.models)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
+    size = web.export(arguments.models, arguments.out, arguments.weights, rules)
+    print(f"{arguments.out}: {size / 1e6:.1f} MB with weights as {arguments.weights}")
+
+
+def export_onnx(arguments: argparse.Namespace) -> None:
+    """encoder, decoder, rnn_step and controller.onnx of an agent."""
+    from wm import export_onnx
+
+    for path in export_onnx.export(arguments.models, arguments.out):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def export_dataset(arguments: argparse.Namespace) -> None:
+    """The kept drives of a folder as a Minari dataset."""
+    from wm import export_minari
+
+    path = export_minari.export(arguments.source, arguments.out)
+    print(f"{path}: MINARI_DATASETS_PATH={path.parent}, minari.load_dataset({path.name!r})")
+
+
+def film_drive(arguments: argparse.Namespace) -> None:
+    """A film of one drive beside its dream, in the folder `out`."""
+    from wm import agent, dreaming, watch
+    from wm.car_racing import FPS, FRAMES_PER_EPISODE
+    from wm.progress import progress
+    from wm.worlds import Minds
+
+    minds = Minds.within(arguments.models, arguments.seed)
+    environment = agent.environment(arguments.models)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
+    make_folder(arguments.out)
+    whole = -(-(FRAMES_PER_EPISODE - environment.warm_up_frames) // environment.action_repeat)
+    chosen = {name: getattr(arguments, name) for name in ("seed", "steps", "warm", "dream_steps")}
+    running = watch.moments(minds, environment, rules, **chosen)
+    drive = list(progress(running, "drive", 1 + (arguments.steps or whole)))
+    shown = list(progress(watch.draw(drive), "pictures", len(drive)))
+    paths = watch.write(arguments.out, shown, FPS / environment.action_repeat)
+    print(f"real {drive[-1].real.score:.0f}, dream {drive[-1].dream.score:.0f}: {', '.join(map(str, paths))}")
+
+
+def make_folder(path: Path) -> None:
+    """A folder at `path`, before work is spent on what goes there. Raises BadInput."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise config.BadInput(f"{path}: {error.strerror}, wanted a folder to write to") from None
+    if not os.access(path, os.W_OK):
+        raise config.BadInput(f"{path}: not writable, wanted a folder to write to")
+
+
+def open_window(arguments: argparse.Namespace) -> None:
+    """The game in its window; the scores once it is closed."""
+    from wm import agent, dreaming, play
+    from wm.game import Game
+    from wm.worlds import Minds
+
+    play.need_display()
+    minds = Minds.within(arguments.models, arguments.seed)
+    environment = agent.environment(arguments.models)
+    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
+    if arguments.temperature is not None:
+        rules = rules._replace(temperature=arguments.temperature)
+    game = Game(minds, environment, rules, kind=arguments.world, seed=arguments.seed, agent=arguments.agent)
+    play.run(game, arguments.steps)
+    print(", ".join(f"{name} {scene.score:.0f}" for name, scene in game.scenes.items()))
+
+
+def show(arguments: argparse.Namespace, world: str, found: dict, scores: Any, began: float) -> None:
     """The result as JSON or as a line for people."""
     seconds = round(time.perf_counter() - began, 1)
+    summary = {**found.pop("score"), **found}
     if arguments.json:
         returns = [round(float(score), 2) for score in scores]
         print(json.dumps({world: summary, "returns": returns, "seconds": seconds}))

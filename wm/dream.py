@@ -36,19 +36,22 @@ class State(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one dreamt step brought: points, and the probability that it ended in failure."""
+    """What one dreamt step brought: points, tiles gone past untouched, and the probability that it ended
+    in failure."""
 
     reward: Float[Array, "*batch"]
+    missed: Float[Array, "*batch"]
     failure: Float[Array, "*batch"]
 
 
 class Episodes(NamedTuple):
     """Whole dreamt episodes: `score` in points, `frames` as real ones are counted, whether all tiles
-    were won, and the probability of a failure on the way."""
+    were won, how many were gone past untouched, and the probability of a failure on the way."""
 
     score: Float[Array, " batch"]
     frames: Int[Array, " batch"]
     lap: Bool[Array, " batch"]
+    missed: Float[Array, " batch"]
     failure: Float[Array, " batch"]
 
 
@@ -94,7 +97,8 @@ def step(
     expected = simulator.predict(memory.hidden)
     z = rules.next_latent(expected.mixture, noise)
     watched = rnn.step(watcher, state.z, action, state.watched)
-    return State(z, memory, watched), Outcome(expected.reward, jax.nn.sigmoid(expected.done_logit))
+    outcome = Outcome(expected.reward, expected.missed, jax.nn.sigmoid(expected.done_logit))
+    return State(z, memory, watched), outcome
 
 
 def unroll(
@@ -147,7 +151,7 @@ def without_miracles(outcome: Outcome, rules: Rules) -> Outcome:
     lately = won[rules.patience :] - won[: -rules.patience]
     early = jnp.zeros_like(won[: rules.patience], bool)
     stuck = jnp.cumsum(jnp.concatenate([early, lately < rnn.REWARD_UNIT]), axis=0) > 0
-    return Outcome(jnp.where(stuck, idle, outcome.reward), jnp.where(stuck, 0, outcome.failure))
+    return Outcome(*(jnp.where(stuck, rest, part) for rest, part in zip((idle, 0, 0), outcome, strict=True)))
 
 
 def returns(outcome: Outcome) -> Float[Array, "*batch"]:
@@ -175,13 +179,14 @@ def as_episodes(
     driving = jnp.concatenate([jnp.ones_like(tiles[:1], bool), tiles[:-1] < LAP_POINTS])
     # never to resume once finished, though a predicted reward may be negative
     driving = jnp.cumprod(driving, axis=0).astype(bool)
-    masked = Outcome(jnp.where(driving, outcome.reward, 0), jnp.where(driving, outcome.failure, 0))
+    masked = jax.tree.map(lambda part: jnp.where(driving, part, 0), outcome)
     steps = jnp.sum(driving, axis=0)
     frames = jnp.minimum(warm_up_frames + action_repeat * steps, FRAMES_PER_EPISODE)
     return Episodes(
         score=warm_up_reward + returns(masked),
         frames=frames,
         lap=tiles[-1] >= LAP_POINTS,
+        missed=jnp.sum(masked.missed, axis=0),
         failure=1 - jnp.prod(1 - masked.failure, axis=0),
     )
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from wm import config, files
 
 MANIFEST = "manifest.json"
-VERSION = 1
+VERSION = 2
 SHARD_BYTES = 64 << 20  # a shard is closed by the episode that takes it past this
 
 
@@ -44,7 +44,8 @@ class Episode:
     """An episode of T steps: row t holds what was seen, the action taken then, and what came of it.
 
     `observations` maps a column to its rows: `frame` to uint8 (T, 64, 64, 3), or `mu` and
-    `logvar` to float32 (T, latent). `actions` is float32 (T, 3), `rewards` float32 (T,).
+    `logvar` to float32 (T, latent). `actions` is float32 (T, 3), `rewards` float32 (T,), `missed` the
+    tiles gone past untouched, int16 (T,).
     `terminated` marks failure alone (the car left the playfield); an episode that ends by a
     finished lap or by time is `truncated`.
     """
@@ -53,6 +54,7 @@ class Episode:
     observations: dict[str, np.ndarray]
     actions: np.ndarray
     rewards: np.ndarray
+    missed: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
 
@@ -197,6 +199,7 @@ def _to_table(episode: Episode) -> pa.Table:
         **episode.observations,
         "action": episode.actions,
         "reward": episode.rewards,
+        "missed": episode.missed,
         "terminated": episode.terminated,
         "truncated": episode.truncated,
     }
@@ -211,6 +214,7 @@ def _from_table(record: Record, table: pa.Table) -> Episode:
         observations=observations,
         actions=_array(columns["action"]),
         rewards=_array(columns["reward"]),
+        missed=_array(columns["missed"]),
         terminated=_array(columns["terminated"]),
         truncated=_array(columns["truncated"]),
     )
@@ -279,6 +283,7 @@ def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, 
             **episode.observations,
             "action": episode.actions,
             "reward": episode.rewards,
+            "missed": episode.missed,
             "done": episode.terminated,
             "mask": np.ones(record.length, bool),
         }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, Shaped
 
 IMPOSSIBLE = 950.0  # points; a mean dream score above this is exploitation, not skill
 
@@ -22,6 +22,25 @@ def summary(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
         "max": scores.max(),
     }
     return {**{name: round(float(value), 2) for name, value in numbers.items()}, "n": len(scores)}
+
+
+def drives(
+    scores: Float[np.ndarray, " n"],
+    frames: Int[np.ndarray, " n"],
+    laps: Bool[np.ndarray, " n"],
+    missed: Shaped[np.ndarray, " n"],
+    failures: Shaped[np.ndarray, " n"],
+) -> dict[str, Any]:
+    """What drives came to, dreamt or real: a summary of the scores, the number of whole laps and the mean
+    frames of one (None without any), tiles gone past untouched a drive, and the share of drives that
+    left the field."""
+    return {
+        "score": summary(scores),
+        "laps": int(laps.sum()),
+        "lap_frames": round(float(frames[laps].mean()), 1) if laps.any() else None,
+        "missed": round(float(missed.mean()), 2),
+        "failures": round(float(failures.mean()), 4),
+    }
 
 
 def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:

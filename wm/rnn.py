@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
 from wm import mdn
 
 ACTION_SIZE = 3
 REWARD_UNIT = 3.0  # points per unit of the reward head; a tile of a usual track gives about 3.5
+MOST_MISSED = 5  # tiles a step that count; a shortcut across the grass misses twenty, and is but one fault
 MIN_LOG_SIGMA = -5.0
 
 
@@ -28,10 +29,12 @@ class Memory(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What is expected of one step; `reward` in points of the environment."""
+    """What is expected of one step: `reward` in points of the environment, `missed` in tiles gone past
+    untouched, `MOST_MISSED` at most."""
 
     mixture: mdn.Mixture
     reward: Float[Array, "*batch"]
+    missed: Float[Array, "*batch"]
     done_logit: Float[Array, "*batch"]
 
 
@@ -49,6 +52,7 @@ class Batch(NamedTuple):
     logvar: Float[Array, "batch time latent"]
     action: Float[Array, "batch time action"]
     reward: Float[Array, "batch time"]
+    missed: Int[Array, "batch time"]
     done: Bool[Array, "batch time"]
     mask: Bool[Array, "batch time"]
 
@@ -59,7 +63,7 @@ def to_batch(columns: dict[str, np.ndarray]) -> Batch:
 
 
 class RNN(eqx.Module):
-    """LSTM with one linear head for mixture, reward and done; takes any leading batch axes.
+    """LSTM with one linear head for mixture, reward, missed tiles and done; takes any leading batch axes.
 
     Initialised uniformly in +-1/sqrt(hidden), forget gates at bias 1 (Jozefowicz et al. 2015).
     """
@@ -76,7 +80,7 @@ class RNN(eqx.Module):
     def __init__(self, *, latent_size: int, hidden_size: int, mixtures: int, key: PRNGKeyArray):
         input_key, hidden_key, head_key = jr.split(key, 3)
         limit = hidden_size**-0.5
-        gates, head = 4 * hidden_size, 3 * latent_size * mixtures + 2
+        gates, head = 4 * hidden_size, 3 * latent_size * mixtures + 3
 
         def uniform(key: PRNGKeyArray, *shape: int) -> Array:
             return jr.uniform(key, shape, minval=-limit, maxval=limit)
@@ -114,11 +118,11 @@ class RNN(eqx.Module):
     def predict(self, hidden: Float[Array, "*batch hidden"]) -> Prediction:
         """What the memory after (z_t, a_t) expects."""
         out = product(hidden, self.head_weight) + self.head_bias
-        parts = jnp.split(out[..., :-2], 3, axis=-1)
+        parts = jnp.split(out[..., :-3], 3, axis=-1)
         shape = (*hidden.shape[:-1], self.mixtures, self.latent_size)
         logits, mean, log_sigma = (part.reshape(shape) for part in parts)
         mixture = mdn.Mixture(logits, mean, jnp.maximum(log_sigma, MIN_LOG_SIGMA))
-        return Prediction(mixture, REWARD_UNIT * out[..., -2], out[..., -1])
+        return Prediction(mixture, REWARD_UNIT * out[..., -3], out[..., -2], out[..., -1])
 
 
 def product(
@@ -264,13 +268,15 @@ def loss(
     key: PRNGKeyArray,
     *,
     reward_weight: float,
+    missed_weight: float,
     done_weight: float,
     dropout: float,
 ) -> tuple[Scalar, dict[str, Scalar]]:
-    """Negative log-likelihood of z_{t+1} plus weighted reward and done errors, means over steps.
+    """Negative log-likelihood of z_{t+1} plus weighted reward, missed and done errors, means over steps.
 
     Metrics: `nll` in nats a step, `reward_error` the mean squared error in points squared (the
-    fine of a failure belongs to done and is left out), `done_error` the cross-entropy in nats.
+    fine of a failure belongs to done and is left out), `missed_error` the same in tiles squared, and
+    `done_error` the cross-entropy in nats.
     """
     z_key, mask_key = jr.split(key)
     z = sample_latents(batch, z_key)
@@ -280,15 +286,18 @@ def loss(
     mixture = jax.tree.map(lambda leaf: leaf[:, :-1], expected.mixture)
     nll = -mdn.log_density(mixture, z[:, 1:]).sum(-1)
     reward_error = (expected.reward - batch.reward) ** 2
+    missed_error = (expected.missed - jnp.minimum(batch.missed, MOST_MISSED)) ** 2
     done_error = jnp.logaddexp(0, expected.done_logit) - batch.done * expected.done_logit
     metrics = {
         "nll": _mean(nll, batch.mask[:, 1:]),
         "reward_error": _mean(reward_error, batch.mask & ~batch.done),
+        "missed_error": _mean(missed_error, batch.mask),
         "done_error": _mean(done_error, batch.mask),
     }
     total = (
         metrics["nll"]
         + reward_weight * metrics["reward_error"] / REWARD_UNIT**2
+        + missed_weight * metrics["missed_error"]
         + done_weight * metrics["done_error"]
     )
     return total, {"loss": total, **metrics}

@@ -15,13 +15,14 @@ def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
     """One episode on the track of `seed`: yields what is seen, is sent actions, returns the Episode."""
     observation = track.reset(seed)
     warm_up_reward = observation.reward
-    frames, actions, rewards = [], [], []
+    frames, actions, rewards, missed = [], [], [], []
     while not observation.over:
         action = yield observation
         frames.append(shrink(observation.pixels))
         actions.append(action)
         observation = track.step(action)
         rewards.append(observation.reward)
+        missed.append(observation.missed)
     ends = np.zeros(len(rewards), bool)
     ends[-1] = True
     record = Record(
@@ -38,6 +39,7 @@ def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
         observations={"frame": np.stack(frames)},
         actions=np.stack(actions).astype(np.float32),
         rewards=np.array(rewards, np.float32),
+        missed=np.array(missed, np.int16),
         terminated=ends & observation.failed,
         truncated=ends & (not observation.failed),
     )

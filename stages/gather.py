@@ -1,0 +1,43 @@
+"""A round's figures in one folder, for the report over all rounds: `python -m stages.gather r0`.
+
+dvc.yaml cannot name the files of every round as one stage's dependencies, but it can name the folder that
+holds them all.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from wm import config, files
+
+METRICS, FIGURES = Path("metrics"), Path("data/figures")
+NAMES = (
+    "dream.json",
+    "drive.png",
+    "drive.webm",
+    "evolve.csv",
+    "exploitation.csv",
+    "fidelity.json",
+    "real.csv",
+    "real.json",
+    "train_rnn.csv",
+)
+
+
+def main(round_name: str) -> None:
+    config.rounds_until(round_name)  # a name of params.yaml, no path out of the folder
+    with files.replacing(FIGURES / round_name) as folder:
+        folder.mkdir()
+        for name in NAMES:
+            copy(METRICS / round_name / name, folder / name)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file. Raises BadInput where it is missing."""
+    if not source.exists():
+        raise config.BadInput(f"{source}: not found, wanted a figure of the round. Run `dvc repro`.")
+    shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    config.run(main, *sys.argv[1:])

@@ -1,0 +1,153 @@
+"""Drives written for Minari, read back by Minari."""
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wm import config, episodes, export_minari, files
+from wm.episodes import Episode, Record, Shards, Writer
+
+ENVIRONMENT = "environment: {action_repeat: 4, warm_up_frames: 50}\n"
+
+
+def drive(seed, length, *, failed=False, kept=True):
+    """Noise for pictures, which no lossy compression would give back."""
+    rng = np.random.default_rng(seed)
+    last = np.arange(length) == length - 1
+    return Episode(
+        Record(
+            0, seed, "a", length, score=1.5 * seed, warm_up_reward=0.5, lap_finished=not failed, kept=kept
+        ),
+        {"frame": rng.integers(0, 256, (length, 64, 64, 3), np.uint8)},
+        rng.uniform([-1, 0, 0], 1, (length, 3)).astype(np.float32),
+        rng.normal(size=length).astype(np.float32),
+        rng.integers(0, 4, length, np.int16),
+        last & failed,
+        last & (not failed),
+    )
+
+
+DRIVES = [drive(3, 7), drive(4, 5, kept=False), drive(5, 9, failed=True), drive(6, 1)]
+DRIVES.append(episodes.mirror(DRIVES[2]))
+
+
+def write(path, some):
+    with files.replacing(path) as unfinished:
+        writer = Writer(unfinished, path.name)
+        for one in some:
+            writer.write(one)
+        writer.finish()
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(ENVIRONMENT)
+    write(Path("data/raw/a"), DRIVES)
+    return Path("data/raw/a")
+
+
+@pytest.fixture
+def minari(tmp_path, monkeypatch):
+    """Minari, looking for datasets in a folder of the test's own."""
+    import minari
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    return minari
+
+
+def test_minari_reads_what_the_shards_hold(source, minari):
+    path = export_minari.export(source, None)
+    dataset = minari.load_dataset(path.name)
+    kept = [one for one in DRIVES if one.record.kept]
+    found = list(dataset)
+    assert [len(one) for one in found] == [7, 9, 1, 9]
+    assert dataset.total_steps == 26
+    for one, wanted in zip(found, kept, strict=True):
+        frames = wanted.observations["frame"]
+        assert (one.observations[:-1] == frames).all()
+        assert (one.observations[-1] == frames[-1]).all()
+        assert one.infos["missed"].tolist() == [0, *wanted.missed.tolist()]
+        for values, same in [
+            (one.actions, wanted.actions),
+            (one.rewards, wanted.rewards),
+            (one.terminations, wanted.terminated),
+            (one.truncations, wanted.truncated),
+        ]:
+            assert values.dtype == same.dtype
+            assert (values == same).all()
+        assert dataset.observation_space.contains(one.observations[0])
+        assert all(dataset.action_space.contains(action) for action in one.actions)
+
+
+def test_minari_knows_where_a_drive_is_from(source, minari):
+    dataset = minari.load_dataset(export_minari.export(source, None).name)
+    told = list(dataset.storage.get_episode_metadata(range(4)))
+    assert [one["seed"] for one in told] == [3, 5, 6, 5]
+    assert [one["score"] for one in told] == [4.5, 7.5, 9.0, 7.5]
+    assert [one["mirrored"] for one in told] == [False, False, False, True]
+    assert [one["lap_finished"] for one in told] == [True, False, True, False]
+    metadata = dataset.storage.metadata
+    assert metadata["environment"] == {"id": "CarRacing-v3", "action_repeat": 4, "warm_up_frames": 50}
+    assert "held for 4 frames" in metadata["description"]
+    assert dataset.spec.env_spec is None
+    assert minari.list_local_datasets()["car-racing-raw-a-v0"]["total_episodes"] == 4
+
+
+def test_another_root_and_the_same_bytes(source, minari, tmp_path):
+    roots = [tmp_path / "one", tmp_path / "two"]
+    first, second = (export_minari.export(source, root) for root in roots)
+    assert first == roots[0] / "car-racing-raw-a-v0"
+    written = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert len(written) == 1 + 2 * 4
+    for path in written:
+        assert (first / path).read_bytes() == (second / path).read_bytes()
+    export_minari.export(source, roots[0])  # in the place of the one before, not beside it
+    assert [path.name for path in roots[0].iterdir()] == ["car-racing-raw-a-v0"]
+
+
+def test_no_more_than_two_drives_are_in_memory(source, monkeypatch):
+    alive, read = weakref.WeakSet(), Shards.read
+
+    def watched(shards, record):
+        assert len(alive) <= 1
+        episode = read(shards, record)
+        alive.add(episode)
+        return episode
+
+    monkeypatch.setattr(Episode, "__hash__", object.__hash__)
+    monkeypatch.setattr(Shards, "read", watched)
+    export_minari.export(source, Path("minari"))
+
+
+def test_a_failed_export_leaves_nothing(source, monkeypatch):
+    read = Shards.read
+
+    def failing(shards, record):
+        if record.seed == 6:
+            raise episodes.CorruptShard("page checksum differs")
+        return read(shards, record)
+
+    monkeypatch.setattr(Shards, "read", failing)
+    with pytest.raises(episodes.CorruptShard):
+        export_minari.export(source, Path("minari"))
+    assert not list(Path("minari").iterdir())
+
+
+def test_what_cannot_be_exported_is_said_in_a_line(source, monkeypatch):
+    with pytest.raises(config.BadInput, match=r"nowhere/manifest\.json: not found"):
+        export_minari.export(Path("nowhere"), Path("minari"))
+    latents = DRIVES[0].__class__(**{**vars(DRIVES[0]), "observations": {"mu": np.zeros((7, 4), np.float32)}})
+    write(Path("data/latents/a"), [latents])
+    with pytest.raises(config.BadInput, match=r"data/latents/a: found \['mu'\], wanted frames"):
+        export_minari.export(Path("data/latents/a"), Path("minari"))
+    write(Path("data/raw/a b"), DRIVES[:1])
+    with pytest.raises(config.BadInput, match="wanted a folder with a plain name"):
+        export_minari.export(Path("data/raw/a b"), Path("minari"))
+    with pytest.raises(config.BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*wanted a place to write"):
+        export_minari.export(source, Path("params.yaml"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(config.BadInput, match=r"minari is not installed\. Run `uv sync --extra minari`"):
+        export_minari.export(source, Path("minari"))

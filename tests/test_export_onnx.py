@@ -1,0 +1,178 @@
+"""The ONNX files against the models that they were made from, on a real drive."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from wm import config, export_onnx, files, model_file, rnn, rollout, vae
+from wm.agent import Models
+from wm.car_racing import RealTrack
+from wm.controller import Controller
+from wm.drivers import LaneFollower, LaneStyle
+from wm.rnn import RNN
+from wm.vae import VAE
+
+VAE_FILE = Path(__file__).parents[1] / "models" / "pretrained" / "vae.eqx"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An agent of the published sizes: its V, and M and C of large numbers by chance."""
+    folder, rng = tmp_path_factory.mktemp("agent"), np.random.default_rng(1)
+    model = RNN(latent_size=32, hidden_size=256, mixtures=5, key=jr.key(0))
+    drawn = [rng.normal(0, 0.2, leaf.shape).astype(np.float32) for leaf in jax.tree.leaves(model)]
+    model = jax.tree.unflatten(jax.tree.structure(model), map(jnp.asarray, drawn))
+    controller = Controller(features=288)
+    parameters = jnp.asarray(rng.normal(0, 0.2, controller.parameters.shape), jnp.float32)
+    shutil.copyfile(VAE_FILE, folder / "vae.eqx")
+    model_file.save(folder / "rnn.eqx", model)
+    model_file.save(folder / "controller.eqx", controller.with_parameters(parameters))
+    files.write_json(folder / "environment.json", {"action_repeat": 20, "warm_up_frames": 50})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folder):
+    return export_onnx.export(folder, folder)[0].parent
+
+
+@pytest.fixture(scope="module")
+def agent(folder):
+    return Models.within(folder).load()
+
+
+@pytest.fixture(scope="module")
+def drive():
+    """A scripted driver on a real track, in coarse steps."""
+    rng = np.random.default_rng(7)
+    return rollout.drive(RealTrack(20, 50), LaneFollower(LaneStyle.random(rng), rng), 7, "lane_follower")
+
+
+def run(path, **inputs) -> dict[str, Any]:
+    """What onnxruntime makes of the graph, by name of the output."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def assert_same(found, wanted):
+    """Equal to a hundred-thousandth of the greatest value there is in the whole of `wanted`."""
+    wanted = np.asarray(wanted)
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+def test_the_encoder_sees_what_v_sees(exported, agent, drive):
+    frames = drive.observations["frame"]
+    found = run(exported / "encoder.onnx", frame=frames)
+    mu, logvar = vae.encode(agent.vae, jnp.asarray(frames))
+    assert_same(found["mu"], mu)
+    assert_same(found["logvar"], logvar)
+
+
+def test_the_decoder_paints_what_v_paints(exported, agent, drive):
+    z, _ = vae.encode(agent.vae, jnp.asarray(drive.observations["frame"]))
+    assert_same(run(exported / "decoder.onnx", z=np.asarray(z))["frame"], vae.decode(agent.vae, z))
+
+
+def test_a_step_of_m_after_step_along_a_real_drive(exported, agent, drive):
+    """The memory that ONNX carries along a whole drive, and what it expects on the way."""
+    z, _ = vae.encode(agent.vae, jnp.asarray(drive.observations["frame"]))
+    wanted = rnn.unroll(agent.rnn, z[None], jnp.asarray(drive.actions)[None])
+    expected = agent.rnn.predict(wanted.hidden[:, 0])
+    hidden = cell = np.zeros((1, agent.rnn.hidden_size), np.float32)
+    path, steps = exported / "rnn_step.onnx", []
+    for seen, action in zip(np.asarray(z), drive.actions, strict=True):
+        steps.append(run(path, z=seen[None], action=action[None], hidden=hidden, cell=cell))
+        hidden, cell = steps[-1]["hidden_after"], steps[-1]["cell_after"]
+    found = {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}
+    assert_same(found["hidden_after"], wanted.hidden[:, 0])
+    assert_same(found["cell_after"], wanted.cell[:, 0])
+    for name, value in {**expected.mixture._asdict(), **expected._asdict()}.items():
+        if name != "mixture":
+            assert_same(found[name], value)
+
+
+def test_the_controller_acts_as_c_acts(exported, agent, drive):
+    z, _ = vae.encode(agent.vae, jnp.asarray(drive.observations["frame"]))
+    hidden = rnn.unroll(agent.rnn, z[None], jnp.asarray(drive.actions)[None]).hidden[:, 0]
+    wanted = np.asarray(jax.vmap(agent.controller)(z, hidden))
+    found = run(exported / "controller.onnx", z=np.asarray(z), hidden=np.asarray(hidden))["action"]
+    assert_same(found, wanted)
+    assert np.ptp(wanted, axis=0).max() > 0.5
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """An agent of other sizes, limits and pedals than the published one, its mixture sharper than allowed."""
+    folder = tmp_path_factory.mktemp("small")
+    one = RNN(latent_size=3, hidden_size=5, mixtures=2, key=jr.key(1))
+    sharp = one.head_bias.at[2 * 2 * 3 : 3 * 2 * 3].set(-9.0)
+    controller = Controller(features=8, limits=((-0.5, 0.5), (0.25, 0.5), (0.0, 1.0)), pedals="tanh")
+    parameters = jnp.asarray(3 * np.random.default_rng(2).normal(size=27), jnp.float32)
+    model_file.save(folder / "vae.eqx", VAE(latent_size=3, widths=(4, 8, 6), key=jr.key(0)))
+    model_file.save(folder / "rnn.eqx", eqx.tree_at(lambda m: m.head_bias, one, sharp))
+    model_file.save(folder / "controller.eqx", controller.with_parameters(parameters))
+    files.write_json(folder / "environment.json", {"action_repeat": 7, "warm_up_frames": 9})
+    return folder
+
+
+def test_an_agent_of_other_sizes(small):
+    export_onnx.export(small, small)
+    wanted = Models.within(small).load()
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
+    mu, _ = vae.encode(wanted.vae, jnp.asarray(frames))
+    assert_same(run(small / "encoder.onnx", frame=frames)["mu"], mu)
+    assert_same(run(small / "decoder.onnx", z=np.asarray(mu))["frame"], vae.decode(wanted.vae, mu))
+    z, hidden = (rng.normal(size=(9, size)).astype(np.float32) for size in (3, 5))
+    actions = run(small / "controller.onnx", z=z, hidden=hidden)["action"]
+    assert_same(actions, jax.vmap(wanted.controller)(jnp.asarray(z), jnp.asarray(hidden)))
+    assert (actions.min(axis=0) >= [-0.5, 0.25, 0]).all()
+    assert (actions.max(axis=0) <= [0.5, 0.5, 1]).all()
+    cell = np.zeros((9, 5), np.float32)
+    found = run(small / "rnn_step.onnx", z=z, action=actions, hidden=hidden, cell=cell)
+    assert (found["log_sigma"] == rnn.MIN_LOG_SIGMA).all()
+
+
+def test_a_file_says_what_it_is_and_what_goes_in(small):
+    import onnx
+
+    paths = export_onnx.export(small, small)
+    assert [path.stem for path in paths] == ["encoder", "decoder", "rnn_step", "controller"]
+    model = onnx.load(paths[0])
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    assert said["source"] == "vae.eqx"
+    assert said["source_sha256"] == files.sha256(small / "vae.eqx")
+    assert json.loads(said["environment"]) == {"id": "CarRacing-v3", "action_repeat": 7, "warm_up_frames": 9}
+    assert "divided by 255 inside" in model.graph.input[0].doc_string
+    axes = model.graph.input[0].type.tensor_type.shape.dim
+    assert [axis.dim_param or axis.dim_value for axis in axes] == ["batch", 64, 64, 3]
+    assert (model.opset_import[0].version, model.ir_version) == (export_onnx.OPSET, export_onnx.IR_VERSION)
+
+
+def test_the_same_agent_gives_the_same_bytes(small, tmp_path_factory):
+    other = tmp_path_factory.mktemp("again")
+    export_onnx.export(small, other)
+    for path in export_onnx.export(small, small):
+        assert path.read_bytes() == (other / path.name).read_bytes()
+
+
+def test_what_cannot_be_exported_is_said_in_a_line(small, monkeypatch):
+    with pytest.raises(config.BadInput, match=r"vae\.eqx/encoder\.onnx: .*wanted a place to write to"):
+        export_onnx.export(small, small / "vae.eqx")
+    with pytest.raises(config.BadInput, match=r"nowhere/vae\.eqx: not found"):
+        export_onnx.export(small / "nowhere", small)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(config.BadInput, match=r"onnx is not installed\. Run `uv sync --extra onnx`"):
+        export_onnx.export(small, small)

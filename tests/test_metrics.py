@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from wm import agent, metrics
+from wm.config import Environment
+from wm.episodes import Episode, Record
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rank_correlation_is_spearmans(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 6, 20).astype(float), rng.normal(size=20)
+    assert metrics.rank_correlation(a.tolist(), b.tolist()) == pytest.approx(stats.spearmanr(a, b)[0])
+
+
+def drive(seed, length, *, lap=False, failed=False, missed=0):
+    ends = np.arange(length) == length - 1
+    record = Record(0, seed, "a", length, score=100.0 * seed, warm_up_reward=0.0, lap_finished=lap)
+    actions, rewards = np.zeros((length, 3), np.float32), np.zeros(length, np.float32)
+    return Episode(
+        record, {}, actions, rewards, missed * ends.astype(np.int16), ends & failed, ends & ~failed
+    )
+
+
+def test_what_drives_came_to():
+    """Laps of 50 + 4 x 200 and 50 + 4 x 210 frames, one drive to the last frame, one off the field."""
+    episodes = [
+        drive(1, 200, lap=True),
+        drive(2, 210, lap=True),
+        drive(3, 238, missed=6),
+        drive(4, 30, failed=True, missed=1),
+    ]
+    found = agent.came_to(episodes, Environment(action_repeat=4, warm_up_frames=50))
+    assert found["score"]["mean"] == 250
+    assert (found["laps"], found["lap_frames"]) == (2, 870)
+    assert found["missed"] == 1.75
+    assert found["failures"] == 0.25
+    assert agent.came_to(episodes[2:], Environment(action_repeat=4, warm_up_frames=50))["lap_frames"] is None

@@ -1,0 +1,235 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pygame
+import pytest
+
+from wm import agent, dream, play, worlds
+from wm.agent import Agent, Drive, Models
+from wm.car_racing import shrink
+from wm.config import Environment
+from wm.controller import Controller, stack
+from wm.dream import Rules, Starts
+from wm.game import Game, steered
+from wm.rnn import RNN
+from wm.vae import VAE
+from wm.worlds import DreamWorld, Minds, RealWorld
+
+ROOT = Path(__file__).parents[1]
+PRETRAINED = ROOT / "models" / "pretrained"
+ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+RULES = Rules(1.0, 0, 4)
+
+
+@pytest.fixture(scope="module")
+def minds():
+    controller = Controller(features=12)
+    driver = controller.with_parameters(0.3 * jr.normal(jr.key(3), controller.parameters.shape))
+    vae = VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0))
+    rnn, simulator = (RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(i)) for i in (1, 2))
+    simulator = eqx.tree_at(lambda m: m.head_bias, simulator, simulator.head_bias.at[-1].set(-50.0))
+    return Minds(Agent(vae, rnn, driver), simulator)  # whose dreams never fail
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    return Minds.within(PRETRAINED, seed=1)
+
+
+@pytest.fixture
+def dummy(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    pygame.display.init()
+    yield
+    pygame.display.quit()
+
+
+def game(minds, kind="real", rules=RULES, driver=False):
+    return Game(minds, ENVIRONMENT, rules, kind=kind, seed=7, agent=driver)
+
+
+def test_held_keys_move_the_controls_little_by_little_and_released_ones_let_go():
+    action, turned = np.zeros(3, np.float32), []
+    for _ in range(8):
+        action = steered(action, {"left", "up"}, 4)
+        turned.append(float(action[0]))
+    assert -0.5 < turned[0] < 0
+    assert (np.diff(turned) <= 0).all()
+    assert turned[-1] == -1
+    assert 0.5 < action[1] <= 1
+    assert steered(action, {"left", "right"}, 4)[0] > -1  # both are neither
+    for _ in range(8):
+        action = steered(action, set(), 4)
+    assert np.allclose(action, 0)
+    assert steered(action, {"down"}, 4)[2] > 0
+
+
+@pytest.mark.parametrize(("key", "sign"), [("left", 1), ("right", -1)])
+def test_the_real_car_turns_to_the_side_of_the_key(minds, key, sign):
+    played = game(minds)
+    before = played.real.track.heading
+    for _ in range(8):
+        played.step({key, "up"})
+    assert sign * played.action[0] < -0.9
+    assert sign * (played.real.track.heading - before) > 0.2
+
+
+def test_restart_takes_the_next_track_and_the_same_seed_the_same_one(minds):
+    played, again = game(minds), game(minds)
+    first = played.scenes["real"].picture
+    assert np.array_equal(first, again.scenes["real"].picture)
+    played.step({"up"})
+    played.press("restart")
+    assert played.seed == 8
+    assert not np.array_equal(played.scenes["real"].picture, first)
+    assert played.scenes["real"].score == pytest.approx(RealWorld(minds, ENVIRONMENT).restart(8).score)
+
+
+def test_both_worlds_start_from_the_same_place_and_hear_the_same_keys(pretrained):
+    played = game(pretrained, "both")
+    real, dreamt = played.scenes["real"], played.scenes["dream"]
+    error = np.abs(shrink(real.picture).astype(float) - dreamt.picture).mean()
+    assert error < 6  # of 255 grey levels
+    assert real.score == dreamt.score
+    for _ in range(3):
+        played.step({"right", "up"})
+    real, dreamt = played.scenes["real"], played.scenes["dream"]
+    assert real.frames == dreamt.frames == 50 + 3 * 4
+    assert real.score != dreamt.score
+    assert np.abs(shrink(real.picture).astype(float) - dreamt.picture).mean() < 20
+
+
+def test_an_agent_plays_as_it_drives_for_its_score(pretrained):
+    """RealWorld draws every frame and advances two memories: rewards and actions stay as they are."""
+    played = game(pretrained, driver=True)
+    rewards = [played.step(set())["real"].reward for _ in range(12)]
+    episode = next(agent.drive(Models.within(PRETRAINED), [Drive(7)], ENVIRONMENT, "agent", workers=1))
+    assert np.allclose(rewards, episode.rewards[:12], atol=1e-4)
+    assert np.allclose(played.action, episode.actions[11], atol=1e-3)
+
+
+def test_a_game_dreams_what_evolution_dreams(minds):
+    """Without chance the driver's dream, step by step, is `dream.unroll`'s."""
+    rules = RULES._replace(sampling="mean")
+    played = game(minds, "dream", rules, driver=True)
+    state = played.scenes["dream"].state
+    still = Starts(
+        state.z[None], jnp.full((1, 4), -100.0), minds.simulator.start(1), minds.agent.rnn.start(1)
+    )
+    population = stack([minds.agent.controller])
+    end, outcome, actions = dream.unroll(
+        minds.simulator, minds.agent.rnn, population, still, jr.key(0), steps=5, rules=rules, dropout=0.0
+    )
+    rewards = [played.step(set())["dream"].reward for _ in range(5)]
+    assert np.allclose(rewards, outcome.reward[:, 0, 0], atol=1e-5)
+    assert np.allclose(played.action, actions[-1, 0, 0], atol=1e-5)
+    assert np.allclose(played.scenes["dream"].state.z, end.z[0, 0], atol=1e-5)
+
+
+def test_a_dream_that_fails_is_over_until_the_next_track(minds):
+    certain = eqx.tree_at(lambda m: m.simulator.head_bias, minds, minds.simulator.head_bias.at[-1].set(50.0))
+    played = game(certain, "both")
+    before = played.scenes["dream"].score
+    ended = played.step(set())["dream"]
+    assert ended.ending == worlds.FAILED
+    assert ended.score == pytest.approx(before - 100)
+    assert not played.over  # the real car drives on
+    assert played.step(set())["dream"] is ended
+    assert played.scenes["real"].frames == 50 + 2 * 4
+    quiet = play.window(played, 3)
+    played.press("restart")
+    assert played.scenes["dream"].ending == ""
+    assert not np.array_equal(quiet, play.window(played, 3))
+
+
+def test_a_dream_ends_with_all_tiles_or_all_frames(minds):
+    world = DreamWorld(minds, RULES, 0)
+    start = RealWorld(minds, ENVIRONMENT).restart(7)
+    idle = np.zeros(3, np.float32)
+    world.restart(start._replace(score=996.0))
+    assert world.step(idle).ending == worlds.LAP
+    world.restart(start._replace(frames=996, score=0.0))
+    assert world.step(idle).ending == worlds.TIME
+    world.restart(start._replace(frames=992, score=0.0))
+    assert world.step(idle).ending == ""
+
+
+def post(key, down=True, mod=0):
+    pygame.event.post(pygame.Event(pygame.KEYDOWN if down else pygame.KEYUP, key=key, mod=mod))
+
+
+def test_the_windows_keys_reach_the_game(minds, dummy):
+    played = game(minds, "both", driver=True)
+    post(pygame.K_t)
+    post(pygame.K_t)
+    post(pygame.K_t, mod=pygame.KMOD_LSHIFT)
+    play.run(played, 1)
+    assert played.rules.temperature == played.dream.rules.temperature == pytest.approx(1.1)
+    assert played.agent_drives
+    pygame.display.init()
+    post(pygame.K_LEFT)
+    play.run(played, 6)
+    assert not played.agent_drives  # a key takes the wheel
+    assert played.action[0] == -1  # and holds it until it is released
+    pygame.display.init()
+    post(pygame.K_r)
+    post(pygame.K_a)
+    play.run(played, 1)
+    assert played.seed == 8
+    assert played.agent_drives
+
+
+@pytest.mark.parametrize("event", [pygame.Event(pygame.QUIT), pygame.Event(pygame.KEYDOWN, key=pygame.K_q)])
+def test_the_window_closes_at_once(minds, dummy, event):
+    played = game(minds)
+    pygame.event.post(event)
+    play.run(played, 0)
+    assert played.scenes["real"].frames == 50
+    assert not pygame.display.get_init()
+
+
+def test_an_interrupt_waits_for_the_end_of_a_step(minds, dummy, monkeypatch):
+    """It ends the game, its window closed, but never reaches Box2D in the midst of a step."""
+    played, whole, step = game(minds), [], RealWorld.step
+
+    def interrupted(world, action):
+        signal.raise_signal(signal.SIGINT)
+        scene = step(world, action)
+        whole.append(scene)
+        return scene
+
+    monkeypatch.setattr(RealWorld, "step", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        play.run(played, 5)
+    assert len(whole) == 1
+    assert not pygame.display.get_init()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_released_key_lets_go_and_a_short_tap_counts(dummy):
+    keyboard = play.Keyboard()
+    tap = [pygame.Event(kind, key=pygame.K_LEFT, mod=0) for kind in (pygame.KEYDOWN, pygame.KEYUP)]
+    assert keyboard.read(tap) == ["left"]
+    assert not keyboard.held
+    keyboard.read(tap[:1])
+    assert keyboard.read([]) == []
+    assert keyboard.held == {"left"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there always is a display")
+def test_without_a_display_it_is_one_line_and_exit_2():
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, "-m", "wm.cli", "play", "--steps", "1"]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: display: none found, wanted DISPLAY")
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,133 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from wm import gauges, mdn, rnn, watch
+from wm.agent import Agent
+from wm.config import Environment
+from wm.controller import Controller
+from wm.dream import Rules
+from wm.rnn import RNN
+from wm.vae import VAE
+from wm.worlds import Minds
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+RULES = Rules(1.0, 0, 4)
+
+
+@pytest.fixture(scope="module")
+def minds():
+    vae = VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0))
+    own, simulator = (RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(i)) for i in (1, 2))
+    simulator = eqx.tree_at(lambda m: m.head_bias, simulator, simulator.head_bias.at[-1].set(-50.0))
+    return Minds(Agent(vae, own, Controller(features=12)), simulator)  # whose dreams never fail
+
+
+def filmed(minds, rules=RULES, steps=9, warm=3, dream_steps=4):
+    running = watch.moments(
+        minds, ENVIRONMENT, rules, seed=5, steps=steps, warm=warm, dream_steps=dream_steps
+    )
+    return list(running)
+
+
+@pytest.mark.parametrize(
+    ("warm", "dream_steps", "wanted"),
+    [(3, 0, [0, 1, 2]), (3, 4, [0, 1, 2, 6, 10]), (1, 5, [0, 5, 10]), (1, 1, list(range(12)))],
+)
+def test_a_dream_sees_reality_at_first_and_then_every_so_many_steps(warm, dream_steps, wanted):
+    assert [step for step in range(12) if watch.anchored(step, warm, dream_steps)] == wanted
+
+
+def test_an_anchored_dream_is_reality_and_the_next_steps_are_not(minds):
+    drive = filmed(minds)
+    assert [moment.dreamt for moment in drive] == [0, 0, 0, 1, 2, 3, 0, 1, 2, 3]
+    for moment in drive:
+        same = np.allclose(moment.dream.state.z, moment.real.state.z)
+        assert same == (moment.dreamt == 0)
+        assert (moment.dream.score == moment.real.score) == (moment.dreamt == 0)
+        assert moment.dream.frames == moment.real.frames
+        if moment.dreamt == 0:
+            assert np.array_equal(moment.dream.picture, moment.reconstruction)
+
+
+def test_the_dream_goes_on_from_the_memory_of_the_real_drive(minds):
+    """Its first latent of its own is what the simulator expects after all real steps before."""
+    drive = filmed(minds, RULES._replace(sampling="mean"), steps=4, warm=4, dream_steps=0)
+    z = jnp.stack([moment.real.state.z for moment in drive[:4]])
+    actions = jnp.asarray(np.stack([moment.action for moment in drive[1:5]]))
+    memory = rnn.unroll(minds.simulator, z[None], actions[None])
+    expected = minds.simulator.predict(memory.hidden[-1, 0])
+    found = drive[4].dream
+    assert np.allclose(found.state.z, mdn.expectation(expected.mixture), atol=1e-5)
+    assert found.reward == pytest.approx(float(expected.reward), abs=1e-4)
+    assert found.score == pytest.approx(drive[3].real.score + found.reward, abs=1e-4)
+
+
+def test_rewards_of_the_drive_add_up_to_its_score(minds):
+    drive = filmed(minds)
+    total = drive[0].real.score + sum(moment.real.reward for moment in drive[1:])
+    assert drive[-1].real.score == pytest.approx(total)
+    assert drive[-1].real.frames == 50 + 9 * 4
+
+
+def test_anchorings_glow(minds):
+    """The dream's picture has a border when it sees reality, and loses it some steps later."""
+    drive = filmed(minds, steps=14, warm=2, dream_steps=0)
+    corner = [picture[watch.HEAD, -watch.GAP - 1] for picture in watch.draw(drive)]
+    marked = [tuple(map(int, colour)) == gauges.WARNING for colour in corner]
+    assert marked == [True] * (1 + watch.GLOW) + [False] * (len(drive) - 1 - watch.GLOW)
+
+
+def test_a_film_is_whole_and_the_same_twice(minds, tmp_path):
+    first, second = (list(watch.draw(filmed(minds))) for _ in range(2))
+    written = [watch.write(tmp_path / name, shown, 12.5) for name, shown in (("a", first), ("b", second))]
+    assert [path.name for path in written[0]] == ["film.webm", "film.webp", "strip.png"]
+    for one, other in zip(*written, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    height, width, _ = first[0].shape
+    read, animation = cv2.imreadanimation(str(written[0][1]))
+    assert read
+    assert len(animation.frames) == len(first) == 10
+    assert list(animation.durations) == [80] * 10
+    assert animation.frames[0].shape[:2] == (height, width)
+    difference = animation.frames[-1][..., 2::-1].astype(float) - first[-1]
+    assert np.abs(difference).mean() < 4
+    video = cv2.VideoCapture(str(written[0][0]))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (width, height)
+    assert sum(iter(lambda: video.read()[0], False)) == 10
+    strip = cv2.imread(str(written[0][2]))
+    assert strip is not None
+    assert strip.shape == (3 * height, 2 * width, 3)
+
+
+@pytest.mark.parametrize("steering", [-1.0, -0.5, 0.5, 1.0])
+def test_bars_say_what_the_hands_and_feet_do(steering):
+    row = gauges.controls(np.array([steering, 0.25, 1.0], np.float32), 300)[9]
+    lit = {
+        name: np.flatnonzero((row == colour).all(axis=-1))
+        for name, colour in (("steer", gauges.STEERING), ("gas", gauges.GAS), ("brake", gauges.BRAKE))
+    }
+    middle = np.flatnonzero((row == gauges.INK).all(axis=-1))[0]
+    assert ((lit["steer"] < middle) == (steering < 0)).all()
+    assert len(lit["steer"]) == pytest.approx(23 * abs(steering), abs=1)
+    assert len(lit["gas"]) == pytest.approx(len(lit["brake"]) / 4, abs=1)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_and_exit_2(tmp_path):
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "wm.cli", "watch", "--out", str(tmp_path / "file" / "film")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "wanted a folder to write to" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

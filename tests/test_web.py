@@ -1,0 +1,338 @@
+"""The page dreams what JAX dreams, and a person at the keys can drive in it."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import cv2
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from chromium import Chromium
+
+from wm import agent, config, dream, mdn, model_file, web
+from wm.agent import Agent, Models
+from wm.controller import Controller
+from wm.dream import Outcome, Rules, State
+from wm.rnn import RNN, Ensemble
+from wm.vae import VAE
+
+ROOT = Path(__file__).parents[1]
+PRETRAINED = ROOT / "models/pretrained"
+RULES = Rules(temperature=1.0, patience=0, action_repeat=4)
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The published agent's page."""
+    path = tmp_path_factory.mktemp("page") / "dream.html"
+    web.export(PRETRAINED, path, "float16", RULES)
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A folder with a small agent by chance, of two simulators, tanh pedals and narrow limits."""
+    sizes = {"latent_size": 4, "hidden_size": 6, "mixtures": 3}
+    controller = Controller(features=10, limits=((-0.5, 0.4), (0.0, 0.6), (0.1, 1.0)), pedals="tanh")
+    controller = controller.with_parameters(jr.normal(jr.key(4), controller.parameters.shape))
+    model_file.save(tmp_path / "vae.eqx", VAE(latent_size=4, widths=(4, 5, 6, 7), key=jr.key(0)))
+    model_file.save(tmp_path / "rnn.eqx", RNN(**sizes, key=jr.key(1)))
+    model_file.save(tmp_path / "simulators.eqx", Ensemble(count=2, **sizes, key=jr.key(2)))
+    model_file.save(tmp_path / "controller.eqx", controller)
+    (tmp_path / "environment.json").write_text('{"action_repeat": 4, "warm_up_frames": 50}')
+    write_starts(tmp_path)
+    return tmp_path
+
+
+def write_starts(folder, **changes):
+    arrays = {"mu": np.ones((3, 4)), "logvar": np.zeros((3, 4)), "warm_up_reward": np.full(3, 5.0)}
+    arrays = {name: array.astype(np.float32) for name, array in (arrays | changes).items()}
+    np.savez(folder / "starts.npz", **arrays)
+
+
+def in_node(page, *orders):
+    """The answers of the page's own scripts, run by Node."""
+    node = shutil.which("node")
+    assert node, "node is not on PATH. Install Node.js, 18 or newer."
+    command = [node, str(ROOT / "tests/dream_in_node.mjs"), str(page)]
+    ended = subprocess.run(command, input=json.dumps(orders), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def order(models, seed, simulator=0, driven=False, temperature=1.0):
+    """A dream to be dreamt here and there, under the same noise; `driven` by given actions."""
+    keys = jr.split(jr.key(seed), STEPS + 2)
+    latents, mixtures = models.vae.latent_size, models.rnn.mixtures
+    noises = [mdn.draw_noise(key, (latents,), mixtures) for key in keys[2:]]
+    actions = np.asarray(jr.uniform(keys[0], (STEPS, 3)) * jnp.array([2, 1, 0.2]) - jnp.array([1, 0, 0]))
+    steps = [
+        {"action": action.tolist() if driven else None}
+        | {name: np.asarray(part).tolist() for name, part in noise._asdict().items()}
+        for action, noise in zip(actions, noises, strict=True)
+    ]
+    z = np.asarray(jr.normal(keys[1], (latents,)) / 2).tolist()
+    return {"do": "dream", "simulator": simulator, "z": z, "steps": steps, "temperature": temperature}
+
+
+def in_jax(models: Agent, simulators, order):
+    """The same dream by wm.dream: what dream_in_node.mjs answers, as arrays."""
+    simulator, rules = simulators[order["simulator"]], RULES._replace(temperature=order["temperature"])
+    state = State(jnp.array(order["z"]), simulator.start(), models.rnn.start())
+    found = []
+    for step in order["steps"]:
+        driven = step["action"] is not None
+        action = jnp.array(step["action"]) if driven else models.controller(state.z, state.watched.hidden)
+        noise = mdn.Noise(jnp.array(step["gumbel"]), jnp.array(step["normal"]))
+        state, outcome = dream.step(simulator, models.rnn, state, action, noise, rules)
+        mixture = simulator.predict(state.memory.hidden).mixture
+        brought = outcome.reward, outcome.failure
+        found.append((state.z, models.vae.decode(state.z).ravel(), action, *brought, *spread(mixture)))
+    names = ("z", "picture", "action", "reward", "failure", "sigma", "entropy")
+    return {name: np.stack(values) for name, values in zip(names, zip(*found, strict=True), strict=True)}
+
+
+def spread(mixture):
+    """Mean sigma by weight, and the weights' entropy, means over the latents: by the textbook."""
+    weight = np.exp(mixture.logits) / np.exp(mixture.logits).sum(axis=0)
+    sigma = (weight * np.exp(mixture.log_sigma)).sum(axis=0).mean()
+    return sigma, -(weight * np.log(weight)).sum(axis=0).mean()
+
+
+def errors(answer, wanted):
+    """The largest difference in each of a dream's figures."""
+    return {
+        name: float(np.abs(np.array([step[name] for step in answer]) - values).max())
+        for name, values in wanted.items()
+    }
+
+
+def loaded(folder):
+    models = Models.within(folder).load()
+    return models, agent.simulators(folder, models)
+
+
+@pytest.mark.parametrize("driven", [False, True])
+def test_the_page_dreams_what_jax_dreams(page, driven, capsys):
+    """Under the same noise, whoever drives, with weights rounded as the page has them."""
+    whole = loaded(PRETRAINED)
+    models, simulators = (web.as_the_page_has_it(one, "float16") for one in whole)
+    asked = order(whole[0], seed=3, driven=driven)
+    (answer,) = in_node(page, asked)
+    found = errors(answer, in_jax(models, simulators, asked))
+    with capsys.disabled():
+        print(f"\npage against JAX, {STEPS} steps: z {found['z']:.1e}, picture {found['picture']:.1e}")
+    assert found.pop("picture") < 2 / 255
+    assert max(found.values()) < 1e-3, found
+
+
+def test_halves_are_near_to_the_floats_they_round(page, capsys):
+    """How far the page is from the agent itself after `STEPS` steps, the same noise given."""
+    whole = loaded(PRETRAINED)
+    asked = order(whole[0], seed=3, driven=True)
+    (answer,) = in_node(page, asked)
+    found = errors(answer, in_jax(*whole, asked))
+    with capsys.disabled():
+        print(f"\nfloat16 against float32, {STEPS} steps: z {found['z']:.4f}, picture {found['picture']:.4f}")
+    assert found["z"] < 0.05
+    assert found["picture"] < 0.02
+
+
+@pytest.mark.parametrize(("precision", "simulator", "temperature"), [("float16", 0, 0.3), ("int8", 1, 2.0)])
+def test_other_agents_dream_on_the_page_too(tiny, precision, simulator, temperature):
+    """Several simulators, pedals by tanh, limits, other sizes and temperatures, weights of 8 bits."""
+    web.export(tiny, tiny / "dream.html", precision, RULES)
+    whole = loaded(tiny)
+    models, simulators = (web.as_the_page_has_it(one, precision) for one in whole)
+    asked = order(whole[0], seed=5, simulator=simulator, temperature=temperature)
+    (answer,) = in_node(tiny / "dream.html", asked)
+    found = errors(answer, in_jax(models, simulators, asked))
+    assert max(found.values()) < 1e-4, found
+
+
+@pytest.mark.parametrize("precision", web.WEIGHTS)
+def test_rounding_is_by_half_a_unit_at_most(precision):
+    weight = jr.normal(jr.key(0), (40, 6)) * jnp.array([1, 10, 0.1, 1, 1, 0])
+    rounded = web.as_the_page_has_it({"weight": weight, "bias": weight[0]}, precision)
+    assert (rounded["bias"] == weight[0]).all()
+    error = np.abs(rounded["weight"] - weight)
+    unit = np.abs(weight).max(axis=0) / 127 if precision == "int8" else np.abs(weight) * 2.0**-10
+    assert (error <= unit / 2 + 1e-7).all()
+    assert error[:, :5].max(axis=0).all()
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+@pytest.mark.parametrize("speed", [1.0, 3.5, 9.0])
+def test_drives_are_scored_as_dreamt_episodes_are(page, patience, speed):
+    """Slow ones to the last frame, quick ones to the last tile, stuck ones as stuck; failures count."""
+    rules = RULES._replace(patience=patience)
+    chance = np.random.default_rng(int(speed))
+    reward = chance.normal(speed, 2.5, 238).round(3)
+    failure = (chance.uniform(size=238) ** 60).round(4)
+    none = jnp.zeros((238, 1))
+    outcome = Outcome(jnp.array(reward)[:, None], none, jnp.array(failure)[:, None])
+    wanted = dream.as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
+    steps = [{"reward": r, "failure": f} for r, f in zip(reward, failure, strict=True)]
+    played = {"do": "episode", "rules": web.rules_of_play(rules, 50), "warmUpReward": 12.0, "steps": steps}
+    (found,) = in_node(page, played)
+    assert found["score"] == pytest.approx(float(wanted.score[0]), abs=0.02)
+    assert found["frames"] == int(wanted.frames[0])
+    assert found["lap"] == bool(wanted.lap[0])
+    assert found["failure"] == pytest.approx(float(wanted.failure[0]), abs=1e-4)
+
+
+def test_the_agent_drives_well_on_the_page(page):
+    """Its own chance is as good as JAX's: a dream scores as the agent's dreams do (853 +- 78)."""
+    scores = [drive["score"] for drive in in_node(page, {"do": "drives", "count": 5, "seed": 1})[0]]
+    assert np.mean(scores) > 750
+
+
+def test_a_page_is_one_small_file_and_always_the_same(page, tmp_path):
+    size = web.export(PRETRAINED, tmp_path / "dream.html", "float16", RULES)
+    assert (tmp_path / "dream.html").read_bytes() == page.read_bytes()
+    assert size == page.stat().st_size <= web.MOST_BYTES
+    assert web.export(PRETRAINED, tmp_path / "dream.html", "int8", RULES) < 0.6 * size
+    text = page.read_text()
+    assert not [word for word in ("http:", "https:", " src=", "@import", "url(") if word in text]
+
+
+def test_bad_input_is_named_and_leaves_no_page(tiny, monkeypatch):
+    def refused(message, out=tiny / "dream.html", rules=RULES):
+        with pytest.raises(config.BadInput, match=message):
+            web.export(tiny, out, "float16", rules)
+        assert not out.is_file()
+
+    refused("dream.json: sampling: found 'mode', wanted 'sampled'", rules=RULES._replace(sampling="mode"))
+    refused("taken: cannot be written", out=folder(tiny / "taken"))
+    refused("rnn.eqx.dream.html: cannot be written", out=tiny / "rnn.eqx" / "dream.html")
+    monkeypatch.setattr(web, "MOST_BYTES", 1000)
+    refused("dream.html: would have .* MB as float16, wanted at most")
+    monkeypatch.setattr(web, "SOURCES", tiny)
+    refused("model.js: not found. `wm export-web` needs web/ of the repository")
+    write_starts(tiny, mu=np.ones((3, 5)))
+    refused(r"starts.npz: mu: found float32 of shape \(3, 5\), wanted float32 of shape \(3, 4\)")
+    write_starts(tiny, logvar=np.full((3, 4), np.nan))
+    refused("logvar: found values that are not finite")
+    (tiny / "starts.npz").write_bytes(b"no archive")
+    refused("starts.npz: no archive of the arrays mu, logvar, warm_up_reward")
+    (tiny / "starts.npz").unlink()
+    refused("starts.npz: not found")
+
+
+def folder(path):
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("profile"), width=1280, height=800) as chromium:
+        yield chromium
+
+
+def driven_with(browser, page, keys):
+    """Picture, meters and score after 25 dreamt steps from the same start, by the same chance."""
+    browser.open(f"{page.as_uri()}#seed=4")
+    browser.wait("document.getElementById('picture')?.dataset.steps >= 0")
+    browser.press(" ")
+    browser.press("r")
+    browser.wait("document.getElementById('picture').dataset.steps === '0'")
+    browser.press("ArrowUp")  # takes the wheel
+    for key in keys:
+        browser.key(key, "keyDown")
+    for _ in range(25):
+        browser.press(".")
+    browser.wait("document.getElementById('picture').dataset.steps === '25'")
+    meters = browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('[role=meter]')].map("
+        "(bar) => [bar.id, Number(bar.getAttribute('aria-valuenow'))]))"
+    )
+    return picture(browser), meters
+
+
+def picture(browser):
+    """The dream's 64 x 64 pixels."""
+    pixels = browser.evaluate(
+        "[...document.getElementById('picture').getContext('2d').getImageData(0, 0, 64, 64).data]"
+    )
+    return np.array(pixels).reshape(64, 64, 4)[..., :3]
+
+
+def test_a_person_at_the_keys_drives_the_dream(browser, page):
+    still, resting = driven_with(browser, page, [])
+    again, _ = driven_with(browser, page, [])
+    left, turning_left = driven_with(browser, page, ["ArrowLeft", "ArrowUp"])
+    right, turning_right = driven_with(browser, page, ["ArrowRight", "ArrowUp"])
+    assert (again == still).all()  # the same chance: only what is pressed can make a difference
+    assert [one["steering"] for one in (resting, turning_left, turning_right)] == [0, -1, 1]
+    assert [one["gas"] for one in (resting, turning_left, turning_right)] == [0, 0.5, 0.5]
+    for one, other in ((still, left), (still, right), (left, right)):
+        assert np.abs(one - other).mean() > 5
+    assert not browser.errors
+
+
+def test_the_page_dreams_in_time_and_shows_a_road_and_a_car(browser, page, tmp_path, capsys):
+    browser.open(f"{page.as_uri()}#seed=1")
+    browser.wait("document.getElementById('picture')?.dataset.steps > 30")
+    in_time = rate(browser)
+    (tmp_path / "page.png").write_bytes(shot := browser.screenshot())
+    browser.evaluate("document.querySelector('[data-speed=\"0\"]').click()")
+    fastest = 0
+    while browser.evaluate("document.getElementById('ending').hidden"):
+        time.sleep(0.2)
+        fastest = max(fastest, rate(browser))
+    with capsys.disabled():
+        print(f"\npictures a second: {in_time} in real time, {fastest} at most; {tmp_path / 'page.png'}")
+    assert fastest >= 20
+    assert not browser.errors
+
+    decoded = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    seen = decoded[60:780, 20:780, ::-1].astype(int)  # the dream, below its score
+    red, green, blue = np.moveaxis(seen, -1, 0)
+    grass = (green > red + 50) & (green > blue + 50)
+    road = (np.ptp(seen, axis=-1) < 30) & (green > 70) & (green < 150)
+    car = (red > green + 80) & (red > blue + 80)
+    assert 0.3 < grass.mean() < 0.95
+    assert 0.05 < road.mean() < 0.6
+    assert 0.001 < car.mean() < 0.03
+    rows, columns = np.nonzero(car)
+    assert 0.7 < rows.mean() / 720 < 0.95  # where CarRacing has its car
+    assert 0.45 < columns.mean() / 760 < 0.55
+
+
+def rate(browser):
+    return int(browser.evaluate("document.getElementById('rate').value"))
+
+
+def test_a_drive_ends_and_another_begins(browser, page):
+    browser.open(f"{page.as_uri()}#seed=2")
+    browser.wait("document.getElementById('picture')?.dataset.steps > 0")
+    browser.evaluate("document.querySelector('[data-speed=\"0\"]').click()")
+    browser.wait("!document.getElementById('ending').hidden")
+    assert "points" in browser.evaluate("document.getElementById('verdict').textContent")
+    assert int(browser.evaluate("document.getElementById('score').value")) > 600
+    browser.press("r")
+    browser.wait("document.getElementById('ending').hidden")
+    assert int(browser.evaluate("document.getElementById('score').value")) < 600
+
+
+def test_a_phone_shows_dream_and_pedals_and_a_finger_steers(page, tmp_path):
+    with Chromium(tmp_path / "profile", width=390, height=844, touch=True) as phone:
+        phone.open(f"{page.as_uri()}#seed=1")
+        phone.wait("document.getElementById('picture')?.dataset.steps > 0")
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+        pad = "document.querySelector('[data-pedal=left]').getBoundingClientRect()"
+        x, y = (phone.evaluate(f"{pad}.{side}") + 20 for side in ("x", "y"))
+        assert y < 844 - 40
+        phone("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        phone.wait("document.getElementById('steering').getAttribute('aria-valuenow') === '-1.000'")
+        assert phone.evaluate("document.getElementById('driver').textContent") == "you drive"
+        phone("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        phone.wait("Number(document.getElementById('steering').getAttribute('aria-valuenow')) === 0")
+        assert not phone.errors

@@ -1,0 +1,381 @@
+// The models, as wm/ has them: the RNNs of wm/rnn.py, the mixture of wm/mdn.py, the decoder of wm/vae.py, the
+// controller of wm/controller.py, the dream of wm/dream.py. Mathematics alone: no clock, no page, no chance of its own.
+"use strict";
+
+/**
+ * @typedef {{shape: number[], values: Float32Array}} Tensor  row-major
+ * @typedef {{hidden: Float32Array, cell: Float32Array}} Memory  (hidden)
+ * @typedef {{logits: Float32Array, mean: Float32Array, logSigma: Float32Array}} Mixture  (mixture, latent) each
+ * @typedef {{gumbel: Float32Array, normal: Float32Array}} Noise  (mixture, latent) and (latent)
+ */
+
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+
+/** The bytes of a base64 text. */
+function bytesOf(text) {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** The number of an IEEE 754 half. */
+function halfToNumber(half) {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >> 10) & 0x1f;
+  const fraction = half & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/**
+ * A tensor as the page holds it, as floats.
+ * @param {{shape: number[], kind: string, data: string, scale?: string}} packed  int8 has one scale a column
+ * @returns {Tensor}
+ */
+function unpacked({ shape, kind, data, scale }) {
+  const { buffer } = bytesOf(data);
+  if (kind === "float32") return { shape, values: new Float32Array(buffer) };
+  if (kind === "float16") return { shape, values: Float32Array.from(new Uint16Array(buffer), halfToNumber) };
+  const worth = new Float32Array(bytesOf(scale).buffer);
+  return { shape, values: Float32Array.from(new Int8Array(buffer), (code, i) => code * worth[i % worth.length]) };
+}
+
+/** The (rows, columns) tensor turned over: (columns, rows). */
+function transposed({ shape: [rows, columns], values }) {
+  const turned = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) turned[column * rows + row] = values[row * columns + column];
+  }
+  return turned;
+}
+
+/**
+ * out[at + i] = bias[i] + sum_j weight[i, j] x[j], four rows at a time, so that every x[j] is read once for four.
+ * @param {Float32Array} weight (bias.length, x.length)
+ */
+function affine(out, at, weight, bias, x) {
+  const width = x.length;
+  const rows = bias.length;
+  let row = 0;
+  for (; row + 4 <= rows; row += 4) {
+    const first = row * width;
+    const second = first + width;
+    const third = second + width;
+    const fourth = third + width;
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    for (let j = 0; j < width; j++) {
+      const value = x[j];
+      a += value * weight[first + j];
+      b += value * weight[second + j];
+      c += value * weight[third + j];
+      d += value * weight[fourth + j];
+    }
+    out[at + row] = bias[row] + a;
+    out[at + row + 1] = bias[row + 1] + b;
+    out[at + row + 2] = bias[row + 2] + c;
+    out[at + row + 3] = bias[row + 3] + d;
+  }
+  for (; row < rows; row++) {
+    let sum = bias[row];
+    for (let j = 0; j < width; j++) sum += x[j] * weight[row * width + j];
+    out[at + row] = sum;
+  }
+}
+
+/** An LSTM, and where it is a simulator its linear head for mixture, reward and done (`RNN` of wm/rnn.py). */
+class RNN {
+  /** @param {(name: string) => Tensor | undefined} tensor  input_weight, hidden_weight, gate_bias, head_... */
+  constructor(tensor, { mixtures, reward_unit, min_log_sigma }) {
+    this.inputWeight = transposed(tensor("input_weight"));
+    this.hiddenWeight = transposed(tensor("hidden_weight"));
+    this.gateBias = tensor("gate_bias").values;
+    this.hiddenSize = tensor("hidden_weight").shape[0];
+    this.noBias = new Float32Array(4 * this.hiddenSize);
+    this.gates = new Float32Array(4 * this.hiddenSize);
+    this.recurrent = new Float32Array(4 * this.hiddenSize);
+    this.head = tensor("head_weight") && { weight: transposed(tensor("head_weight")), bias: tensor("head_bias").values };
+    Object.assign(this, { mixtures, rewardUnit: reward_unit, minLogSigma: min_log_sigma });
+  }
+
+  /** @returns {Memory} before anything was seen */
+  start() {
+    return { hidden: new Float32Array(this.hiddenSize), cell: new Float32Array(this.hiddenSize) };
+  }
+
+  /**
+   * The memory after (z, action).
+   * @param {Float32Array} seen (latent + action)
+   * @param {Memory} memory
+   * @returns {Memory}
+   */
+  step(seen, memory) {
+    const size = this.hiddenSize;
+    const { gates, recurrent } = this;
+    affine(gates, 0, this.inputWeight, this.gateBias, seen);
+    affine(recurrent, 0, this.hiddenWeight, this.noBias, memory.hidden);
+    const gate = (which, i) => gates[which * size + i] + recurrent[which * size + i];
+    const after = this.start();
+    for (let i = 0; i < size; i++) {
+      const kept = sigmoid(gate(1, i)) * memory.cell[i];
+      after.cell[i] = kept + sigmoid(gate(0, i)) * Math.tanh(gate(3, i));
+      after.hidden[i] = sigmoid(gate(2, i)) * Math.tanh(after.cell[i]);
+    }
+    return after;
+  }
+
+  /**
+   * What a memory expects of the next step; the reward in points, the failure as a probability.
+   * @param {Float32Array} hidden (hidden)
+   * @returns {{mixture: Mixture, reward: number, failure: number}}
+   */
+  predict(hidden) {
+    const out = new Float32Array(this.head.bias.length);
+    affine(out, 0, this.head.weight, this.head.bias, hidden);
+    const part = (out.length - 3) / 3; // after the mixture: reward, missed tiles, done
+    const [logits, mean, logSigma] = [0, 1, 2].map((i) => out.subarray(i * part, (i + 1) * part));
+    for (let i = 0; i < part; i++) logSigma[i] = Math.max(logSigma[i], this.minLogSigma);
+    const reward = this.rewardUnit * out[3 * part];
+    return { mixture: { logits, mean, logSigma }, reward, failure: sigmoid(out[out.length - 1]) };
+  }
+}
+
+/**
+ * A latent drawn from the mixture; temperature divides the logits and multiplies sigma by its square root.
+ * @param {Mixture} mixture
+ * @param {Noise} noise
+ * @returns {Float32Array} (latent)
+ */
+function sample({ logits, mean, logSigma }, { gumbel, normal }, temperature) {
+  const size = normal.length;
+  return Float32Array.from(normal, (chance, i) => {
+    let best = i;
+    for (let k = i + size; k < logits.length; k += size) {
+      if (logits[k] / temperature + gumbel[k] > logits[best] / temperature + gumbel[best]) best = k;
+    }
+    return mean[best] + Math.exp(logSigma[best]) * Math.sqrt(temperature) * chance;
+  });
+}
+
+/**
+ * How wide a mixture of (mixture, latent) is, means over the latents: `sigma`, the mean sigma by weight, and
+ * `entropy` of the weights in nats.
+ * @param {Mixture} mixture
+ */
+function spread({ logits, logSigma }, latents) {
+  let sigma = 0;
+  let entropy = 0;
+  for (let i = 0; i < latents; i++) {
+    let greatest = -Infinity;
+    for (let k = i; k < logits.length; k += latents) greatest = Math.max(greatest, logits[k]);
+    let total = 0;
+    for (let k = i; k < logits.length; k += latents) total += Math.exp(logits[k] - greatest);
+    for (let k = i; k < logits.length; k += latents) {
+      const weight = Math.exp(logits[k] - greatest) / total;
+      sigma += weight * Math.exp(logSigma[k]);
+      entropy -= weight > 0 ? weight * Math.log(weight) : 0;
+    }
+  }
+  return { sigma: sigma / latents, entropy: entropy / latents };
+}
+
+/**
+ * The transpose of a convolution of kernel 4, stride 2 and padding 1, bias included (`ConvTranspose` of wm/vae.py).
+ * Every 2 x 2 inputs give 2 x 2 outputs, one each by a matrix of its own.
+ */
+class Upsample {
+  /** @param {Tensor} kernel (4, 4, out, channel) */
+  constructor(kernel, bias) {
+    [, , this.out, this.channels] = kernel.shape;
+    this.bias = bias.values;
+    this.weights = [0, 1, 2, 3].map((which) => this.weightOf(kernel, which >> 1, which & 1));
+    this.seen = new Float32Array(4 * this.channels);
+  }
+
+  /** The matrix (out, 2 * 2 * channel) of the outputs in odd or even rows (`down`) and columns (`across`). */
+  weightOf({ values }, down, across) {
+    const { out, channels } = this;
+    const weight = new Float32Array(out * 4 * channels);
+    for (let tap = 0; tap < 4; tap++) {
+      const y = 3 - down - 2 * (tap >> 1);
+      const x = 3 - across - 2 * (tap & 1);
+      for (let o = 0; o < out; o++) {
+        const from = ((y * 4 + x) * out + o) * channels;
+        weight.set(values.subarray(from, from + channels), (o * 4 + tap) * channels);
+      }
+    }
+    return weight;
+  }
+
+  /**
+   * @param {Float32Array} x (side, side, channel)
+   * @returns {Float32Array} (2 * side, 2 * side, out)
+   */
+  apply(x, side) {
+    const result = new Float32Array(4 * side * side * this.out);
+    for (let top = -1; top < side; top++) {
+      for (let left = -1; left < side; left++) {
+        this.look(x, side, top, left);
+        for (let which = 0; which < 4; which++) {
+          const row = 2 * top + 2 - (which >> 1);
+          const column = 2 * left + 2 - (which & 1);
+          if (row < 0 || column < 0 || row >= 2 * side || column >= 2 * side) continue;
+          affine(result, (row * 2 * side + column) * this.out, this.weights[which], this.bias, this.seen);
+        }
+      }
+    }
+    return result;
+  }
+
+  /** Copies the 2 x 2 inputs from (top, left) on, zeros where there are none. */
+  look(x, side, top, left) {
+    for (let tap = 0; tap < 4; tap++) {
+      const row = top + (tap >> 1);
+      const column = left + (tap & 1);
+      const at = tap * this.channels;
+      if (row < 0 || column < 0 || row >= side || column >= side) this.seen.fill(0, at, at + this.channels);
+      else {
+        const from = (row * side + column) * this.channels;
+        this.seen.set(x.subarray(from, from + this.channels), at);
+      }
+    }
+  }
+}
+
+/** From a latent to the picture it stands for (`VAE.decode` of wm/vae.py). */
+class Decoder {
+  constructor(tensor, { widths }) {
+    this.weight = tensor("from_latent.weight").values;
+    this.bias = tensor("from_latent.bias").values;
+    this.up = widths.map((_, i) => new Upsample(tensor(`up.${i}.kernel`), tensor(`up.${i}.bias`)));
+    this.side = Math.sqrt(this.bias.length / widths[widths.length - 1]);
+  }
+
+  /**
+   * @param {Float32Array} z (latent)
+   * @returns {Float32Array} (64, 64, 3) in [0, 1]
+   */
+  decode(z) {
+    let x = new Float32Array(this.bias.length);
+    affine(x, 0, this.weight, this.bias, z);
+    let { side } = this;
+    this.up.forEach((up, i) => {
+      x = up.apply(x, side);
+      side *= 2;
+      const last = i === this.up.length - 1;
+      for (let j = 0; j < x.length; j++) x[j] = last ? sigmoid(x[j]) : Math.max(x[j], 0);
+    });
+    return x;
+  }
+}
+
+/** The agent's driving: linear in the latent and the watcher's memory (`Controller` of wm/controller.py). */
+class Controller {
+  constructor(tensor, { limits, pedals }) {
+    this.weight = tensor("weight").values;
+    this.bias = tensor("bias").values;
+    this.limits = limits;
+    this.pedal = pedals === "tanh" ? Math.tanh : sigmoid;
+  }
+
+  /** @returns {Float32Array} steering, gas, brake */
+  act(z, hidden) {
+    const raw = new Float32Array(3);
+    affine(raw, 0, this.weight, this.bias, Float32Array.from([...z, ...hidden]));
+    return raw.map((value, i) => clamp(i === 0 ? Math.tanh(value) : this.pedal(value), ...this.limits[i]));
+  }
+}
+
+/** All models of a page, from what `wm export-web` wrote into it. */
+class Models {
+  constructor({ tensors, sizes }) {
+    const byName = new Map(tensors.map((packed) => [packed.name, unpacked(packed)]));
+    const within = (part) => (name) => byName.get(`${part}.${name}`);
+    this.simulators = Array.from({ length: sizes.simulators }, (_, i) => new RNN(within(`simulator${i}`), sizes));
+    this.watcher = new RNN(within("watcher"), sizes);
+    this.controller = new Controller(within("controller"), sizes);
+    this.decoder = new Decoder(within("decoder"), sizes);
+  }
+}
+
+/** One dream, from a latent on: what is seen, and what simulator and watcher remember (wm/dream.py). */
+class Dream {
+  /** @param {Float32Array} z (latent) */
+  constructor(models, simulator, z) {
+    Object.assign(this, { models, simulator, z });
+    this.memory = simulator.start();
+    this.watched = models.watcher.start();
+  }
+
+  /** What the agent would do now: steering, gas, brake. */
+  agentAction() {
+    return this.models.controller.act(this.z, this.watched.hidden);
+  }
+
+  /**
+   * One step under an action; the dream's `z` is then the next.
+   * @param {Float32Array} action (3)
+   * @param {Noise} noise
+   */
+  step(action, noise, temperature) {
+    const seen = Float32Array.from([...this.z, ...action]);
+    this.memory = this.simulator.step(seen, this.memory);
+    const { mixture, reward, failure } = this.simulator.predict(this.memory.hidden);
+    this.watched = this.models.watcher.step(seen, this.watched);
+    this.z = sample(mixture, noise, temperature);
+    return { reward, failure, ...spread(mixture, this.z.length) };
+  }
+}
+
+/** The score of one dreamt drive, step by step, by the rules of a real one (`as_episodes` of wm/dream.py). */
+class Episode {
+  constructor(rules, warmUpReward) {
+    this.rules = rules;
+    this.score = warmUpReward;
+    this.tiles = warmUpReward - rules.frame_reward * rules.warm_up_frames;
+    this.survival = 1;
+    this.stuck = false;
+    this.won = [];
+    this.idle = rules.frame_reward * rules.action_repeat;
+    this.steps = 0;
+    this.lastStep = Math.ceil((rules.frames_per_episode - rules.warm_up_frames) / rules.action_repeat);
+  }
+
+  get lap() {
+    return this.tiles >= this.rules.lap_points;
+  }
+
+  get over() {
+    return this.lap || this.steps >= this.lastStep;
+  }
+
+  get frames() {
+    const { warm_up_frames, action_repeat, frames_per_episode } = this.rules;
+    return Math.min(warm_up_frames + action_repeat * this.steps, frames_per_episode);
+  }
+
+  /** Counts what a step brought: a failure costs its fine and all that follows, by its probability. */
+  count({ reward, failure }) {
+    if (this.isStuck(reward)) [reward, failure] = [this.idle, 0];
+    const before = this.survival;
+    this.survival *= 1 - failure;
+    this.score += this.survival * reward + (before - this.survival) * this.rules.failure_reward;
+    this.tiles += reward - this.idle;
+    this.steps += 1;
+  }
+
+  /** Whether the car has won nothing for so long that it counts as stuck for good (`without_miracles`). */
+  isStuck(reward) {
+    const { patience, stuck_below } = this.rules;
+    const { won } = this;
+    won.push((won.length ? won[won.length - 1] : 0) + reward - this.idle);
+    if (patience > 0 && won.length > patience) {
+      this.stuck ||= won[won.length - 1] - won[won.length - 1 - patience] < stuck_below;
+    }
+    return this.stuck;
+  }
+}

@@ -1,0 +1,262 @@
+// What the page shows of the dream, and what it tells the dream's thread of keys, touches and settings.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const SERIES = 125; // steps that the strip shows: ten seconds
+const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "gas", ArrowDown: "brake" };
+
+const model = JSON.parse(byId("model").textContent);
+const dreamer = new Worker(URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" })));
+const tell = (kind, content = {}) => dreamer.postMessage({ kind, ...content });
+
+const style = getComputedStyle(document.documentElement);
+const colours = { warm: style.getPropertyValue("--warm"), cool: style.getPropertyValue("--cool") };
+const held = { left: false, right: false, gas: false, brake: false };
+const doubts = []; // of the last steps: {sigma, futures}
+const painted = []; // the times of the last pictures, in milliseconds
+let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
+let agentDrives = true;
+let drive = -1;
+let latest = null; // the state to be shown when the screen is drawn next
+
+// ---- what comes from the dream
+
+/** Draws a picture of (side, side) RGBA bytes. */
+function paint(pixels) {
+  const side = Math.sqrt(pixels.length / 4);
+  byId("picture").getContext("2d").putImageData(new ImageData(pixels, side, side), 0, 0);
+  const now = performance.now();
+  painted.push(now);
+  while (now - painted[0] > 2000) painted.shift();
+  const seconds = (now - painted[0]) / 1000;
+  byId("rate").value = seconds > 0 ? Math.round((painted.length - 1) / seconds) : 0;
+}
+
+/** Sets a bar; it grows from zero to either side where its least value is negative. */
+function setMeter(id, value, text) {
+  const bar = byId(id);
+  const least = Number(bar.getAttribute("aria-valuemin"));
+  const most = Number(bar.getAttribute("aria-valuemax"));
+  const place = (number) => (100 * (Math.min(Math.max(number, least), most) - least)) / (most - least);
+  const [from, to] = [place(0), place(value)].sort((a, b) => a - b);
+  bar.firstElementChild.style.left = `${from}%`;
+  bar.firstElementChild.style.width = `${to - from}%`;
+  bar.setAttribute("aria-valuenow", value.toFixed(3));
+  bar.setAttribute("aria-valuetext", text);
+  bar.nextElementSibling.value = text;
+}
+
+/** A probability for people, who need no more than its size. */
+function percent(probability) {
+  if (probability < 0.001) return "<0.1%";
+  return `${(100 * probability).toFixed(probability < 0.1 ? 1 : 0)}%`;
+}
+
+const secondsOf = (frames) => frames / model.rules.frames_per_second;
+const signed = (number, digits) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(digits)}`;
+
+function showMeters({ action, outcome, failed, tiles }) {
+  const [steering, gas, brake] = action;
+  setMeter("steering", steering, signed(steering, 2));
+  setMeter("gas", gas, gas.toFixed(2));
+  setMeter("brake", brake, brake.toFixed(2));
+  setMeter("reward", outcome.reward, signed(outcome.reward, 1));
+  setMeter("failed", failed, percent(failed));
+  const share = tiles / model.rules.lap_points;
+  setMeter("lap", share, `${Math.round(100 * Math.max(share, 0))}%`);
+}
+
+/** Keeps what the last steps' mixtures were like, of the present drive alone. */
+function noteDoubt({ number, steps, whole, outcome }) {
+  if (number !== drive) {
+    drive = number;
+    doubts.length = 0;
+  }
+  if (!whole || steps === 0) return;
+  doubts.push({ sigma: outcome.sigma, futures: Math.exp(outcome.entropy) });
+  if (doubts.length > SERIES) doubts.shift();
+}
+
+/** Two lanes, one below the other: open futures from one to all, and sigma from 0.5 to 1. */
+function showDoubt() {
+  if (doubts.length > 0) {
+    const { sigma, futures } = doubts[doubts.length - 1];
+    byId("sigma").value = sigma.toFixed(2);
+    byId("futures").value = `${futures.toFixed(1)} of ${model.sizes.mixtures}`;
+  }
+  const pen = byId("strip").getContext("2d");
+  const [width, height] = [pen.canvas.width / devicePixelRatio, pen.canvas.height / devicePixelRatio];
+  pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  pen.lineWidth = 2;
+  const lane = height / 2;
+  const draw = (colour, floor, share) => {
+    pen.strokeStyle = colour;
+    pen.beginPath();
+    doubts.forEach((doubt, i) => {
+      const x = width * (1 - (doubts.length - 1 - i) / (SERIES - 1));
+      pen.lineTo(x, floor - 3 - (lane - 6) * Math.min(Math.max(share(doubt), 0), 1));
+    });
+    pen.stroke();
+  };
+  draw(colours.cool, lane, ({ futures }) => (futures - 1) / Math.max(model.sizes.mixtures - 1, 1));
+  draw(colours.warm, height, ({ sigma }) => 2 * sigma - 1);
+}
+
+/** Gives the strip as many pixels as the screen has for it. */
+function fitStrip() {
+  const strip = byId("strip");
+  const [width, height] = [strip.clientWidth, strip.clientHeight];
+  Object.assign(strip, { width: width * devicePixelRatio, height: height * devicePixelRatio });
+  showDoubt();
+}
+
+/** How the drive ended, for people. */
+function verdict({ lap, score, frames }) {
+  const points = `${Math.round(score)} points`;
+  const seconds = secondsOf(frames).toFixed(1);
+  return lap ? `All of the lap in ${seconds} s: ${points}` : `The dream is over: ${points}`;
+}
+
+function showState(state) {
+  if (state.agentDrives !== agentDrives) showAgent(state.agentDrives);
+  byId("score").value = Math.round(state.score);
+  byId("time").value = secondsOf(state.frames).toFixed(1);
+  showMeters(state);
+  showDoubt();
+  const ended = state.over && state.whole;
+  if (ended && byId("ending").hidden) byId("verdict").textContent = verdict(state);
+  byId("ending").hidden = !ended;
+  byId("picture").dataset.steps = state.steps;
+}
+
+dreamer.onmessage = ({ data }) => {
+  noteDoubt(data);
+  if (!latest) requestAnimationFrame(showLatest);
+  latest = data;
+};
+
+/** A dream that is quicker than the screen is not shown in full. */
+function showLatest() {
+  byId("loading").hidden = true;
+  paint(latest.picture);
+  showState(latest);
+  latest = null;
+}
+
+dreamer.onerror = ({ message }) => {
+  byId("loading").hidden = false;
+  byId("loading").textContent = `The dream broke off: ${message}`;
+};
+
+// ---- what goes to the dream
+
+function showAgent(drives) {
+  agentDrives = drives;
+  byId("agent").setAttribute("aria-pressed", drives);
+  byId("driver").textContent = drives ? "the agent drives" : "you drive";
+  byId("driver").classList.toggle("agent", drives);
+}
+
+function setAgent(drives) {
+  showAgent(drives);
+  tell("agent", { drives });
+}
+
+function setPaused(value) {
+  paused = value;
+  byId("pause").setAttribute("aria-pressed", paused);
+  byId("pause").firstElementChild.textContent = paused ? "Go on" : "Pause";
+  byId("step").disabled = !paused;
+  tell("pause", { paused });
+}
+
+function hold(pedal, down) {
+  if (held[pedal] === down) return;
+  held[pedal] = down;
+  document.querySelector(`[data-pedal="${pedal}"]`).classList.toggle("held", down);
+  if (down) showAgent(false);
+  tell("pedals", { pedals: held });
+}
+
+function restart() {
+  painted.length = 0;
+  tell("restart");
+}
+
+const shortcuts = {
+  a: () => setAgent(!agentDrives),
+  r: restart,
+  " ": () => setPaused(!paused),
+  ".": () => tell("step"),
+};
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const inSlider = event.target.matches("input");
+  if (event.key in KEYS && !inSlider) hold(KEYS[event.key], true);
+  else if (event.key === " " && event.target.matches("button")) return; // it presses that button
+  else if (event.key.toLowerCase() in shortcuts && !event.repeat) shortcuts[event.key.toLowerCase()]();
+  else return;
+  event.preventDefault();
+});
+addEventListener("keyup", (event) => event.key in KEYS && hold(KEYS[event.key], false));
+const letGo = () => Object.keys(held).forEach((pedal) => hold(pedal, false));
+addEventListener("blur", letGo);
+document.addEventListener("visibilitychange", () => document.hidden && setPaused(true));
+
+for (const pad of document.querySelectorAll(".pad")) {
+  const { pedal } = pad.dataset;
+  pad.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    pad.setPointerCapture(event.pointerId);
+    hold(pedal, true);
+  });
+  for (const kind of ["pointerup", "pointercancel"]) pad.addEventListener(kind, () => hold(pedal, false));
+  pad.addEventListener("contextmenu", (event) => event.preventDefault());
+}
+
+byId("agent").onclick = () => setAgent(!agentDrives);
+byId("restart").onclick = restart;
+byId("again").onclick = restart;
+byId("pause").onclick = () => setPaused(!paused);
+byId("step").onclick = () => tell("step");
+
+function setTemperature(temperature) {
+  byId("degrees").value = temperature.toFixed(1);
+  tell("temperature", { temperature });
+}
+
+const slider = byId("temperature");
+slider.oninput = () => setTemperature(slider.valueAsNumber);
+slider.onpointerup = () => slider.blur(); // the arrow keys steer again
+
+for (const button of document.querySelectorAll("[data-speed]")) {
+  button.onclick = () => {
+    painted.length = 0;
+    for (const other of document.querySelectorAll("[data-speed]")) other.setAttribute("aria-pressed", other === button);
+    tell("speed", { speed: Number(button.dataset.speed) });
+  };
+}
+addEventListener("resize", fitStrip);
+// who has clicked a button steers on: the space bar is not to press it again
+addEventListener("click", ({ target, detail }) => detail > 0 && target.closest("button")?.blur());
+
+// ---- beginning
+
+/** The seed of all chance: `#seed=7` in the address dreams the same dreams again. */
+function seed() {
+  const given = /seed=(\d+)/.exec(location.hash);
+  return given ? Number(given[1]) : Math.floor(Math.random() * 2 ** 31);
+}
+
+const { action_repeat, frames_per_second, frames_per_episode, temperature } = model.rules;
+byId("steps").textContent = frames_per_second / action_repeat;
+byId("length").textContent = secondsOf(frames_per_episode);
+byId("precision").textContent = model.precision;
+fitStrip();
+tell("load", { model, seed: seed(), paused });
+setPaused(paused);
+showAgent(true);
+slider.value = temperature;
+setTemperature(slider.valueAsNumber);
