@@ -14,7 +14,9 @@ from wm.rnn import RNN
 REPEAT, WARM_UP = 4, 50
 REWARD_HEAD = 3 * 4 * 3  # its place: behind the mixtures' logits, means and sigmas
 
-begin, advance, play = (eqx.filter_jit(one) for one in (Dreams.begin, Dreams.advance, Dreams.play))
+begin = eqx.filter_jit(Dreams.begin)
+advance = eqx.filter_jit(Dreams.advance)
+play = eqx.filter_jit(Dreams.play)
 
 
 def network(seed, done=-50.0, reward=None):

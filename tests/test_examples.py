@@ -54,9 +54,9 @@ def test_an_environment_that_begins_by_itself_is_refused(models):
 
 
 def test_ppo_learns_in_the_dream_and_drives_in_reality(capsys):
-    ppo_in_dream.main(Namespace(steps=600, envs=4, seed=0, episodes=2))
+    ppo_in_dream.main(Namespace(steps=600, envs=4, seed=0, episodes=1))
     lines = capsys.readouterr().out.splitlines()
-    figures = r"dream +-?\d+\.\d \+- +\d+\.\d, real +-?\d+\.\d \+- +\d+\.\d \(n 2\)"
+    figures = r"dream +-?\d+\.\d \+- +\d+\.\d, real +-?\d+\.\d \+- +\d+\.\d \(n 1\)"
     assert re.fullmatch("before: +" + figures, lines[0])
     assert re.fullmatch("after: +" + figures, lines[-1])
     assert lines[0].split(":")[1] != lines[-1].split(":")[1]
