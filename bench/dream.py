@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 ACTION_REPEAT = 4
-SECONDS = 5.0  # for each figure
+SECONDS = 4.0  # for each figure
 COUNTS = (1, 64, 1024)
 
 

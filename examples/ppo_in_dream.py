@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from examples.sb3 import GymnasiumVecEnv
 from wm import config
+from wm.cli import at_least
 from wm.progress import progress
 
 STEPS_PER_UPDATE = 64  # in each environment
@@ -98,11 +99,11 @@ def in_reality(act: Act, episodes: int) -> np.ndarray:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=1_000_000, help="dreamt steps to learn from")
-    parser.add_argument("--envs", type=int, default=64, help="dreams side by side")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--episodes", type=int, default=20, help="of each report, in either world")
+    parser = argparse.ArgumentParser(description="PPO learns to drive in the dream alone.")
+    parser.add_argument("--steps", type=at_least(1), default=1_000_000, help="dreamt steps to learn from")
+    parser.add_argument("--envs", type=at_least(1), default=64, help="dreams side by side")
+    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument("--episodes", type=at_least(1), default=20, help="of each report, in either world")
     return parser.parse_args()
 
 

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import jax.random as jr
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from wm import model_file
+from wm import card, cli, config, model_file
 from wm.controller import Controller
-from wm.rnn import RNN
+from wm.rnn import RNN, Ensemble
 from wm.vae import VAE
 
 ROOT = Path(__file__).parents[1]
@@ -101,3 +102,33 @@ def test_profiles_write_params_and_say_what_changed(tmp_path):
     wm("profile", "default", cwd=tmp_path)
     yaml = YAML(typ="safe")
     assert yaml.load(tmp_path / "params.yaml") == yaml.load(ROOT / "profiles" / "default.yaml")
+
+
+def test_publish_takes_the_starts_of_dreams_along_unless_they_fit_no_model(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(card, "model_card", lambda name: name)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    folder, scores, starts = (tmp_path / part / "r0" for part in ("models", "metrics", "data/scores"))
+    for made in (folder, scores, starts):
+        made.mkdir(parents=True)
+    (tmp_path / "models/vae.eqx").write_bytes((models / "vae.eqx").read_bytes())
+    for name in ("rnn.eqx", "controller.eqx"):
+        (folder / name).write_bytes((models / name).read_bytes())
+    sizes = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
+    model_file.save(folder / "simulators.eqx", Ensemble(count=1, **sizes, key=jr.key(2)))
+    for world in ("dream", "real"):
+        (scores / f"{world}.json").write_text("{}")
+    arrays = {"logvar": np.zeros((3, 4), np.float32), "warm_up_reward": np.zeros(3, np.float32)}
+    arguments = cli.parser().parse_args(["publish", "r0"])
+    np.savez(starts / "starts.npz", mu=np.zeros((3, 5), np.float32), **arrays)
+    with pytest.raises(config.BadInput, match=r"starts.npz: mu: found float32 of shape \(3, 5\)"):
+        cli.publish_round(arguments)
+    assert not (tmp_path / "models/pretrained").exists()
+    np.savez(starts / "starts.npz", mu=np.zeros((3, 4), np.float32), **arrays)
+    cli.publish_round(arguments)
+    published = tmp_path / "models/pretrained"
+    assert (published / "starts.npz").read_bytes() == (starts / "starts.npz").read_bytes()
+    assert {path.name for path in published.iterdir()} == {
+        *("vae.eqx", "rnn.eqx", "controller.eqx", "simulators.eqx", "starts.npz"),
+        *("dream.json", "real.json", "environment.json", "MODEL_CARD.md"),
+    }

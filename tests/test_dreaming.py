@@ -14,6 +14,10 @@ from wm.rnn import RNN
 REPEAT, WARM_UP = 4, 50
 REWARD_HEAD = 3 * 4 * 3  # its place: behind the mixtures' logits, means and sigmas
 
+begin = eqx.filter_jit(Dreams.begin)
+advance = eqx.filter_jit(Dreams.advance)
+play = eqx.filter_jit(Dreams.play)
+
 
 def network(seed, done=-50.0, reward=None):
     """A small RNN of the given failure logit (and reward, in its units)."""
@@ -46,72 +50,75 @@ def actions(count, seed=3):
 def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():
     one, two = network(0), network(1)
     dreams = world(one, two)
-    running = dreams.begin(chosen(0, 1, 0, 1))
+    running = begin(dreams, chosen(0, 1))
+
+    @eqx.filter_jit
+    def wanted(running, action, step):
+        """The step of each simulator for both episodes."""
+        noise, _ = dreams.chance(jax.vmap(lambda key: jr.fold_in(key, step))(running.key))
+        settled = dreams.watcher, running.state, action, noise, dreams.rules
+        return [dream.step(simulator, *settled) for simulator in (one, two)]
+
     for step in range(1, 5):
-        action = actions(4, step)
-        noise, _ = dreams.chance(jax.vmap(lambda key, step=step: jr.fold_in(key, step))(running.key))
-        after, event = eqx.filter_jit(dreams.advance)(running, action)
-        for i, simulator in enumerate((one, two, one, two)):
-            mine = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], (running.state, action, noise))
-            before, act, chance = mine
-            state, outcome = dream.step(simulator, dreams.watcher, before, act, chance, dreams.rules)
-            found = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], after.state)
-            same = jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-6), found, state)
+        action = actions(2, step)
+        after, event = advance(dreams, running, action)
+        for i, (state, outcome) in enumerate(wanted(running, action, step)):
+            same = jax.tree.map(lambda a, b, i=i: np.allclose(a[i], b[i], atol=1e-6), after.state, state)
             assert all(jax.tree.leaves(same))
-            assert float(event.reward[i]) == pytest.approx(float(outcome.reward[0]), abs=1e-5)
+            assert float(event.reward[i]) == pytest.approx(float(outcome.reward[i]), abs=1e-5)
         running = after
 
 
 def test_a_dream_begins_at_its_start_with_nothing_remembered():
     dreams = world(network(0), warm_up_reward=15.0)
     still = eqx.tree_at(lambda d: d.starts.logvar, dreams, jnp.full((5, 4), -100.0))
-    running = still.begin(chosen(0, 0, 0))
+    running = begin(still, chosen(0, 0, 0))
     assert np.allclose(running.state.z, still.starts.mu[:3], atol=1e-6)
     assert not any(np.any(leaf) for leaf in (*running.state.memory, *running.state.watched))
     assert np.allclose(running.score, 15.0)
-    assert np.allclose(dreams.begin(chosen(0)).state.z, dreams.begin(chosen(0)).state.z, atol=0)
-    assert not np.allclose(dreams.begin(chosen(0)).state.z, dreams.begin(chosen(0, seed=1)).state.z)
+    assert np.allclose(begin(dreams, chosen(0)).state.z, begin(dreams, chosen(0)).state.z, atol=0)
+    assert not np.allclose(begin(dreams, chosen(0)).state.z, begin(dreams, chosen(0, seed=1)).state.z)
 
 
-@pytest.mark.parametrize(("patience", "chance"), [(0, 2), (3, 3)])
-def test_an_episode_that_does_not_fail_is_what_whole_episodes_make_of_it(patience, chance):
-    """Rewards, laps and lengths are those of `dream.as_episodes` for the same outcome."""
-    simulator = network(chance)
-    scaled = eqx.tree_at(
-        lambda m: (m.head_weight, m.head_bias),
-        simulator,
-        (
-            simulator.head_weight.at[:, REWARD_HEAD].mul(60),
-            simulator.head_bias.at[REWARD_HEAD].set(6.0),
-        ),
-    )
-    dreams = world(scaled, patience=patience, warm_up_reward=300.0, horizon=40)
-    running = dreams.begin(chosen(*[0] * 12))
-    outcomes, scores, ended = [], [np.zeros(12)], np.zeros(12, int)
-    advance = eqx.filter_jit(dreams.advance)
-    for step in range(1, 41):
-        noise, _ = dreams.chance(jax.vmap(lambda key, step=step: jr.fold_in(key, step))(running.key))
-        action = actions(12, step)
-        _, outcome = dream.step(scaled, dreams.watcher, running.state, action, noise, dreams.rules)
-        running, event = advance(running, action)
-        outcomes.append(outcome)
-        scores.append(np.where(ended == 0, running.score, scores[-1]))
-        ended = np.where((ended == 0) & np.asarray(event.lap_finished), step, ended)
-    outcome = Outcome(*(jnp.stack(part) for part in zip(*outcomes, strict=True)))
-    wanted = dream.as_episodes(outcome, jnp.full(12, 300.0), dreams.rules, warm_up_frames=WARM_UP)
-    assert np.allclose(scores[-1], wanted.score, atol=1e-2)
-    assert (ended > 0).tolist() == np.asarray(wanted.lap).tolist()
-    assert patience or 0 < wanted.lap.sum() < 12
-    if patience:
-        free = dream.as_episodes(outcome, jnp.full(12, 300.0), Rules(1.0, 0, REPEAT), warm_up_frames=WARM_UP)
-        assert not np.allclose(free.score, wanted.score)
+class Scripted(Dreams):
+    """A world in which every step brings what is written, (time, batch)."""
+
+    script: Outcome
+
+    def _dreamt(self, running, action, noise):
+        return running.state, jax.tree.map(lambda part: part[running.steps[0]], self.script)
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+def test_an_episode_that_does_not_fail_is_what_whole_episodes_make_of_it(patience):
+    """Scores and laps are those of `dream.as_episodes` for the same outcome: cars that win some 18 points a
+    step, of which half stand still for a while."""
+    rewards = np.random.default_rng(0).normal(18, 2, (40, 12)).astype(np.float32)
+    rewards[10:15, ::2] = dream.FRAME_REWARD * REPEAT
+    nothing = {name: jnp.zeros((40, 12)) for name in Outcome._fields}
+    script = Outcome(**(nothing | {"reward": jnp.asarray(rewards)}))
+    plain = world(network(0), patience=patience, warm_up_reward=300.0, horizon=40)
+    fields = ("simulators", "watcher", "starts", "rules", "warm_up_frames", "horizon_steps")
+    dreams = Scripted(**{name: getattr(plain, name) for name in fields}, script=script)
+    running = begin(dreams, chosen(*[0] * 12))
+    score, over = np.zeros(12), np.zeros(12, bool)
+    for _ in range(40):
+        running, event = advance(dreams, running, actions(12))
+        score = np.where(over, score, running.score)
+        over |= np.asarray(event.lap_finished)
+    wanted = dream.as_episodes(script, jnp.full(12, 300.0), dreams.rules, warm_up_frames=WARM_UP)
+    assert np.allclose(score, wanted.score, atol=1e-2)
+    assert over.tolist() == np.asarray(wanted.lap).tolist()
+    assert over[1::2].all()
+    assert not over[::2].any()
+    assert (score[::2] < 500).all() == (patience > 0)  # stuck for good
 
 
 def test_failures_come_as_often_as_they_are_expected():
     """A failure probability of a quarter: a quarter of 2,000 episodes, each fined once."""
     dreams = world(network(0, done=float(np.log(1 / 3)), reward=0.0))
-    running = dreams.begin(chosen(*[0] * 2000))
-    _, event = dreams.advance(running, actions(2000))
+    running = begin(dreams, chosen(*[0] * 2000))
+    _, event = advance(dreams, running, actions(2000))
     assert abs(event.failed.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
     assert np.allclose(event.reward, np.where(event.failed, dream.FAILURE_REWARD, 0), atol=1e-5)
     assert not (event.failed & event.lap_finished).any()
@@ -119,12 +126,12 @@ def test_failures_come_as_often_as_they_are_expected():
 
 def test_only_some_episodes_begin_anew_and_nothing_happens_to_them():
     dreams = world(network(0), warm_up_reward=7.0)
-    running = dreams.begin(chosen(0, 0, 0))
-    running, _ = dreams.advance(running, actions(3))
-    alone, event = dreams.advance(running, actions(3))
+    running = begin(dreams, chosen(0, 0, 0))
+    running, _ = advance(dreams, running, actions(3))
+    alone, event = advance(dreams, running, actions(3))
     anew = jnp.array([False, True, False])
-    mixed, told = dreams.play(running, actions(3), anew, chosen(0, 0, 0, seed=50))
-    fresh = dreams.begin(chosen(0, 0, 0, seed=50))
+    mixed, told = play(dreams, running, actions(3), anew, chosen(0, 0, 0, seed=50))
+    fresh = begin(dreams, chosen(0, 0, 0, seed=50))
     assert np.allclose(mixed.state.z, np.where(anew[:, None], fresh.state.z, alone.state.z))
     assert np.asarray(mixed.steps).tolist() == [2, 0, 2]
     assert float(mixed.score[1]) == 7.0
@@ -136,10 +143,10 @@ def test_the_last_step_of_a_real_episode_is_the_horizon():
     assert dreaming.whole_steps(Environment(action_repeat=4, warm_up_frames=50)) == 238
     assert dreaming.whole_steps(Environment(action_repeat=5, warm_up_frames=50)) == 190
     dreams = world(network(0), horizon=2)
-    running = dreams.begin(chosen(0))
+    running = begin(dreams, chosen(0))
     assert dreams.frames(running).tolist() == [50]
-    running, first = dreams.advance(running, actions(1))
-    running, second = dreams.advance(running, actions(1))
+    running, first = advance(dreams, running, actions(1))
+    running, second = advance(dreams, running, actions(1))
     assert [bool(one.at_horizon[0]) for one in (first, second)] == [False, True]
     assert dreams.frames(running._replace(steps=jnp.array([238]))).tolist() == [1000]
 
