@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, controller, dream, files, metrics, model_file, rnn, value
+from wm import config, controller, dream, files, metrics, model_file, rnn, scratch, value
 from wm.controller import Basis, Controller
 from wm.dream import Outcome, Rules, Starts
 from wm.episodes import Record, Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
+from wm.journal import Journal
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
 from wm.value import Value
@@ -60,6 +61,17 @@ class Config(config.Section):
 def main(round_name: str, prev: str) -> None:
     settings = config.section(Config, "evolve")
     environment = config.section(config.Environment, "environment")
+    params = [settings.model_dump(), environment.model_dump()]
+    models = [MODELS / round_name / "rnn.eqx", MODELS / round_name / "simulators.eqx"]
+    inputs = [LATENTS / prev, *models, MODELS / prev / "controller.eqx"]
+    with scratch.folder(f"evolve {round_name}", params, inputs) as unfinished:
+        run(round_name, prev, settings, environment, Journal(unfinished / "journal.jsonl"))
+
+
+def run(
+    round_name: str, prev: str, settings: Config, environment: config.Environment, journal: Journal
+) -> None:
+    """The round's evolution, from its journal on."""
     before = config.rounds_until(prev)[::-1]
     number = len(before)
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
@@ -86,7 +98,8 @@ def main(round_name: str, prev: str) -> None:
         start = basis.coordinates(model_file.load(MODELS / prev / "controller.eqx", Controller))
     as_controller = partial(basis.controller, first)
     fitness = dream_fitness(worlds, model, as_controller, settings, rules, fitness_key)
-    search = evolve(fitness, np.asarray(start), settings.search, seed=settings.seed + number + 1)
+    seed = settings.seed + number + 1
+    search = evolve(fitness, np.asarray(start), settings.search, seed=seed, journal=journal)
     curve, snapshots = [], [as_controller(start)]
     total = settings.search.generations
     for generation in progress(search, f"evolve {round_name}", total):

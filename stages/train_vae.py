@@ -1,5 +1,6 @@
 """Trains the VAE on the scripted drivers' frames: `python -m stages.train_vae`."""
 
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,9 @@ import jax.random as jr
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, files, model_file, pictures, vae
+from wm import config, files, fit, model_file, pictures, scratch, vae
+from wm.checkpoint import Checkpoints
 from wm.episodes import Record, Shards, frame_batches
-from wm.fit import adam, fit
-from wm.progress import progress
 from wm.vae import VAE
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
@@ -43,23 +43,33 @@ def main() -> None:
     init_key, fit_key, check_key = jr.split(jr.key(settings.seed), 3)
     model = VAE(latent_size=settings.latent_size, widths=tuple(settings.widths), key=init_key)
     loss = partial(vae.loss, kl_weight=settings.kl_weight)
-    batches = frame_batches(
+    with scratch.folder("train_vae", settings.model_dump(), [DATA]) as unfinished:
+        model, curve = fit.train(
+            model,
+            loss,
+            partial(batches, shards, settings),
+            fit.adam(settings.learning_rate, settings.steps, settings.gradient_clip),
+            key=fit_key,
+            steps=settings.steps,
+            check=lambda model: validate(model, loss, validation, check_key),
+            check_every=settings.log_every,
+            checkpoints=Checkpoints(unfinished / "vae"),
+            label="train_vae",
+        )
+        model_file.save(MODEL, model)
+        report(model, validation, curve)
+
+
+def batches(shards: Shards, settings: Config, done: int) -> Iterator[np.ndarray]:
+    """Batches of training frames, without the `done` first ones, which are read all the same."""
+    endless = frame_batches(
         shards,
         shards.kept(validation=False),
         batch_size=settings.batch_size,
         buffer_episodes=settings.buffer_episodes,
         seed=settings.seed,
     )
-    optimiser = adam(settings.learning_rate, settings.steps, settings.gradient_clip)
-    steps = fit(model, loss, islice(batches, settings.steps), optimiser, key=fit_key)
-    curve = []
-    for number, (model, metrics) in enumerate(progress(steps, "train_vae", settings.steps), 1):
-        if number % settings.log_every == 0 or number == settings.steps:
-            checked = validate(model, loss, validation, check_key)
-            train = {f"train_{name}": value for name, value in metrics.items()}
-            curve.append({"step": number, **train, **checked})
-    model_file.save(MODEL, model)
-    report(model, validation, curve)
+    return islice(endless, done, settings.steps)
 
 
 def validation_frames(shards: Shards, settings: Config) -> list[np.ndarray]:

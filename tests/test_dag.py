@@ -17,7 +17,9 @@ LAYERS = [
     {"drivers"},
     {"controller"},
     {"vae", "rnn"},
-    {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures", "value"},
+    {"value"},
+    {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures"},
+    {"checkpoint", "journal", "scratch"},
     {"files", "config", "progress"},
 ]
 

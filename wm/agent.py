@@ -64,6 +64,11 @@ class Models:
         """The agent of a folder: vae.eqx, rnn.eqx, controller.eqx."""
         return Models(folder / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
 
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [path for path in (self.vae, self.rnn, self.controller, self.snapshots) if path]
+
     def load(self) -> Agent:
         """The agent. Raises BadModelFile."""
         return Agent(

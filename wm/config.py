@@ -1,5 +1,6 @@
 """params.yaml as frozen, strict models: the only way in which a number reaches a stage."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,10 @@ FIRST_ROUND = "init"
 
 class BadInput(Exception):
     """What a user gave cannot be used; the message is one line: place, found, wanted."""
+
+
+class Halted(Exception):
+    """Work cannot go on; the message is one line: what happened, where, and what is kept."""
 
 
 class Section(BaseModel):
@@ -100,12 +105,21 @@ def rounds_until(name: str) -> list[str]:
 
 
 def run(main: Any, *arguments: Any) -> None:
-    """Runs a stage's or a command's `main`; bad input ends it with one line and exit code 2."""
+    """Runs a stage's or a command's `main`; bad input ends it with one line and exit code 2,
+    work that cannot go on with 1, Ctrl-C with 130."""
     try:
         main(*arguments)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Halted as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            raise
+        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted: the same command goes on from here", file=sys.stderr)
         sys.exit(130)
