@@ -66,4 +66,4 @@ def drives(tasks: Sequence[tuple[str, config.Environment, int]]) -> Iterator[Epi
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

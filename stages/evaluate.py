@@ -24,6 +24,7 @@ def main(round_name: str) -> None:
     environment = config.section(config.Environment, "environment")
     folder = MODELS / round_name
     models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
+    models.load()
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     params, stage = [settings.model_dump(), environment.model_dump()], f"evaluate {round_name}"
 
@@ -56,4 +57,4 @@ def report(episodes: list[Episode], environment: config.Environment, folder: Pat
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

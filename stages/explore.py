@@ -36,6 +36,7 @@ def main(round_name: str) -> None:
         folder / "controller.eqx",
         folder / "snapshots.eqx",
     )
+    models.load()
     params, stage = [settings.model_dump(), environment.model_dump()], f"explore {round_name}"
 
     def driven(some: Sequence[Drive]) -> Iterator[Episode]:
@@ -48,9 +49,14 @@ def main(round_name: str) -> None:
         writer.finish()
 
 
+def first_track(settings: Config, number: int) -> int:
+    """The seed of the first track of a round; the others follow. `number` counts the rounds up to it."""
+    return settings.seed + SEEDS_PER_ROUND * number
+
+
 def plan(settings: Config, number: int) -> list[Drive]:
     """Who drives which track."""
-    first = settings.seed + SEEDS_PER_ROUND * number
+    first = first_track(settings, number)
     drives = []
     for i in range(settings.episodes):
         kinds = [
@@ -63,4 +69,4 @@ def plan(settings: Config, number: int) -> list[Drive]:
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

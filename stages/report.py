@@ -1,6 +1,7 @@
 """Dream beside reality, round by round: `python -m stages.report`."""
 
 import csv
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-from wm import config, files, metrics
+from wm import config, files, metrics, scores
+from wm.scores import Scores
 
 SCORES, METRICS = Path("data/scores"), Path("metrics")
 WORLDS = ("dream", "real")
@@ -17,7 +19,8 @@ WORLDS = ("dream", "real")
 
 def main() -> None:
     rounds = list(config.read()["rounds"])
-    rows = [row(name, files.read_json(SCORES / name / "scores.json")) for name in rounds]
+    rows = [row(name, scores.read(SCORES / name / "scores.json", Scores)[0]) for name in rounds]
+    ranked = read_ranks(METRICS / "ranks.csv")
     files.write_csv(METRICS / "rounds.csv", rows)
     last = rows[-1]
     gap = last["dream"] - last["real"]
@@ -27,19 +30,31 @@ def main() -> None:
         "impossible_dream": any(row["dream"] > metrics.IMPOSSIBLE for row in rows),
     }
     files.write_json(METRICS / "gap.json", summary)
-    with (METRICS / "ranks.csv").open(newline="", encoding="utf-8") as ranked:
-        picture(rows, list(csv.DictReader(ranked)), METRICS / "rounds.png")
+    picture(rows, ranked, METRICS / "rounds.png")
 
 
-def row(name: str, scores: dict[str, Any]) -> dict[str, Any]:
+def read_ranks(path: Path) -> list[dict[str, Any]]:
+    """A row for each controller: its round, and its score in either world. Raises BadInput."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [
+                {"round": row["round"], **{w: float(row[w]) for w in WORLDS}} for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise config.BadInput(f"{path}: no table of ranks ({error!r}). Run `dvc repro`.") from None
+    return rows
+
+
+def row(name: str, found: Scores) -> dict[str, Any]:
     """A round's scores with their standard errors, in points."""
     line: dict[str, Any] = {"round": name}
     for world in WORLDS:
-        line |= {world: scores[world]["mean"], f"{world}_sem": scores[world]["sem"]}
+        score = getattr(found, world)
+        line |= {world: score.mean, f"{world}_sem": score.sem}
     return line
 
 
-def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path) -> None:
+def picture(rows: list[dict[str, Any]], ranked: list[dict[str, Any]], path: Path) -> None:
     """Left: means with 95 % intervals by round. Right: controllers of all qualities in both worlds."""
     figure, (axes, right) = pyplot.subplots(1, 2, figsize=(11, 4), dpi=120, width_ratios=[3, 2])
     names = [row["round"] for row in rows]
@@ -51,7 +66,7 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
     axes.axhline(906, color="grey", linestyle=":", label="the paper's driver, trained in reality: 906")
     axes.legend(loc="lower right")
     for name in names:
-        dreamt, real = ([float(one[world]) for one in ranked if one["round"] == name] for world in WORLDS)
+        dreamt, real = ([one[world] for one in ranked if one["round"] == name] for world in WORLDS)
         right.scatter(dreamt, real, s=16, label=name)
     limits = (-150, 1000)
     right.plot(limits, limits, color="grey", linestyle=":")
@@ -64,4 +79,4 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
 
 
 if __name__ == "__main__":
-    config.run(main)
+    config.run_stage(main, *sys.argv[1:])

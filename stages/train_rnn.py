@@ -58,6 +58,8 @@ def main(round_name: str, prev: str) -> None:
     shards = InMemory(LATENTS / prev)
     own = model_file.load(MODELS / prev / "rnn.eqx", RNN)
     simulators = model_file.load(MODELS / prev / "simulators.eqx", Ensemble)
+    model_file.check_sizes(MODELS / prev / "simulators.eqx", simulators.stacked, own)
+    shards.expect_latents(own.latent_size)
     inputs = [LATENTS / prev, MODELS / prev / "rnn.eqx", MODELS / prev / "simulators.eqx"]
     names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]
     trained, curves, stage = [], {}, f"train_rnn {round_name}"
@@ -163,4 +165,4 @@ def averaged(check, model: RNN, batches: list[Batch], key) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

@@ -1,21 +1,23 @@
 """Trains the VAE on the scripted drivers' frames: `python -m stages.train_vae`."""
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from wm import config, files, fit, model_file, pictures, scratch, vae
 from wm.checkpoint import Checkpoints
 from wm.episodes import Record, Shards, frame_batches
-from wm.vae import VAE
+from wm.vae import MOST_WIDTHS, VAE
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
 METRICS = Path("metrics")
@@ -25,7 +27,7 @@ ACTIVE_VARIANCE = 0.01  # of mu over frames, from which on a latent dimension co
 class Config(config.Section):
     seed: NonNegativeInt
     latent_size: PositiveInt
-    widths: list[PositiveInt]
+    widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=MOST_WIDTHS)]
     steps: PositiveInt
     batch_size: PositiveInt
     buffer_episodes: PositiveInt
@@ -39,6 +41,7 @@ class Config(config.Section):
 def main() -> None:
     settings = config.section(Config, "train_vae")
     shards = Shards(DATA)
+    shards.expect_frames()
     validation = validation_frames(shards, settings)
     init_key, fit_key, check_key = jr.split(jr.key(settings.seed), 3)
     model = VAE(latent_size=settings.latent_size, widths=tuple(settings.widths), key=init_key)
@@ -105,4 +108,4 @@ def report(model: VAE, validation: list[np.ndarray], curve: list[dict[str, float
 
 
 if __name__ == "__main__":
-    config.run(main)
+    config.run_stage(main, *sys.argv[1:])

@@ -11,6 +11,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 LAYERS = [
     {"cli"},
+    {"validation"},
     {"evolve", "fidelity", "envs", "film", "card"},
     {"agent"},
     {"dream", "rollout"},
@@ -19,7 +20,7 @@ LAYERS = [
     {"vae", "rnn"},
     {"value"},
     {"mdn", "episodes", "car_racing", "fit", "parallel", "model_file", "metrics", "pictures"},
-    {"checkpoint", "journal", "scratch"},
+    {"checkpoint", "journal", "scratch", "scores"},
     {"files", "config", "progress"},
 ]
 

@@ -1,4 +1,4 @@
-"""The `wm` command: `wm profile`, `wm validate`, `wm publish`, `wm evaluate`, `wm dream`."""
+"""The `wm` command: `wm profile`, `wm validate`, `wm schema`, `wm publish`, `wm evaluate`, `wm dream`."""
 
 import argparse
 import json
@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     profile.set_defaults(run=write_profile)
     validate = commands.add_parser("validate", help="check params.yaml")
     validate.set_defaults(run=check_params)
+    schema = commands.add_parser("schema", help="print the JSON Schema of params.yaml, for editors")
+    schema.set_defaults(run=print_schema)
     publish = commands.add_parser("publish", help="copy a round's agent and scores to models/pretrained")
     publish.add_argument("round", help="its name in params.yaml")
     publish.set_defaults(run=publish_round)
@@ -57,49 +59,23 @@ def at_least(least: int) -> Any:
 
 
 def check_params(arguments: argparse.Namespace) -> None:
-    """Every section of params.yaml against the stage that reads it."""
+    """All of params.yaml: its sections, and what must hold between them."""
     validate(config.read())
     print(f"{config.PARAMS}: valid")
 
 
 def validate(params: dict[str, Any]) -> None:
-    """Raises BadInput for the first thing wrong in any section."""
-    from stages import (
-        collect,
-        evaluate,
-        evolve,
-        explore,
-        fidelity,
-        initialise,
-        process,
-        rank,
-        train_rnn,
-        train_vae,
-    )
+    """Raises BadInput for the first thing wrong."""
+    from wm import validation
 
-    kinds = {
-        "environment": config.Environment,
-        "process": process.Config,
-        "train_vae": train_vae.Config,
-        "initialise": initialise.Config,
-        "train_rnn": train_rnn.Config,
-        "evolve": evolve.Config,
-        "evaluate": evaluate.Config,
-        "explore": explore.Config,
-        "fidelity": fidelity.Config,
-        "rank": rank.Config,
-    }
-    known = {*kinds, "collect", "rounds"}
-    for name in sorted(params.keys() ^ known):
-        fault = "unknown section, wanted one of " + ", ".join(sorted(known))
-        raise config.BadInput(f"{config.PARAMS}: {name}: {fault if name in params else 'is missing'}")
-    for name, kind in kinds.items():
-        config.validated(kind, params[name], f"{config.PARAMS}: {name}")
-    for driver, section in config.mapping(params, "collect").items():
-        collect.check_driver(driver)
-        config.validated(collect.Config, section, f"{config.PARAMS}: collect.{driver}")
-    for name in config.mapping(params, "rounds"):
-        config.ancestry(name, params["rounds"])
+    validation.validate(params)
+
+
+def print_schema(arguments: argparse.Namespace) -> None:
+    """The JSON Schema of params.yaml."""
+    from wm import validation
+
+    print(json.dumps(validation.schema(), indent=2))
 
 
 def write_profile(arguments: argparse.Namespace) -> None:
@@ -109,7 +85,7 @@ def write_profile(arguments: argparse.Namespace) -> None:
     from wm import files
 
     chosen = PROFILES / f"{arguments.name}.yaml"
-    if not chosen.exists():
+    if arguments.name != chosen.stem or not chosen.exists():
         names = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
         raise config.BadInput(f"{PROFILES}: no profile {arguments.name!r}, wanted one of {names}")
     yaml = YAML()
@@ -154,8 +130,9 @@ def publish_round(arguments: argparse.Namespace) -> None:
     config.rounds_until(name)
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
-    Models(*sources).load()  # nothing damaged is published
-    model_file.load(folder / "simulators.eqx", Ensemble)
+    agent = Models(*sources).load()  # nothing damaged is published
+    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
+    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, agent.rnn)
     sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
     for source in sources:
         if not source.exists():
@@ -217,12 +194,12 @@ def drive_dream(arguments: argparse.Namespace) -> None:
 
 def dream_rules(folder: Path, action_repeat: int) -> Any:
     """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says."""
-    from wm import files
+    from wm import scores
     from wm.dream import Rules
 
     path = folder / "dream.json"
-    found = files.read_json(path).get("rules") if path.exists() else None
-    return Rules(**found) if found else Rules(1.0, 0, action_repeat)
+    rules = scores.read(path, scores.DreamOfAnAgent)[0].rules if path.exists() else None
+    return Rules(**rules.model_dump()) if rules else Rules(1.0, 0, action_repeat)
 
 
 def show(arguments: argparse.Namespace, world: str, found: dict, scores: Any, began: float) -> None:

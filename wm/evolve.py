@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import cma
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -61,6 +60,8 @@ def evolve(
     generation's are. Returns are written to `journal`; those found there are not asked for again, but told to
     the library once more, which so comes to where it was.
     """
+    import cma  # here, for it takes longer to import than all of params.yaml to be checked
+
     strategy = cma.CMAEvolutionStrategy(start, search.sigma0, _options(search, seed))
     for number in range(search.generations):
         strategy.opts.set("maxstd", search.bound(number))

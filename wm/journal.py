@@ -67,7 +67,8 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
         intact = line.endswith(b"\n") and entry["sha256"] == _checksum(entry["returns"])
-    except (ValueError, KeyError, TypeError):
+        intact = intact and isinstance(entry["candidates"], str)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return entry if intact else None
 
