@@ -85,11 +85,12 @@ def parsed(content: bytes, place: str) -> dict[str, Any]:
         found = YAML(typ="safe").load(content.decode())
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise BadInput(f"{place}, line {line}: {error.problem or error.context}") from None
+        problem = str(error.problem or error.context)[:200]
+        raise BadInput(f"{place}, line {line}: {problem}") from None
     except RecursionError:
         raise BadInput(f"{place}: nested too deeply, wanted sections of parameters") from None
     except (YAMLError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
-        raise BadInput(f"{place}: no YAML that can be read ({error})") from None
+        raise BadInput(f"{place}: no YAML that can be read ({str(error)[:200]})") from None
     if found is None:
         raise BadInput(f"{place}: it is empty, wanted sections of parameters")
     if not isinstance(found, dict):
@@ -140,14 +141,16 @@ def validated_json(kind: type[S], text: str, place: str) -> S:
 
 def _refusal(kind: type[BaseModel], error: ValidationError, place: str) -> BadInput:
     first = error.errors(include_url=False)[0]
-    inside = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    inside = ".".join(str(part)[:60] for part in first["loc"] if part != "[key]")
     where = f"{place}{'.' if ': ' in place else ': '}{inside}" if inside else place
     if first["type"] == "missing":
         return BadInput(f"{where}: is missing")
     if first["type"] == "extra_forbidden":
         return BadInput(f"{where}: unknown, wanted one of {known(_fields(kind, first['loc'][:-1]))}")
     if first["type"] == "value_error":
-        return BadInput(f"{where}: found {shown(first['input'])}, {first['ctx']['error']}")
+        return BadInput(
+            f"{where}: found {shown(first['input'])}, {first['msg'].removeprefix('Value error, ')}"
+        )
     return BadInput(f"{where}: {first['msg']}, found {shown(first['input'])}")
 
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,11 +62,14 @@ def read_json(path: Path) -> Any:
 def parse_json(content: bytes) -> Any:
     """What JSON in UTF-8 says. Raises ValueError, for NaN, infinity and bottomless nesting, too."""
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number")
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text[:40]} is no number")
+        return value
 
     try:
-        return json.loads(content.decode(), parse_constant=refuse)
+        return json.loads(content.decode(), parse_constant=number, parse_float=number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

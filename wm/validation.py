@@ -79,7 +79,7 @@ def validate(params: dict[str, Any]) -> Params:
 
 
 def _wrong(place: str, found: Any, wanted: str) -> NoReturn:
-    raise config.BadInput(f"{config.PARAMS}: {place}: found {config.shown(found)}, wanted {wanted}")
+    raise config.BadInput(f"{config.PARAMS}: {place}: found {found!r}, wanted {wanted}")
 
 
 def _check_sources(params: Params) -> None:
@@ -115,8 +115,8 @@ def _check_steps(params: Params) -> None:
 
 
 def _check_search(params: Params) -> None:
-    """The search must narrow; its directions must be found among what controllers see, in as many moments; and a
-    generation's dreams must start from different ones."""
+    """The search must narrow. Its directions must be found among what controllers see, in as many moments,
+    and a generation's dreams must start from different ones."""
     evolution, moments = params.evolve, starts(params.evolve)
     search = evolution.search
     if search.last_std > search.max_std:
@@ -156,7 +156,8 @@ def _check_tracks(params: Params) -> None:
     for (place, one), (other_place, other) in combinations(tracks(params), 2):
         if one.start < other.stop and other.start < one.stop:
             others = f"{other.start} to {other.stop - 1}, which are {other_place}'s"
-            _wrong(f"{place}: tracks", f"{one.start} to {one.stop - 1}", f"none of {others}")
+            found = f"found {one.start} to {one.stop - 1}"
+            raise config.BadInput(f"{config.PARAMS}: {place}: tracks: {found}, wanted none of {others}")
 
 
 def tracks(params: Params) -> Iterator[tuple[str, range]]:
