@@ -95,29 +95,51 @@ def main(round_name: str, prev: str) -> None:
     params = [settings.model_dump(), environment.model_dump()]
     models = [MODELS / round_name / "rnn.eqx", MODELS / round_name / "simulators.eqx"]
     inputs = [LATENTS / prev, *models, MODELS / prev / "controller.eqx"]
+    given = Given.read(round_name, prev, settings)
     with scratch.folder(f"evolve {round_name}", params, inputs) as unfinished:
-        run(round_name, prev, settings, environment, Journal(unfinished / "journal.jsonl"))
+        run(round_name, prev, given, settings, environment, Journal(unfinished / "journal.jsonl"))
+
+
+class Given(NamedTuple):
+    """What a round's evolution starts from; `last` is the controller of the round before, if it does."""
+
+    shards: Shards
+    model: RNN
+    ensemble: Ensemble
+    last: Controller | None
+
+    @staticmethod
+    def read(round_name: str, prev: str, settings: Config) -> "Given":
+        """From disk. Raises BadInput, where the parts do not fit together or the parameters ask too much."""
+        shards = Shards(LATENTS / prev)
+        model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
+        ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
+        model_file.check_sizes(MODELS / round_name / "simulators.eqx", ensemble.stacked, model)
+        shards.expect_latents(model.latent_size)
+        features = model.latent_size + model.hidden_size
+        check_steps(shards, settings)
+        check_components(settings, features)
+        if not settings.warm_start:
+            return Given(shards, model, ensemble, None)
+        path = MODELS / prev / "controller.eqx"
+        last = model_file.load(path, Controller)
+        model_file.check(path, "features", last.weight.shape[-1], features)
+        return Given(shards, model, ensemble, last)
 
 
 def run(
-    round_name: str, prev: str, settings: Config, environment: config.Environment, journal: Journal
+    round_name: str,
+    prev: str,
+    given: Given,
+    settings: Config,
+    environment: config.Environment,
+    journal: Journal,
 ) -> None:
     """The round's evolution, from its journal on."""
     before = config.rounds_until(prev)[::-1]
     number = len(before)
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
-    shards = Shards(LATENTS / prev)
-    model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
-    ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
-    model_file.check_sizes(MODELS / round_name / "simulators.eqx", ensemble.stacked, model)
-    shards.expect_latents(model.latent_size)
-    check_steps(shards, settings)
-    features = model.latent_size + model.hidden_size
-    check_components(settings, features)
-    last = None
-    if settings.warm_start:
-        last = model_file.load(MODELS / prev / "controller.eqx", Controller)
-        model_file.check(MODELS / prev / "controller.eqx", "features", last.weight.shape[-1], features)
+    shards, model, ensemble, last = given
     rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, settings.sampling)
     worlds = [
         World(
@@ -128,7 +150,7 @@ def run(
         for simulator in ensemble.members or [model]
     ]
     first = Controller(
-        features=features,
+        features=model.latent_size + model.hidden_size,
         limits=settings.limits.pairs,
         pedals=settings.pedals,
     )

@@ -127,22 +127,23 @@ def publish_round(arguments: argparse.Namespace) -> None:
     from wm.rnn import Ensemble
 
     name = arguments.round
-    config.rounds_until(name)
+    if name not in config.mapping(config.read(), "rounds"):
+        known = config.known(config.read()["rounds"])
+        raise config.BadInput(f"round: found {config.shown(name)}, wanted one of {known}")
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
     agent = Models(*sources).load()  # nothing damaged is published
     ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
     model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, agent.rnn)
     sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
+    text = card.model_card(name)
     for source in sources:
-        if not source.exists():
-            raise config.BadInput(f"{source}: not found, wanted the round's scores. Run `dvc repro`.")
         with files.replacing(PRETRAINED / source.name) as unfinished:
             shutil.copyfile(source, unfinished)
     environment = config.section(config.Environment, "environment")
     files.write_json(PRETRAINED / "environment.json", environment.model_dump())
     with files.replacing(PRETRAINED / "MODEL_CARD.md") as unfinished:
-        unfinished.write_text(card.model_card(name))
+        unfinished.write_text(text)
     print(f"{PRETRAINED}: the agent of round {name}")
 
 

@@ -222,13 +222,19 @@ def run_stage(main: Any, *arguments: str) -> None:
 
 def _stage(main: Any, arguments: tuple[str, ...]) -> None:
     params, loaded = read(), set(sys.modules)
-    validation = import_module("wm.validation")
-    validation.validate(params)
+    import_module("wm.validation").validate(params)
     _check_arguments(main, arguments, params)
-    for name in sys.modules.keys() - loaded:  # no output follows from other stages' code: forget it
-        if name.split(".")[0] in ("wm", "stages"):
-            del sys.modules[name]
+    _forget(sys.modules.keys() - loaded)
     main(*arguments)
+
+
+def _forget(modules: Iterable[str]) -> None:
+    """Unloads those of the project: no output, and no unfinished work, follows from other stages' code."""
+    for name in modules:
+        package, _, own_name = name.rpartition(".")
+        if package in ("wm", "stages"):
+            del sys.modules[name]
+            vars(sys.modules[package]).pop(own_name, None)
 
 
 def _check_arguments(main: Any, arguments: tuple[str, ...], params: dict[str, Any]) -> None:

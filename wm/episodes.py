@@ -144,7 +144,6 @@ class Shards:
         manifest = _manifest(folder)
         self.shards: list[dict[str, Any]] = [shard.model_dump() for shard in manifest.shards]
         self.records = manifest.episodes
-        _check_entries(folder / MANIFEST, manifest)
         _check_files(folder, self.shards)
         self._open: dict[str, pq.ParquetFile] = {}
 
@@ -242,39 +241,40 @@ def _manifest(folder: Path) -> _Manifest:
             raise CorruptShard(
                 f"{path}: it is not as it was written. Delete {folder} and run `dvc checkout`."
             )
-        return config.validated_json(_Manifest, written, str(path))
+        manifest = config.validated_json(_Manifest, written, str(path))
+        _check_entries(path, manifest)
     except CorruptShard:
         raise
     except config.BadInput as error:
         raise CorruptShard(f"{error}. Delete {folder} and run `dvc checkout`, or `dvc repro`.") from None
+    return manifest
 
 
 def _check_entries(path: Path, manifest: _Manifest) -> None:
-    """Refuses episodes that are not one after the other in the shards that the manifest names."""
+    """Raises BadInput for episodes that do not lie one after the other in the shards of the list."""
     names = [shard.file for shard in manifest.shards]
     rows: Counter[str] = Counter()
     groups: Counter[str] = Counter()
     for i, record in enumerate(manifest.episodes):
-        place = f"{path}: episodes.{i}"
         if record.episode != i or record.seed < 0 or not 1 <= record.length <= config.FRAMES_PER_EPISODE:
-            found = f"episode {record.episode}, seed {record.seed}, length {record.length}"
-            raise CorruptShard(f"{place}: found {config.shown(found)}, wanted episode {i} of 1 to 1000 steps")
-        if record.kept:
-            if record.shard not in names or record.row_group != groups[record.shard]:
-                found = f"row group {record.row_group} of {record.shard}"
-                wanted = f"the next one of {config.known(names)}"
-                raise CorruptShard(f"{place}: found {config.shown(found)}, wanted {wanted}")
-            rows[record.shard] += record.length
-            groups[record.shard] += 1
-    if len(set(names)) != len(names):
-        raise CorruptShard(f"{path}: shards: the same file twice")
-    for shard in manifest.shards:
-        held = rows[shard.file], groups[shard.file]
-        if held != (shard.rows, shard.row_groups):
-            found = f"{shard.rows} rows in {shard.row_groups} groups"
-            raise CorruptShard(
-                f"{path}: {shard.file}: found {found}, its episodes have {held[0]} in {held[1]}"
+            found = f"found episode {record.episode}, seed {record.seed}, length {record.length}"
+            raise config.BadInput(f"{path}: episodes.{i}: {found}, wanted episode {i} of 1 to 1000 steps")
+        if not record.kept:
+            continue
+        if record.shard not in names or record.row_group != groups[record.shard]:
+            found = f"found row group {record.row_group} of {config.shown(record.shard)}"
+            raise config.BadInput(
+                f"{path}: episodes.{i}: {found}, wanted the next one of a shard in its list"
             )
+        rows[record.shard] += record.length
+        groups[record.shard] += 1
+    if len(set(names)) != len(names):
+        raise config.BadInput(f"{path}: shards: the same file twice")
+    for shard in manifest.shards:
+        found, wanted = (shard.rows, shard.row_groups), (rows[shard.file], groups[shard.file])
+        if found != wanted:
+            counts = "found {} rows in {} groups, wanted {} in {}".format(*found, *wanted)
+            raise config.BadInput(f"{path}: {config.shown(shard.file)}: {counts}")
 
 
 def _check_files(folder: Path, shards: Sequence[dict[str, Any]]) -> None:
