@@ -1,16 +1,16 @@
 """Collects drives of a scripted driver from the real environment: `python -m stages.collect erratic`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from wm import config, files, parallel, rollout
+from wm import config, files, parallel, rollout, scratch
 from wm.car_racing import RealTrack
 from wm.drivers import Driver, Erratic, LaneFollower, LaneStyle
-from wm.episodes import Episode, Writer
+from wm.episodes import Episode, Writer, put_by
 from wm.progress import progress
 
 RAW = Path("data/raw")
@@ -51,13 +51,19 @@ def main(source: str) -> None:
     settings = config.section(Config, "collect", source)
     environment = config.section(config.Environment, "environment")
     tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]
-    with files.replacing(RAW / source) as folder, parallel.processes(workers=0) as executor:
+    params, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
+    with scratch.folder(stage, params, []) as unfinished, files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
-        drives = parallel.ordered(executor, episode, tasks, ahead=4 * parallel.cores())
-        for drive in progress(drives, f"collect {source}", len(tasks)):
+        for drive in progress(put_by(unfinished, tasks, drives), stage, len(tasks)):
             writer.write(drive)
         writer.finish()
 
 
+def drives(tasks: Sequence[tuple[str, config.Environment, int]]) -> Iterator[Episode]:
+    """The tasks' drives, in their order, on all cores."""
+    with parallel.processes(workers=0) as executor:
+        yield from parallel.ordered(executor, episode, tasks, ahead=4 * parallel.cores())
+
+
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

@@ -22,10 +22,14 @@ PROCESSED, LATENTS, MODEL = Path("data/processed"), Path("data/latents"), Path("
 def main(round_name: str = config.FIRST_ROUND, prev: str | None = None) -> None:
     model = model_file.load(MODEL, VAE)
     shards = Shards(PROCESSED / round_name)
+    shards.expect_frames()
+    before = Shards(LATENTS / prev) if prev else None
+    if before:
+        before.expect_latents(model.latent_size)
     with files.replacing(LATENTS / round_name) as folder:
         writer = Writer(folder, round_name)
-        if prev:
-            writer.adopt(Shards(LATENTS / prev))
+        if before:
+            writer.adopt(before)
         encode(model, shards, writer)
         writer.finish()
 
@@ -43,4 +47,4 @@ def encode(model: VAE, shards: Shards, writer: Writer) -> None:
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

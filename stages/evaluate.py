@@ -1,13 +1,14 @@
 """Drives the agent of a round on real tracks that nothing else uses: `python -m stages.evaluate r0`."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from wm import agent, config, files, film, pictures
+from wm import agent, config, files, film, pictures, scratch
 from wm.agent import Drive, Models
-from wm.episodes import Episode
+from wm.episodes import Episode, put_by
 from wm.progress import progress
 
 MODELS, METRICS = Path("models"), Path("metrics")
@@ -23,14 +24,20 @@ def main(round_name: str) -> None:
     environment = config.section(config.Environment, "environment")
     folder = MODELS / round_name
     models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
+    models.load()
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
-    running = agent.drive(models, drives, environment, round_name, workers=0)
-    episodes = list(progress(running, f"evaluate {round_name}", len(drives)))
-    report(episodes, environment, METRICS / round_name)
-    middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
-    shots = film.shots(models.load(), middle)
-    film.write_video(METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
-    pictures.write_png(METRICS / round_name / "drive.png", film.strip(shots))
+    params, stage = [settings.model_dump(), environment.model_dump()], f"evaluate {round_name}"
+
+    def driven(some: Sequence[Drive]) -> Iterator[Episode]:
+        return agent.drive(models, some, environment, round_name, workers=0)
+
+    with scratch.folder(stage, params, models.paths) as unfinished:
+        episodes = list(progress(put_by(unfinished, drives, driven), stage, len(drives)))
+        report(episodes, environment, METRICS / round_name)
+        middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
+        shots = film.shots(models.load(), middle)
+        film.write_video(METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
+        pictures.write_png(METRICS / round_name / "drive.png", film.strip(shots))
 
 
 def report(episodes: list[Episode], environment: config.Environment, folder: Path) -> None:
@@ -50,4 +57,4 @@ def report(episodes: list[Episode], environment: config.Environment, folder: Pat
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

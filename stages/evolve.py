@@ -12,13 +12,22 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
-from wm import config, controller, dream, files, metrics, model_file, rnn, value
+from wm import config, controller, dream, files, metrics, model_file, rnn, scratch, value
 from wm.controller import Basis, Controller
 from wm.dream import Outcome, Rules, Starts
 from wm.episodes import Record, Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
+from wm.journal import Journal
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
 from wm.value import Value
@@ -29,7 +38,30 @@ VALUE_EVERY = 3  # steps: neighbours tell nothing new
 IDLE_STEPS = 10  # without a tile, after which a real drive counts as in trouble
 TROUBLE_AHEAD = (3, 25)  # steps from the start of a dream to the trouble that the real drive got into
 
-Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
+DRIVES_AT_ONCE = 32  # side by side in memory
+
+Span = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Limits(config.Section):
+    """(lowest, highest) of each action, within what the car takes."""
+
+    steering: Span
+    gas: Span
+    brake: Span
+
+    @field_validator("*")
+    @classmethod
+    def _within(cls, span: list[float], info: ValidationInfo) -> list[float]:
+        bounds = dict(zip(cls.model_fields, controller.WIDE_OPEN, strict=True))[str(info.field_name)]
+        if not controller.within([span], [bounds]):
+            raise ValueError(f"wanted [lowest, highest] within {list(bounds)}")
+        return span
+
+    @property
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """Those of steering, gas and brake."""
+        return tuple((low, high) for low, high in (self.steering, self.gas, self.brake))
 
 
 class Config(config.Section):
@@ -53,19 +85,61 @@ class Config(config.Section):
     starts_per_episode: PositiveInt
     snapshot_every: PositiveInt  # generations
     score_episodes: PositiveInt
-    limits: dict[str, Limits]
+    limits: Limits
     pedals: Literal["sigmoid", "tanh"]  # what gas and brake are squashed by, before the limits
 
 
 def main(round_name: str, prev: str) -> None:
     settings = config.section(Config, "evolve")
     environment = config.section(config.Environment, "environment")
+    params = [settings.model_dump(), environment.model_dump()]
+    models = [MODELS / round_name / "rnn.eqx", MODELS / round_name / "simulators.eqx"]
+    inputs = [LATENTS / prev, *models, MODELS / prev / "controller.eqx"]
+    given = Given.read(round_name, prev, settings)
+    with scratch.folder(f"evolve {round_name}", params, inputs) as unfinished:
+        run(round_name, prev, given, settings, environment, Journal(unfinished / "journal.jsonl"))
+
+
+class Given(NamedTuple):
+    """What a round's evolution starts from; `last` is the controller of the round before, if it does."""
+
+    shards: Shards
+    model: RNN
+    ensemble: Ensemble
+    last: Controller | None
+
+    @staticmethod
+    def read(round_name: str, prev: str, settings: Config) -> "Given":
+        """From disk. Raises BadInput, where the parts do not fit together or the parameters ask too much."""
+        shards = Shards(LATENTS / prev)
+        model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
+        ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
+        model_file.check_sizes(MODELS / round_name / "simulators.eqx", ensemble.stacked, model)
+        shards.expect_latents(model.latent_size)
+        features = model.latent_size + model.hidden_size
+        check_steps(shards, settings)
+        check_components(settings, features)
+        if not settings.warm_start:
+            return Given(shards, model, ensemble, None)
+        path = MODELS / prev / "controller.eqx"
+        last = model_file.load(path, Controller)
+        model_file.check(path, "features", last.weight.shape[-1], features)
+        return Given(shards, model, ensemble, last)
+
+
+def run(
+    round_name: str,
+    prev: str,
+    given: Given,
+    settings: Config,
+    environment: config.Environment,
+    journal: Journal,
+) -> None:
+    """The round's evolution, from its journal on."""
     before = config.rounds_until(prev)[::-1]
     number = len(before)
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
-    shards = Shards(LATENTS / prev)
-    model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
-    ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
+    shards, model, ensemble, last = given
     rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, settings.sampling)
     worlds = [
         World(
@@ -77,16 +151,15 @@ def main(round_name: str, prev: str) -> None:
     ]
     first = Controller(
         features=model.latent_size + model.hidden_size,
-        limits=tuple((low, high) for low, high in settings.limits.values()),
+        limits=settings.limits.pairs,
         pedals=settings.pedals,
     )
-    basis = coordinates(worlds[0].starts, settings, first.weight.shape[1])
-    start = jnp.zeros(basis.coordinates(first).shape)
-    if settings.warm_start:
-        start = basis.coordinates(model_file.load(MODELS / prev / "controller.eqx", Controller))
+    basis = coordinates(worlds[0].starts, settings)
+    start = basis.coordinates(last) if last else jnp.zeros(basis.coordinates(first).shape)
     as_controller = partial(basis.controller, first)
     fitness = dream_fitness(worlds, model, as_controller, settings, rules, fitness_key)
-    search = evolve(fitness, np.asarray(start), settings.search, seed=settings.seed + number + 1)
+    seed = settings.seed + number + 1
+    search = evolve(fitness, np.asarray(start), settings.search, seed=seed, journal=journal)
     curve, snapshots = [], [as_controller(start)]
     total = settings.search.generations
     for generation in progress(search, f"evolve {round_name}", total):
@@ -118,7 +191,7 @@ def drives(
     """Drives, the newer the likelier, side by side: their records, their columns, a number."""
     records, rng = shards.kept(validation=validation), np.random.default_rng(settings.seed)
     drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
-    length, size = longest(records), min(32, len(drawn))
+    length, size = longest(records), min(DRIVES_AT_ONCE, len(drawn))
     for start in range(0, len(drawn) - size + 1, size):
         chosen = drawn[start : start + size]
         yield chosen, stacked(shards, chosen, length), start
@@ -142,11 +215,7 @@ def value_of_moments(
     simulator: RNN, shards: Shards, settings: Config, before: list[str], rules: Rules, key: jax.Array
 ) -> Value:
     """The value fitted to training drives, at no more than the pace of a lap."""
-    steps, length = settings.value_steps, longest(shards.kept(validation=False))
-    if steps >= length:
-        raise config.BadInput(
-            f"params.yaml: evolve.value_steps: {steps}, wanted less than a drive's {length}"
-        )
+    steps = settings.value_steps
     frames = dream.FRAME_REWARD * rules.action_repeat
     pace = dream.LAP_POINTS / settings.lap_steps + frames
 
@@ -192,11 +261,26 @@ def troubles(rewards: Float[np.ndarray, " steps"]) -> Int[np.ndarray, " trouble"
     return np.flatnonzero(idle & (rewards[: len(idle)] > 0)) + 1
 
 
-def coordinates(starts: Starts, settings: Config, features: int) -> Basis:
-    """The main directions of what the controller sees at the starts of dreams."""
+def check_steps(shards: Shards, settings: Config) -> None:
+    """Refuses more steps to come than the longest drive has."""
+    for validation in (False, True):
+        steps, length = settings.value_steps, longest(shards.kept(validation=validation))
+        if steps >= length:
+            place = f"{config.PARAMS}: evolve.value_steps"
+            raise config.BadInput(
+                f"{place}: found {steps}, wanted less than {length}, a drive's most in {shards.folder}"
+            )
+
+
+def check_components(settings: Config, features: int) -> None:
+    """Refuses more directions than there are."""
     if settings.components > features:
-        wanted = f"at most {features}, what the controller sees"
-        raise config.BadInput(f"params.yaml: evolve.components: {settings.components}, wanted {wanted}")
+        place, found = f"{config.PARAMS}: evolve.components", settings.components
+        raise config.BadInput(f"{place}: found {found}, wanted {features} at most, what the controller sees")
+
+
+def coordinates(starts: Starts, settings: Config) -> Basis:
+    """The main directions of what the controller sees at the starts of dreams."""
     z = dream.sample_starts(starts, jr.key(settings.seed))
     seen = np.concatenate([z, starts.watched.hidden], axis=-1)
     return controller.principal_components(seen, settings.components)
@@ -282,4 +366,4 @@ def dream_score(
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

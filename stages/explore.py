@@ -5,13 +5,14 @@ by snapshots of its evolution: what the search will try again, reality has then 
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from wm import agent, config, files
+from wm import agent, config, files, scratch
 from wm.agent import Drive, Models
-from wm.episodes import Writer
+from wm.episodes import Episode, Writer, put_by
 from wm.progress import progress
 
 RAW, MODELS = Path("data/raw"), Path("models")
@@ -35,17 +36,27 @@ def main(round_name: str) -> None:
         folder / "controller.eqx",
         folder / "snapshots.eqx",
     )
-    with files.replacing(RAW / round_name) as unfinished:
-        writer = Writer(unfinished, round_name)
-        running = agent.drive(models, drives, environment, round_name, workers=0)
-        for episode in progress(running, f"explore {round_name}", len(drives)):
+    models.load()
+    params, stage = [settings.model_dump(), environment.model_dump()], f"explore {round_name}"
+
+    def driven(some: Sequence[Drive]) -> Iterator[Episode]:
+        return agent.drive(models, some, environment, round_name, workers=0)
+
+    with scratch.folder(stage, params, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
+        writer = Writer(new, round_name)
+        for episode in progress(put_by(unfinished, drives, driven), stage, len(drives)):
             writer.write(episode)
         writer.finish()
 
 
+def first_track(settings: Config, number: int) -> int:
+    """The seed of the first track of a round; the others follow. `number` counts the rounds up to it."""
+    return settings.seed + SEEDS_PER_ROUND * number
+
+
 def plan(settings: Config, number: int) -> list[Drive]:
     """Who drives which track."""
-    first = settings.seed + SEEDS_PER_ROUND * number
+    first = first_track(settings, number)
     drives = []
     for i in range(settings.episodes):
         kinds = [
@@ -58,4 +69,4 @@ def plan(settings: Config, number: int) -> list[Drive]:
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

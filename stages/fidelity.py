@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import agent, config, controller, dream, fidelity, files, model_file, parallel, rnn
+from wm import agent, config, controller, dream, fidelity, files, model_file, parallel, rnn, scores
 from wm.agent import Drive, Models
 from wm.controller import Controller, Snapshots
 from wm.dream import Rules
@@ -49,21 +49,27 @@ def main(round_name: str) -> None:
     ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
     simulators = ensemble.members or [watcher]
     last = model_file.load(folder / "controller.eqx", Controller)
+    snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
+    names = ("rnn.eqx", "controller.eqx", "snapshots.eqx")
+    Models(MODELS / "vae.eqx", *(folder / name for name in names)).load()  # whether they fit together
+    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
+    shards.expect_latents(watcher.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
-
-    scores = {world: files.read_json(METRICS / round_name / f"{world}.json") for world in ("dream", "real")}
-    rules = Rules(**scores["dream"]["rules"])
+    long = long_enough(unseen, settings, shards)
+    dreamt, dream_scores = scores.read(METRICS / round_name / "dream.json", scores.Dream)
+    _, real_scores = scores.read(METRICS / round_name / "real.json", scores.Real)
+    rules = Rules(**dreamt.rules.model_dump())
 
     drifts = drift(simulators, shards, unseen, drift_key)
-    table = exploitation(simulators, watcher, last, shards, unseen, settings, environment, rules, plan_key)
-    ranked = candidates(last, model_file.load(folder / "snapshots.eqx", Snapshots), settings, noise_key)
+    table = exploitation(simulators, watcher, last, shards, long, settings, environment, rules, plan_key)
+    ranked = candidates(last, snapshots, settings, noise_key)
     real = on_the_track(ranked, folder, settings, environment, round_name)
 
     home = METRICS / round_name
     files.write_csv(home / "exploitation.csv", table)
     promise = {name: value for name, value in table[-1].items() if name != "steps"}
     files.write_json(home / "fidelity.json", {"drift": drifts, "exploitation": promise})
-    means = {world: score["score"] for world, score in scores.items()}
+    means = {"dream": dream_scores["score"], "real": real_scores["score"]}
     with files.replacing(SCORES / round_name) as unfinished:
         unfinished.mkdir()
         files.write_json(unfinished / "scores.json", {**means, "rules": rules._asdict(), "controllers": real})
@@ -85,6 +91,18 @@ def drift(simulators: list[RNN], shards: Shards, records: list[Record], key: jax
     return {f"{name}_{n}": round(float(v[n - 1]), 4) for name, v in named.items() for n in DRIFT_STEPS}
 
 
+def long_enough(records: list[Record], settings: Config, shards: Shards) -> list[Record]:
+    """The drives in which a plan has room. Raises BadInput where there is none."""
+    long = [record for record in records if record.length > settings.plan_steps]
+    if not long:
+        lengths = config.known(sorted((record.length for record in records), reverse=True)[:20]) or "none"
+        place = f"{config.PARAMS}: fidelity.plan_steps: found {settings.plan_steps}"
+        raise config.BadInput(
+            f"{place}, wanted less than a drive in {shards.folder} has; they have {lengths}"
+        )
+    return long
+
+
 def exploitation(
     simulators: list[RNN],
     watcher: RNN,
@@ -98,8 +116,7 @@ def exploitation(
 ) -> list[dict[str, Any]]:
     """What dreams from moments of unseen drives promise, and what the same actions bring, by window."""
     rng = np.random.default_rng(settings.seed)
-    long = [record for record in records if record.length > settings.plan_steps]
-    drawn = [long[i] for i in rng.integers(len(long), size=settings.plans)]
+    drawn = [records[i] for i in rng.integers(len(records), size=settings.plans)]
     times = np.array([rng.integers(record.length - settings.plan_steps) for record in drawn])
     batch = rnn.to_batch(stacked(shards, drawn, longest(drawn)))
     plans, promised = [], []
@@ -170,4 +187,4 @@ def on_the_track(
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

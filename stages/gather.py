@@ -35,9 +35,11 @@ def main(round_name: str) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copies a file. Raises BadInput where it is missing."""
     if not source.exists():
-        raise config.BadInput(f"{source}: not found, wanted a figure of the round. Run `dvc repro`.")
+        raise config.BadInput(
+            f"{source}: not found, wanted a figure of the round. Run `dvc checkout` or `dvc repro`."
+        )
     shutil.copyfile(source, target)
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

@@ -1,5 +1,6 @@
 """The untrained RNNs and the controller of zeros that the first round starts from."""
 
+import sys
 from pathlib import Path
 
 import jax.random as jr
@@ -35,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    config.run_stage(main, *sys.argv[1:])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
 from wm import config, files
 from wm.episodes import Record, Shards, Writer, mirror
@@ -20,7 +20,7 @@ RAW, PROCESSED = Path("data/raw"), Path("data/processed")
 class Config(config.Section):
     seed: NonNegativeInt
     mirror: bool
-    validation_share: float
+    validation_share: float = Field(ge=0, lt=1)
     min_score: dict[str, float]  # by source; episodes below are dropped, sources not named are kept
 
 
@@ -31,39 +31,62 @@ def set_aside(records: list[Record], share: float, seed: int) -> set[int]:
     return set(np.random.default_rng(seed).permutation(seeds)[:count].tolist())
 
 
-def check_any_left(records: list[Record], least: float, source: str) -> None:
-    """Refuses a filter that keeps nothing."""
-    if not any(record.score > least for record in records):
-        scores = ", ".join(f"{record.score:.0f}" for record in records[:20])
+def marked(source: str, shards: Shards, settings: Config) -> list[Record]:
+    """A source's episodes, marked with what is kept, and with the side of the split that they are on.
+
+    Raises BadInput where the filter keeps nothing.
+    """
+    least = settings.min_score.get(source, -np.inf)
+    validation = set_aside(shards.records, settings.validation_share, settings.seed)
+    records = [
+        replace(record, kept=record.score > least, validation=record.seed in validation)
+        for record in shards.records
+    ]
+    if not any(record.kept for record in records):
         place = f"{config.PARAMS}: process.min_score.{source}"
-        raise config.BadInput(f"{place}: no episode scores above {least}; they score {scores}")
+        raise config.BadInput(f"{place}: no episode scores above {least}; they score {scores(records)}")
+    return records
+
+
+def scores(records: list[Record]) -> str:
+    """What the first twenty score."""
+    return ", ".join(f"{record.score:.0f}" for record in records[:20])
+
+
+def check_sides(records: list[Record], sides: dict[bool, str]) -> None:
+    """Refuses a filter that leaves one side of the validation split without any episode."""
+    for side, name in sides.items():
+        some = [record for record in records if record.validation == side]
+        if not any(record.kept for record in some):
+            found = f"no episode for {name} is left; they score {scores(some)}"
+            raise config.BadInput(f"{config.PARAMS}: process.min_score, or validation_share: {found}")
 
 
 def main(round_name: str | None = None) -> None:
     settings = config.section(Config, "process")
-    sources = [round_name] if round_name else list(config.read()["collect"])
+    sources = [round_name] if round_name else list(config.mapping(config.read(), "collect"))
     name = round_name or config.FIRST_ROUND
+    shards = {source: Shards(RAW / source) for source in sources}
+    for one in shards.values():
+        one.expect_frames()
+    episodes = {source: marked(source, one, settings) for source, one in shards.items()}
+    sides = {True: "validation"} if round_name else {True: "validation", False: "training"}
+    check_sides([record for records in episodes.values() for record in records], sides)
     with files.replacing(PROCESSED / name) as folder:
         writer = Writer(folder, name)
-        for source in sources:
-            process(source, settings, writer)
+        for source, records in episodes.items():
+            process(source, shards[source], records, settings, writer)
         writer.finish()
 
 
-def process(source: str, settings: Config, writer: Writer) -> None:
+def process(source: str, shards: Shards, records: list[Record], settings: Config, writer: Writer) -> None:
     """All of one source's episodes, each followed by its mirrored twin."""
-    shards = Shards(RAW / source)
-    least = settings.min_score.get(source, -np.inf)
-    check_any_left(shards.records, least, source)
-    validation = set_aside(shards.records, settings.validation_share, settings.seed)
-    for record in progress(shards.records, f"process {source}", len(shards.records)):
+    for record in progress(records, f"process {source}", len(records)):
         episode = shards.read(record)
-        marks = {"kept": record.score > least, "validation": record.seed in validation}
-        episode = replace(episode, record=replace(record, **marks))
         writer.write(episode)
         if settings.mirror and episode.record.kept:
             writer.write(mirror(episode))
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

@@ -5,20 +5,20 @@ The dream is made by the last round's simulators for all; each controller is wat
 round, as it was on the track. Real scores choose nothing; they stand beside the dream's.
 """
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from wm import config, dream, files, metrics, model_file
-from wm.controller import Snapshots
-from wm.dream import FirstSight, Rules
+from wm import config, dream, files, metrics, model_file, scores
+from wm.controller import Controller, Snapshots
+from wm.dream import Rules
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
+from wm.scores import Scores
 
 SCORES, METRICS = Path("data/scores"), Path("metrics")
 
@@ -28,24 +28,42 @@ class Config(config.Section):
     dreams: PositiveInt  # whole episodes from which a controller's dream score is taken
 
 
+class Standing(NamedTuple):
+    """What a round left: its own RNN, its simulators, its controllers side by side, its scores."""
+
+    watcher: RNN
+    simulators: list[RNN]
+    controllers: Controller
+    scores: Scores
+
+
+def standing(folder: Path) -> Standing:
+    """What lies in the folder. Raises BadInput, for parts that do not fit together, too."""
+    watcher = model_file.load(folder / "rnn.eqx", RNN)
+    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
+    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
+    ranked = model_file.load(folder / "controllers.eqx", Snapshots)
+    seen = watcher.latent_size + watcher.hidden_size
+    model_file.check(folder / "controllers.eqx", "features", ranked.controllers.weight.shape[-1], seen)
+    found, _ = scores.read(folder / "scores.json", Scores)
+    model_file.check(folder / "controllers.eqx", "count", ranked.count, len(found.controllers))
+    return Standing(watcher, ensemble.members or [watcher], ranked.controllers, found)
+
+
 def main() -> None:
     settings = config.section(Config, "rank")
     environment = config.section(config.Environment, "environment")
     rounds = list(config.read()["rounds"])
     last = SCORES / rounds[-1]
-    simulators = model_file.load(last / "simulators.eqx", Ensemble).members
-    simulators = simulators or [model_file.load(last / "rnn.eqx", RNN)]
-    rules = Rules(**files.read_json(last / "scores.json")["rules"])
-    with np.load(last / "starts.npz") as stored:
-        starts = FirstSight(**{part: jnp.asarray(stored[part]) for part in FirstSight._fields}).draw(
-            settings.dreams, settings.seed
-        )
+    stood = {name: standing(SCORES / name) for name in rounds}
+    simulators = stood[rounds[-1]].simulators
+    rules = Rules(**stood[rounds[-1]].scores.rules.model_dump())
+    starts = dream.read_starts(last / "starts.npz", simulators[0].latent_size)
+    starts = starts.draw(settings.dreams, settings.seed)
     rows: list[dict[str, Any]] = []
     for name in progress(rounds, "ranking in the dream", len(rounds)):
-        watcher = model_file.load(SCORES / name / "rnn.eqx", RNN)
-        controllers = model_file.load(SCORES / name / "controllers.eqx", Snapshots).controllers
-        real = files.read_json(SCORES / name / "scores.json")["controllers"]
-        for i, (which, score) in enumerate(real.items()):
+        watcher, controllers = stood[name].watcher, stood[name].controllers
+        for i, (which, score) in enumerate(stood[name].scores.controllers.items()):
             one = jax.tree.map(lambda leaf, i=i: leaf[i], controllers)
             dreamt = dream.whole_episodes(
                 simulators, watcher, one, *starts, rules, environment.warm_up_frames, jr.key(settings.seed)
@@ -72,4 +90,4 @@ def chosen(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    config.run_stage(main, *sys.argv[1:])

@@ -1,7 +1,9 @@
 """Dream beside reality, round by round, and the page that tells all: `python -m stages.report`."""
 
 import csv
+import sys
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,21 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-from wm import config, files, metrics, report_page
+from wm import config, files, metrics, report_page, scores
 from wm.episodes import Shards
 from wm.report_page import Content, Round
 
 FIGURES, PROCESSED, METRICS = Path("data/figures"), Path("data/processed"), Path("metrics")
 WORLDS = ("dream", "real")
+TABLES = {  # the columns of each that the page shows; a word lies in the column `round`
+    "ranks.csv": ("round", "dream", "real"),
+    "train_vae.csv": ("step", "train_loss", "loss", "squared_error", "kl"),
+    "real.csv": ("score",),
+    "train_rnn.csv": ("step", "train_loss", "loss"),
+    "evolve.csv": ("number", "mean_return", "sigma"),
+    "exploitation.csv": ("steps", "dream_reward", "real_reward", "dream_winning", "real_winning"),
+}
+MEND = "Run `dvc checkout` or `dvc repro`."
 LIBRARIES = (
     "jax",
     "equinox",
@@ -35,10 +46,12 @@ LIBRARIES = (
 def main() -> None:
     params = config.read()
     rounds = [read_round(name) for name in params["rounds"]]
-    ranks = files.read_json(METRICS / "ranks.json")
+    ranks = scores.read(METRICS / "ranks.json", scores.Ranks)[0]
+    ranked = read_csv(METRICS / "ranks.csv")
+    page = report_page.page(content(params, rounds, ranks, ranked))
     rows = report_page.score_rows(rounds)
     files.write_csv(METRICS / "rounds.csv", rows)
-    chosen = next(row for row in rows if row["round"] == ranks["chosen"])
+    chosen = next(row for row in rows if row["round"] == ranks.chosen)
     gap = chosen["dream"] - chosen["real"]
     summary = {
         "gap": round(gap, 2),
@@ -46,31 +59,29 @@ def main() -> None:
         "impossible_dream": any(row["dream"] > metrics.IMPOSSIBLE for row in rows),
     }
     files.write_json(METRICS / "gap.json", summary)
-    ranked = read_csv(METRICS / "ranks.csv")
     picture(rows, ranked, METRICS / "rounds.png")
-    page = report_page.page(content(params, rounds, ranks, ranked))
     with files.replacing(METRICS / "report.html") as unfinished:
         unfinished.write_text(page, encoding="utf-8")
 
 
 def content(
-    params: dict[str, Any], rounds: list[Round], ranks: dict[str, Any], ranked: list[dict[str, str]]
+    params: dict[str, Any], rounds: list[Round], ranks: scores.Ranks, ranked: list[dict[str, str]]
 ) -> Content:
     """All that the page shows."""
-    folder = FIGURES / ranks["chosen"]
+    folder = FIGURES / ranks.chosen
     names = [config.FIRST_ROUND, *params["rounds"]]
     records = [record for name in names for record in Shards(PROCESSED / name).records]
     return Content(
         rounds=rounds,
-        chosen=next(one for one in rounds if one.name == ranks["chosen"]),
+        chosen=next(one for one in rounds if one.name == ranks.chosen),
         train_vae=read_csv(METRICS / "train_vae.csv"),
-        active_dimensions=files.read_json(METRICS / "train_vae.json")["active_dimensions"],
+        active_dimensions=scores.read(METRICS / "train_vae.json", scores.Seen)[0].active_dimensions,
         ranked=ranked,
-        rank_correlation=ranks["rank_correlation"],
+        rank_correlation=ranks.rank_correlation,
         sources=report_page.sources(records),
-        strip=(folder / "drive.png").read_bytes(),
-        film=(folder / "drive.webm").read_bytes(),
-        reconstructions=(METRICS / "reconstructions.png").read_bytes(),
+        strip=read_bytes(folder / "drive.png"),
+        film=read_bytes(folder / "drive.webm"),
+        reconstructions=read_bytes(METRICS / "reconstructions.png"),
         params=params,
         versions={name: version(name) for name in LIBRARIES},
     )
@@ -81,9 +92,9 @@ def read_round(name: str) -> Round:
     folder = FIGURES / name
     return Round(
         name=name,
-        dream=files.read_json(folder / "dream.json"),
-        real=files.read_json(folder / "real.json"),
-        fidelity=files.read_json(folder / "fidelity.json"),
+        dream=scores.read(folder / "dream.json", scores.Dream)[1],
+        real=scores.read(folder / "real.json", scores.Real)[1],
+        fidelity=scores.read(folder / "fidelity.json", scores.Found)[1],
         tracks=read_csv(folder / "real.csv"),
         train_rnn=read_csv(folder / "train_rnn.csv"),
         evolve=read_csv(folder / "evolve.csv"),
@@ -92,12 +103,27 @@ def read_round(name: str) -> Round:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a table by the names in its first line."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a table by the names in its first line. Raises BadInput."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row, column in product(rows, TABLES[path.name]):
+            if column != "round":
+                float(row[column])
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise config.BadInput(f"{path}: no table of figures ({error!r}). {MEND}") from None
+    return rows
 
 
-def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path) -> None:
+def read_bytes(path: Path) -> bytes:
+    """A picture or film. Raises BadInput where it is missing."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise config.BadInput(f"{path}: {error.strerror}, wanted what a stage drew. {MEND}") from None
+
+
+def picture(rows: list[dict[str, Any]], ranked: list[dict[str, Any]], path: Path) -> None:
     """Left: means with 95 % intervals by round. Right: controllers of all qualities in both worlds."""
     figure, (axes, right) = pyplot.subplots(1, 2, figsize=(11, 4), dpi=120, width_ratios=[3, 2])
     names = [row["round"] for row in rows]
@@ -109,7 +135,7 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
     axes.axhline(906, color="grey", linestyle=":", label="the paper's driver, trained in reality: 906")
     axes.legend(loc="lower right")
     for name in names:
-        dreamt, real = ([float(one[world]) for one in ranked if one["round"] == name] for world in WORLDS)
+        dreamt, real = ([one[world] for one in ranked if one["round"] == name] for world in WORLDS)
         right.scatter(dreamt, real, s=16, label=name)
     limits = (-150, 1000)
     right.plot(limits, limits, color="grey", linestyle=":")
@@ -122,4 +148,4 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
 
 
 if __name__ == "__main__":
-    config.run(main)
+    config.run_stage(main, *sys.argv[1:])

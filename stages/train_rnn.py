@@ -15,10 +15,9 @@ import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, dream, files, model_file, rnn
+from wm import config, dream, files, fit, model_file, rnn, scratch
+from wm.checkpoint import Checkpoints
 from wm.episodes import Episode, Record, Shards, draw, longest, stacked
-from wm.fit import adam, fit
-from wm.progress import progress
 from wm.rnn import RNN, Batch, Ensemble
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
@@ -59,25 +58,36 @@ def main(round_name: str, prev: str) -> None:
     shards = InMemory(LATENTS / prev)
     own = model_file.load(MODELS / prev / "rnn.eqx", RNN)
     simulators = model_file.load(MODELS / prev / "simulators.eqx", Ensemble)
+    model_file.check_sizes(MODELS / prev / "simulators.eqx", simulators.stacked, own)
+    shards.expect_latents(own.latent_size)
+    inputs = [LATENTS / prev, MODELS / prev / "rnn.eqx", MODELS / prev / "simulators.eqx"]
     names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]
-    trained, curves = [], {}
-    for number, (name, model) in enumerate(zip(names, [own, *simulators.members], strict=True)):
-        label = f"train_rnn {round_name} {name}"
-        model, curves[name] = train(model, shards, settings, before, number, label)
-        trained.append(model)
-    folder = MODELS / round_name
-    model_file.save(folder / "rnn.eqx", trained[0])
-    model_file.save(folder / "simulators.eqx", simulators.with_members(trained[1:]))
-    report(curves, METRICS / round_name)
+    trained, curves, stage = [], {}, f"train_rnn {round_name}"
+    with scratch.folder(stage, settings.model_dump(), inputs) as unfinished:
+        for number, (name, model) in enumerate(zip(names, [own, *simulators.members], strict=True)):
+            checkpoints = Checkpoints(unfinished / name)
+            model, curves[name] = train(
+                model, shards, settings, before, number, checkpoints, f"{stage} {name}"
+            )
+            trained.append(model)
+        folder = MODELS / round_name
+        model_file.save(folder / "rnn.eqx", trained[0])
+        model_file.save(folder / "simulators.eqx", simulators.with_members(trained[1:]))
+        report(curves, METRICS / round_name)
 
 
 def train(
-    model: RNN, shards: Shards, settings: Config, before: list[str], number: int, label: str
+    model: RNN,
+    shards: Shards,
+    settings: Config,
+    before: list[str],
+    number: int,
+    checkpoints: Checkpoints,
+    label: str,
 ) -> tuple[RNN, list[dict[str, Any]]]:
     """The trained model and its curve; `number` makes its chance unlike that of the others."""
     steps = settings.steps if before else settings.first_steps
     fit_key, check_key = jr.split(jr.fold_in(jr.fold_in(jr.key(settings.seed), len(before)), number))
-    rng = np.random.default_rng([settings.seed, len(before), number])
     loss = partial(
         rnn.loss,
         reward_weight=settings.reward_weight,
@@ -86,19 +96,18 @@ def train(
     )
     validation = validation_batches(shards, settings, before)
     check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))
-    training = fit(
+    return fit.train(
         model,
         partial(loss, dropout=settings.dropout),
-        batches(shards, settings, before, steps, rng),
-        adam(settings.learning_rate, steps, settings.gradient_clip),
+        partial(batches, shards, settings, before, number, steps),
+        fit.adam(settings.learning_rate, steps, settings.gradient_clip),
         key=fit_key,
+        steps=steps,
+        check=lambda model: averaged(check, model, validation, check_key),
+        check_every=settings.log_every,
+        checkpoints=checkpoints,
+        label=label,
     )
-    curve = []
-    for step, (model, metrics) in enumerate(progress(training, label, steps), 1):
-        if step % settings.log_every == 0 or step == steps:
-            train = {f"train_{name}": value for name, value in metrics.items()}
-            curve.append({"step": step, **train, **averaged(check, model, validation, check_key)})
-    return model, curve
 
 
 def report(curves: dict[str, list[dict[str, Any]]], folder: Path) -> None:
@@ -116,14 +125,16 @@ def report(curves: dict[str, list[dict[str, Any]]], folder: Path) -> None:
 
 
 def batches(
-    shards: Shards, settings: Config, before: list[str], steps: int, rng: np.random.Generator
+    shards: Shards, settings: Config, before: list[str], number: int, steps: int, done: int
 ) -> Iterator[Batch]:
-    """Batches of whole training episodes, the newer the likelier."""
+    """Batches of whole training episodes, the newer the likelier, without the `done` first ones."""
+    rng = np.random.default_rng([settings.seed, len(before), number])
     records = shards.kept(validation=False)
     length = longest(records)
-    for _ in range(steps):
+    for step in range(steps):
         drawn = draw(records, before, settings.newest_share, settings.batch_size, rng)
-        yield rnn.to_batch(stacked(shards, drawn, length))
+        if step >= done:
+            yield rnn.to_batch(stacked(shards, drawn, length))
 
 
 def validation_batches(shards: Shards, settings: Config, before: list[str]) -> list[Batch]:
@@ -154,4 +165,4 @@ def averaged(check, model: RNN, batches: list[Batch], key) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    config.run(main, *sys.argv[1:])
+    config.run_stage(main, *sys.argv[1:])

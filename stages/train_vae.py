@@ -1,21 +1,23 @@
 """Trains the VAE on the scripted drivers' frames: `python -m stages.train_vae`."""
 
+import sys
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, files, model_file, pictures, vae
+from wm import config, files, fit, model_file, pictures, scratch, vae
+from wm.checkpoint import Checkpoints
 from wm.episodes import Record, Shards, frame_batches
-from wm.fit import adam, fit
-from wm.progress import progress
-from wm.vae import VAE
+from wm.vae import MOST_WIDTHS, VAE
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
 METRICS = Path("metrics")
@@ -25,7 +27,7 @@ ACTIVE_VARIANCE = 0.01  # of mu over frames, from which on a latent dimension co
 class Config(config.Section):
     seed: NonNegativeInt
     latent_size: PositiveInt
-    widths: list[PositiveInt]
+    widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=MOST_WIDTHS)]
     steps: PositiveInt
     batch_size: PositiveInt
     buffer_episodes: PositiveInt
@@ -39,27 +41,38 @@ class Config(config.Section):
 def main() -> None:
     settings = config.section(Config, "train_vae")
     shards = Shards(DATA)
+    shards.expect_frames()
     validation = validation_frames(shards, settings)
     init_key, fit_key, check_key = jr.split(jr.key(settings.seed), 3)
     model = VAE(latent_size=settings.latent_size, widths=tuple(settings.widths), key=init_key)
     loss = partial(vae.loss, kl_weight=settings.kl_weight)
-    batches = frame_batches(
+    with scratch.folder("train_vae", settings.model_dump(), [DATA]) as unfinished:
+        model, curve = fit.train(
+            model,
+            loss,
+            partial(batches, shards, settings),
+            fit.adam(settings.learning_rate, settings.steps, settings.gradient_clip),
+            key=fit_key,
+            steps=settings.steps,
+            check=lambda model: validate(model, loss, validation, check_key),
+            check_every=settings.log_every,
+            checkpoints=Checkpoints(unfinished / "vae"),
+            label="train_vae",
+        )
+        model_file.save(MODEL, model)
+        report(model, validation, curve)
+
+
+def batches(shards: Shards, settings: Config, done: int) -> Iterator[np.ndarray]:
+    """Batches of training frames, without the `done` first ones, which are read all the same."""
+    endless = frame_batches(
         shards,
         shards.kept(validation=False),
         batch_size=settings.batch_size,
         buffer_episodes=settings.buffer_episodes,
         seed=settings.seed,
     )
-    optimiser = adam(settings.learning_rate, settings.steps, settings.gradient_clip)
-    steps = fit(model, loss, islice(batches, settings.steps), optimiser, key=fit_key)
-    curve = []
-    for number, (model, metrics) in enumerate(progress(steps, "train_vae", settings.steps), 1):
-        if number % settings.log_every == 0 or number == settings.steps:
-            checked = validate(model, loss, validation, check_key)
-            train = {f"train_{name}": value for name, value in metrics.items()}
-            curve.append({"step": number, **train, **checked})
-    model_file.save(MODEL, model)
-    report(model, validation, curve)
+    return islice(endless, done, settings.steps)
 
 
 def validation_frames(shards: Shards, settings: Config) -> list[np.ndarray]:
@@ -95,4 +108,4 @@ def report(model: VAE, validation: list[np.ndarray], curve: list[dict[str, float
 
 
 if __name__ == "__main__":
-    config.run(main)
+    config.run_stage(main, *sys.argv[1:])

@@ -33,7 +33,7 @@ WRONG = {
     "out of range": (lambda p: p["train_rnn"].update(dropout=1.0), r"train_rnn.dropout.*1.0"),
     "not a number": (lambda p: p["evolve"].update(temperature=float("nan")), r"evolve.temperature"),
     "section": (lambda p: p.pop("explore"), r"explore: is missing"),
-    "strange section": (lambda p: p.update(extra={}), r"extra: unknown section"),
+    "strange section": (lambda p: p.update(extra={}), r"extra: unknown, wanted one of environment"),
     "driver": (lambda p: p["collect"].update(ghost={"seed": 1, "episodes": 1}), r"'ghost', wanted one of"),
     "missing prev": (lambda p: p["rounds"]["r1"].update(prev="r9"), r"names no round: found 'r9'"),
     "circular prev": (lambda p: p["rounds"]["r0"].update(prev="r1"), r"is circular"),

@@ -13,6 +13,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 LAYERS = [
     {"cli"},
+    {"validation"},
     {"play", "watch"},
     {"game"},
     {
@@ -32,6 +33,7 @@ LAYERS = [
     {"drivers"},
     {"controller"},
     {"vae", "rnn"},
+    {"value"},
     {
         "mdn",
         "episodes",
@@ -43,9 +45,9 @@ LAYERS = [
         "pictures",
         "charts",
         "markup",
-        "value",
     },
     {"gauges"},
+    {"checkpoint", "journal", "scratch", "scores"},
     {"files", "config", "progress"},
 ]
 

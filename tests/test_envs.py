@@ -292,6 +292,6 @@ def seats_z(models, observation):
 
 
 def test_the_published_starts_fit_the_published_models():
-    starts = dreaming.published_starts(PRETRAINED, Models.within(PRETRAINED).load().rnn.latent_size)
+    starts = dream.read_starts(PRETRAINED / "starts.npz", Models.within(PRETRAINED).load().rnn.latent_size)
     assert len(starts.mu) > 100
     assert np.abs(starts.mu).max() < dreaming.Z_LIMIT / 2

@@ -153,3 +153,62 @@ def test_adopted_shards_are_the_same_bytes(folder, tmp_path):
     assert [record.seed for record in more.records] == [0, 1, 2, 3, 4, 5, 9]
     assert (more.folder / "x-00000.parquet").read_bytes() == (folder / "x-00000.parquet").read_bytes()
     assert (more.read(more.records[6]).rewards == episode(9).rewards).all()
+
+
+class Killed(Exception):
+    pass
+
+
+def driven(asked, kill_at=None):
+    """What makes episodes of seeds, notes for which, and is killed before one of them."""
+
+    def drive(seeds):
+        for seed in seeds:
+            if seed == kill_at:
+                raise Killed
+            asked.append(seed)
+            yield episode(seed)
+
+    return drive
+
+
+def put_by(folder, asked, kill_at=None):
+    return list(episodes.put_by(folder, list(range(25)), driven(asked, kill_at)))
+
+
+def same(found, wanted):
+    return found.record == wanted.record and all(
+        np.array_equal(a, b)
+        for a, b in [
+            (found.observations["frame"], wanted.observations["frame"]),
+            (found.actions, wanted.actions),
+            (found.rewards, wanted.rewards),
+            (found.missed, wanted.missed),
+            (found.terminated, wanted.terminated),
+            (found.truncated, wanted.truncated),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("kill_at", "kept"), [(3, 0), (10, 10), (24, 20)])
+def test_drives_put_by_are_not_driven_again_and_come_back_as_they_were(tmp_path, kill_at, kept):
+    with pytest.raises(Killed):
+        put_by(tmp_path, [], kill_at)
+    asked = []
+    found = put_by(tmp_path, asked)
+    assert asked == list(range(kept, 25))
+    assert all(same(one, episode(seed)) for seed, one in enumerate(found))
+    assert len(found) == 25
+
+
+def test_a_damaged_part_is_driven_again(tmp_path, capsys):
+    put_by(tmp_path, [])
+    part = next((tmp_path / "000010").glob("*.parquet"))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    asked = []
+    found = put_by(tmp_path, asked)
+    assert asked == list(range(10, 25))
+    assert all(same(one, episode(seed)) for seed, one in enumerate(found))
+    assert "checksum differs" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_numpys_own_generator_is_left_alone():
 def test_a_candidate_without_a_finite_return_is_ranked_worst():
     def sometimes_nan(generation, candidates):
         returns = sphere(generation, candidates)
-        return np.where(np.arange(len(returns)) % 4 == 0, np.nan, returns)
+        return np.where(np.arange(len(returns)) == 0, np.nan, returns)
 
     *_, last = evolve(sometimes_nan, np.zeros(8), SEARCH, seed=1)
     assert np.allclose(last.mean, 1.5, atol=0.05)

@@ -1,19 +1,13 @@
 """The whole DAG, small: a clone of the repository with the smoke profile, from nothing."""
 
-import hashlib
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "DVC_NO_ANALYTICS": "1",
-}
+from bench.chaos import checksums, clone, run
+
 INITIAL = {
     "collect@lane_follower",
     "collect@erratic",
@@ -34,15 +28,6 @@ OF_A_ROUND = {
 }
 
 
-def run(folder, *command):
-    """What a command printed; a failed one fails the test with all it said."""
-    ended = subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert ended.returncode == 0, ended.stdout[-4000:]
-    return ended.stdout
-
-
 def dvc(folder, *words):
     return run(folder, sys.executable, "-m", "dvc", *words)
 
@@ -50,24 +35,6 @@ def dvc(folder, *words):
 def started(output):
     """The stages that a `dvc repro` or a dry run of it says it runs."""
     return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}
-
-
-def clone(path):
-    run(path.parent, "git", "clone", "--quiet", str(ROOT), str(path))
-    run(path, sys.executable, "-m", "wm.cli", "profile", "smoke")
-    run(path, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "smoke")
-    return path
-
-
-def checksums(folder):
-    """SHA-256 of all that the stages wrote."""
-    paths = [
-        path
-        for top in ("data", "models", "metrics")
-        for path in sorted((folder / top).rglob("*"))
-        if path.is_file() and path.name != ".gitignore" and "pretrained" not in path.parts
-    ]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
 
 
 @pytest.fixture(scope="module")

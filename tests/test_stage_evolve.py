@@ -57,10 +57,5 @@ def test_a_drive_without_trouble_is_dreamt_on_from_anywhere(settings):
 
 
 def test_more_components_than_features_are_refused(settings):
-    from wm.dream import Starts
-    from wm.rnn import Memory
-
-    memory = Memory(jnp.zeros((5, 3)), jnp.zeros((5, 3)))
-    starts = Starts(jnp.zeros((5, 2)), jnp.zeros((5, 2)), memory, memory)
-    with pytest.raises(config.BadInput, match=r"evolve\.components: 64"):
-        evolve.coordinates(starts, settings, features=5)
+    with pytest.raises(config.BadInput, match=r"evolve\.components: found 64, wanted 5 at most"):
+        evolve.check_components(settings, features=5)

@@ -64,13 +64,25 @@ class Models:
         """The agent of a folder: vae.eqx, rnn.eqx, controller.eqx."""
         return Models(folder / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
 
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [path for path in (self.vae, self.rnn, self.controller, self.snapshots) if path]
+
     def load(self) -> Agent:
-        """The agent. Raises BadModelFile."""
-        return Agent(
+        """The agent. Raises BadModelFile, for its snapshots and for models that do not fit together, too."""
+        agent = Agent(
             model_file.load(self.vae, VAE),
             model_file.load(self.rnn, RNN),
             model_file.load(self.controller, Controller),
         )
+        seen = agent.rnn.latent_size + agent.rnn.hidden_size
+        model_file.check(self.rnn, "latent_size", agent.rnn.latent_size, agent.vae.latent_size)
+        model_file.check(self.controller, "features", agent.controller.weight.shape[-1], seen)
+        if self.snapshots:
+            snapshots = model_file.load(self.snapshots, Snapshots)
+            model_file.check(self.snapshots, "features", snapshots.controllers.weight.shape[-1], seen)
+        return agent
 
 
 @dataclass(frozen=True)
@@ -97,8 +109,11 @@ def environment(folder: Path) -> Environment:
 def simulators(folder: Path, agent: Agent) -> list[RNN]:
     """The RNNs that make the dreams of the agent in `folder`: its simulators.eqx, or else its own."""
     path = folder / "simulators.eqx"
-    members = model_file.load(path, Ensemble).members if path.exists() else []
-    return members or [agent.rnn]
+    if not path.exists():
+        return [agent.rnn]
+    ensemble = model_file.load(path, Ensemble)
+    model_file.check_sizes(path, ensemble.stacked, agent.rnn)
+    return ensemble.members or [agent.rnn]
 
 
 SEATS = 10  # drives side by side in one process

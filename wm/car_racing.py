@@ -31,7 +31,8 @@ from gymnasium.envs.box2d.car_racing import (
 from jaxtyping import Float, Int, UInt8, UInt32
 from pygame import gfxdraw
 
-FRAMES_PER_EPISODE = 1000
+from wm.config import FRAMES_PER_EPISODE
+
 FRAME_SHAPE = (64, 64, 3)
 
 _PANEL = WINDOW_H // 8  # rows of the window under the instruments, 12 of the 96 in the state

@@ -2,9 +2,8 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from wm import config, files
+from wm import config, scores
 from wm.dream import FRAMES_PER_EPISODE
 from wm.episodes import Shards
 
@@ -21,8 +20,10 @@ def model_card(round_name: str) -> str:
     evolve = params["evolve"]
     search = evolve["search"]
     dreamt = search["generations"] * search["population"] * evolve["rollouts"] * evolve["horizon_steps"]
-    dream, real = (files.read_json(METRICS / round_name / f"{world}.json") for world in ("dream", "real"))
-    last = params["evaluate"]["seed"] + real["score"]["n"] - 1
+    dream, real = (
+        scores.read(METRICS / round_name / f"{world}.json", scores.Measured)[0] for world in ("dream", "real")
+    )
+    last = params["evaluate"]["seed"] + real.score.n - 1
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return f"""# Model card: a CarRacing driver evolved in its own dream
 
@@ -43,10 +44,10 @@ score chose anything.
 
 | score | mean | std | median | worst | best | n |
 | --- | --- | --- | --- | --- | --- | --- |
-{score_row(f"real tracks, seeds {params['evaluate']['seed']} to {last}", real["score"])}
-{score_row("dreamt episodes", dream["score"])}
+{score_row(f"real tracks, seeds {params['evaluate']['seed']} to {last}", real.score)}
+{score_row("dreamt episodes", dream.score)}
 
-Of the real drives {real["laps"]} were whole laps.
+Of the real drives {real.laps} were whole laps.
 
 **For** research on world models, and as an example. **Not for** any real vehicle.
 
@@ -66,7 +67,7 @@ def real_data(prev: str, environment: config.Environment) -> tuple[int, int]:
     return len(records), sum(min(length, FRAMES_PER_EPISODE) for length in lengths)
 
 
-def score_row(name: str, score: dict[str, Any]) -> str:
+def score_row(name: str, score: scores.Summary) -> str:
     """A line of the table of scores."""
-    figures = [f"{score[key]:.1f}" for key in ("mean", "std", "median", "min", "max")]
-    return f"| {' | '.join([name, *figures, str(score['n'])])} |"
+    figures = [f"{getattr(score, key):.1f}" for key in ("mean", "std", "median", "min", "max")]
+    return f"| {' | '.join([name, *figures, str(score.n)])} |"

@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     profile.set_defaults(run=write_profile)
     validate = commands.add_parser("validate", help="check params.yaml")
     validate.set_defaults(run=check_params)
+    schema = commands.add_parser("schema", help="print the JSON Schema of params.yaml, for editors")
+    schema.set_defaults(run=print_schema)
     publish = commands.add_parser("publish", help="copy a round's agent and scores to models/pretrained")
     publish.add_argument(
         "round", nargs="?", help="its name in params.yaml; without: the one that `rank` chose"
@@ -116,49 +118,23 @@ def above_zero(text: str) -> float:
 
 
 def check_params(arguments: argparse.Namespace) -> None:
-    """Every section of params.yaml against the stage that reads it."""
+    """All of params.yaml: its sections, and what must hold between them."""
     validate(config.read())
     print(f"{config.PARAMS}: valid")
 
 
 def validate(params: dict[str, Any]) -> None:
-    """Raises BadInput for the first thing wrong in any section."""
-    from stages import (
-        collect,
-        evaluate,
-        evolve,
-        explore,
-        fidelity,
-        initialise,
-        process,
-        rank,
-        train_rnn,
-        train_vae,
-    )
+    """Raises BadInput for the first thing wrong."""
+    from wm import validation
 
-    kinds = {
-        "environment": config.Environment,
-        "process": process.Config,
-        "train_vae": train_vae.Config,
-        "initialise": initialise.Config,
-        "train_rnn": train_rnn.Config,
-        "evolve": evolve.Config,
-        "evaluate": evaluate.Config,
-        "explore": explore.Config,
-        "fidelity": fidelity.Config,
-        "rank": rank.Config,
-    }
-    known = {*kinds, "collect", "rounds"}
-    for name in sorted(params.keys() ^ known):
-        fault = "unknown section, wanted one of " + ", ".join(sorted(known))
-        raise config.BadInput(f"{config.PARAMS}: {name}: {fault if name in params else 'is missing'}")
-    for name, kind in kinds.items():
-        config.validated(kind, params[name], f"{config.PARAMS}: {name}")
-    for driver, section in config.mapping(params, "collect").items():
-        collect.check_driver(driver)
-        config.validated(collect.Config, section, f"{config.PARAMS}: collect.{driver}")
-    for name in config.mapping(params, "rounds"):
-        config.ancestry(name, params["rounds"])
+    validation.validate(params)
+
+
+def print_schema(arguments: argparse.Namespace) -> None:
+    """The JSON Schema of params.yaml."""
+    from wm import validation
+
+    print(json.dumps(validation.schema(), indent=2))
 
 
 def write_profile(arguments: argparse.Namespace) -> None:
@@ -168,7 +144,7 @@ def write_profile(arguments: argparse.Namespace) -> None:
     from wm import files
 
     chosen = PROFILES / f"{arguments.name}.yaml"
-    if not chosen.exists():
+    if arguments.name != chosen.stem or not chosen.exists():
         names = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
         raise config.BadInput(f"{PROFILES}: no profile {arguments.name!r}, wanted one of {names}")
     yaml = YAML()
@@ -205,28 +181,30 @@ def publish_round(arguments: argparse.Namespace) -> None:
     """A round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
     import shutil
 
-    from wm import card, dreaming, files, model_file
+    from wm import card, dream, files, model_file
     from wm.agent import Models
     from wm.rnn import Ensemble
 
     name = arguments.round or files.read_json(Path("metrics/ranks.json"))["chosen"]
-    config.rounds_until(name)
+    if name not in config.mapping(config.read(), "rounds"):
+        known = config.known(config.read()["rounds"])
+        raise config.BadInput(f"round: found {config.shown(name)}, wanted one of {known}")
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
     agent = Models(*sources).load()  # nothing damaged is published
-    model_file.load(folder / "simulators.eqx", Ensemble)
-    dreaming.published_starts(STARTS / name, agent.rnn.latent_size)
+    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
+    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, agent.rnn)
+    dream.read_starts(STARTS / name / "starts.npz", agent.rnn.latent_size)
     sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
     sources += [STARTS / name / "starts.npz"]
+    text = card.model_card(name)
     for source in sources:
-        if not source.exists():
-            raise config.BadInput(f"{source}: not found, wanted the round's scores. Run `dvc repro`.")
         with files.replacing(PRETRAINED / source.name) as unfinished:
             shutil.copyfile(source, unfinished)
     environment = config.section(config.Environment, "environment")
     files.write_json(PRETRAINED / "environment.json", environment.model_dump())
     with files.replacing(PRETRAINED / "MODEL_CARD.md") as unfinished:
-        unfinished.write_text(card.model_card(name))
+        unfinished.write_text(text)
     print(f"{PRETRAINED}: the agent of round {name}")
 
 

@@ -22,6 +22,14 @@ def squash(raw: Float[Array, " action"], pedals: str) -> Float[Array, " action"]
     return jnp.concatenate([jnp.tanh(raw[:1]), PEDALS[pedals](raw[1:])])
 
 
+def within(limits: Sequence[Sequence[float]], bounds: Sequence[Sequence[float]]) -> bool:
+    """Whether limits are pairs (lowest, highest) that lie within as many bounds."""
+    return len(limits) == len(bounds) and all(
+        len(pair) == 2 and low <= pair[0] <= pair[1] <= high
+        for pair, (low, high) in zip(limits, bounds, strict=True)
+    )
+
+
 class Controller(eqx.Module):
     """Linear policy on the latent and the hidden state (Ha & Schmidhuber 2018, eq. 1), all zeros at first.
 
@@ -41,6 +49,10 @@ class Controller(eqx.Module):
         pedals: str = "sigmoid",
         key: PRNGKeyArray | None = None,
     ):
+        if pedals not in PEDALS:
+            raise ValueError(f"pedals: found {pedals!r}, wanted one of {', '.join(PEDALS)}")
+        if not within(limits, WIDE_OPEN):
+            raise ValueError(f"limits: found {limits!r}, wanted (lowest, highest) within {WIDE_OPEN}")
         self.weight = jnp.zeros((ACTION_SIZE, features))
         self.bias = jnp.zeros(ACTION_SIZE)
         self.limits = tuple((float(low), float(high)) for low, high in limits)
@@ -113,7 +125,7 @@ class Snapshots(eqx.Module):
         key: PRNGKeyArray | None = None,
     ):
         one = Controller(features=features, limits=limits, pedals=pedals)
-        self.controllers = stack([one] * count)
+        self.controllers = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), one)
         self.count = count
 
     @property

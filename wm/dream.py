@@ -5,8 +5,11 @@ the watcher: what the watcher makes of the dream is then as right, and as wrong,
 reality, and no controller can live on reading the mind that makes its world.
 """
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,11 +20,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from wm import mdn, rnn
+from wm.config import FRAMES_PER_EPISODE, BadInput
 from wm.controller import Controller
 from wm.episodes import Shards
 from wm.rnn import RNN, Masks, Memory
 
-FRAMES_PER_EPISODE = 1000
 FAILURE_REWARD = -100.0  # what CarRacing-v3 gives for leaving the playfield
 FRAME_REWARD = -0.1
 LAP_POINTS = 1000.0  # all tiles of a track together
@@ -246,6 +249,39 @@ def unseen_starts(shards: Shards) -> FirstSight:
     seen = [shards.read(record).observations for record in records]
     mu, logvar = (jnp.stack([one[name][0] for one in seen]) for name in ("mu", "logvar"))
     return FirstSight(mu, logvar, jnp.array([record.warm_up_reward for record in records]))
+
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what NumPy and its ZIP reader say of damaged files
+
+
+def read_starts(path: Path, latent_size: int) -> FirstSight:
+    """The first moments that `np.savez` wrote. Raises BadInput where they are missing, damaged, of other
+    sizes, or not finite."""
+    mend = "Run `dvc checkout` or `dvc repro`."
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = [np.asarray(stored[part]) for part in FirstSight._fields]
+    except UNREADABLE as error:
+        raise BadInput(f"{path}: {error}, wanted first moments of drives. {mend}") from None
+    count = len(found[2]) if found[2].ndim else 0
+    for name, part, shape in zip(
+        FirstSight._fields, found, [(count, latent_size)] * 2 + [(count,)], strict=True
+    ):
+        if part.shape != shape or part.dtype != np.float32 or not count:
+            raise BadInput(f"{path}: {name}: found {part.dtype} {part.shape}, wanted float32 {shape}. {mend}")
+        if not np.isfinite(part).all():
+            raise BadInput(f"{path}: {name} holds values that are not finite. {mend}")
+    return FirstSight(*map(jnp.asarray, found))
 
 
 def starts_at(

@@ -4,7 +4,6 @@ What `dream.whole_episodes` reckons with expectations happens here: a failure is
 episode. Pure functions on arrays; who plays, and through which library, is not known here.
 """
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt8, UInt32
 
-from wm import config, dream, files, mdn, rnn, vae
+from wm import dream, mdn, rnn, scores, vae
 from wm.config import Environment
 from wm.dream import FRAME_REWARD, FRAMES_PER_EPISODE, FirstSight, Outcome, Rules, State
 from wm.rnn import RNN, Memory
@@ -188,38 +187,5 @@ def whole_steps(environment: Environment) -> int:
 def dream_rules(folder: Path, action_repeat: int) -> Rules:
     """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says."""
     path = folder / "dream.json"
-    found = files.read_json(path).get("rules") if path.exists() else None
-    return Rules(**found) if found else Rules(1.0, 0, action_repeat)
-
-
-def published_starts(folder: Path, latent_size: int) -> FirstSight:
-    """The first moments of unseen real drives that lie with the agent in `folder`: its starts.npz.
-
-    Raises BadInput where the file is missing, no archive of the three arrays, or of other sizes.
-    """
-    path = folder / "starts.npz"
-    found = _arrays(path)
-    count = found["warm_up_reward"].size
-    shapes = {"mu": (count, latent_size), "logvar": (count, latent_size), "warm_up_reward": (count,)}
-    for name, shape in shapes.items():
-        array = found[name]
-        if array.shape != shape or array.dtype != np.float32 or not count:
-            wanted = f"float32 of shape {shape}, at least one start"
-            raise config.BadInput(
-                f"{path}: {name}: found {array.dtype} of shape {array.shape}, wanted {wanted}"
-            )
-        if not np.isfinite(array).all():
-            raise config.BadInput(f"{path}: {name}: found values that are not finite")
-    return FirstSight(*(jnp.asarray(found[name]) for name in FirstSight._fields))
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a first sight, by name."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in FirstSight._fields}
-    except FileNotFoundError:
-        raise config.BadInput(f"{path}: not found. Run `dvc repro` and `wm publish`.") from None
-    except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        wanted = ", ".join(FirstSight._fields)
-        raise config.BadInput(f"{path}: no archive of the arrays {wanted} ({error})") from None
+    rules = scores.read(path, scores.DreamOfAnAgent)[0].rules if path.exists() else None
+    return Rules(**rules.model_dump()) if rules else Rules(1.0, 0, action_repeat)

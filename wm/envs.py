@@ -28,7 +28,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Array, Bool, Float
 
-from wm import agent, config, dreaming, rnn, vae
+from wm import agent, config, dream, dreaming, rnn, vae
 from wm.agent import HIGHEST, LOWEST, Agent, Models
 from wm.car_racing import FRAME_SHAPE, Observation, RealTrack, shrink
 from wm.config import Environment
@@ -101,7 +101,7 @@ def dreams(
 def starts(seen: View, seeds: Sequence[int] | None) -> FirstSight:
     """How drives begin: on the real tracks of `seeds`, or as published with the agent. Raises BadInput."""
     if seeds is None:
-        return dreaming.published_starts(seen.folder, seen.agent.rnn.latent_size)
+        return dream.read_starts(seen.folder / "starts.npz", seen.agent.rnn.latent_size)
     if not len(seeds) or min(seeds) < 0:
         raise config.BadInput(
             f"CarRacingDream: start_seeds: found {list(seeds)}, wanted seeds of 0 or more, at least one"

@@ -1,16 +1,21 @@
 """Whole episodes in Parquet shards: one row a step, one row group an episode, a manifest written last."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict, Field, NonNegativeInt
 
 from wm import config, files
+
+Task = TypeVar("Task")
 
 MANIFEST = "manifest.json"
 VERSION = 2
@@ -24,6 +29,8 @@ class CorruptShard(config.BadInput):
 @dataclass(frozen=True)
 class Record:
     """What the manifest knows of an episode. `score` is the whole return, the warm-up's included."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     episode: int
     seed: int
@@ -128,44 +135,146 @@ class Writer:
 class Shards:
     """The episodes of a folder, read one at a time.
 
-    Raises CorruptShard where a shard is missing, is one too many, or is not the one written.
+    Raises CorruptShard where the manifest is damaged, of another version or contradicts itself, or a shard is
+    missing, is one too many, or is not the one written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         manifest = _manifest(folder)
-        self.shards: list[dict[str, Any]] = manifest["shards"]
-        self.records = [Record(**entry) for entry in manifest["episodes"]]
+        self.shards: list[dict[str, Any]] = [shard.model_dump() for shard in manifest.shards]
+        self.records = manifest.episodes
         _check_files(folder, self.shards)
         self._open: dict[str, pq.ParquetFile] = {}
 
     def kept(self, *, validation: bool | None = None) -> list[Record]:
-        """The episodes that have rows: all, or those of one side of the split."""
-        kept = [record for record in self.records if record.kept]
-        return kept if validation is None else [r for r in kept if r.validation == validation]
+        """The episodes that have rows: all, or those of one side of the split. Raises BadInput where there
+        is none."""
+        kept = [record for record in self.records if record.kept and validation in (None, record.validation)]
+        if not kept:
+            side = {None: "", True: "validation ", False: "training "}[validation]
+            more = f"collect more, or lower process.min_score in {config.PARAMS}"
+            raise config.BadInput(f"{self.folder}: it holds no {side}episode, wanted one at least: {more}")
+        return kept
 
     def read(self, record: Record) -> Episode:
-        """The episode behind `record`, its page checksums verified."""
+        """The episode behind `record`, its page checksums verified. Raises CorruptShard, for values that are
+        no numbers, too."""
         path = self.folder / record.shard
         try:
-            if record.shard not in self._open:
-                self._open[record.shard] = pq.ParquetFile(path, page_checksum_verification=True)
-            table = self._open[record.shard].read_row_group(record.row_group, use_threads=False)
-        except (OSError, pa.ArrowInvalid) as error:
+            file = self._file(record.shard)
+            _check_row_group(file.metadata.row_group(record.row_group), record)
+            table = file.read_row_group(record.row_group, use_threads=False)
+            episode = _from_table(record, table)
+            _check_values(episode)
+        except UNREADABLE as error:
             raise CorruptShard(f"{path}: {error}. Delete it and run `dvc checkout`.") from None
-        return _from_table(record, table)
+        return episode
+
+    def expect_frames(self) -> None:
+        """Raises CorruptShard unless the episodes hold frames."""
+        self._expect({"frame": FRAME_BYTES})
+
+    def expect_latents(self, size: int) -> None:
+        """Raises CorruptShard unless the episodes hold latents of `size` numbers."""
+        self._expect({"mu": size, "logvar": size})
+
+    def _expect(self, widths: dict[str, int]) -> None:
+        for shard in self.shards:
+            path = self.folder / shard["file"]
+            try:
+                schema = self._file(shard["file"]).schema_arrow
+                found = {name: _width(schema.field(name).type) for name in widths if name in schema.names}
+            except UNREADABLE as error:
+                raise CorruptShard(f"{path}: {error}. Delete it and run `dvc checkout`.") from None
+            if found != widths:
+                raise CorruptShard(f"{path}: found {found} numbers a step, wanted {widths}. Run `dvc repro`.")
+
+    def _file(self, name: str) -> pq.ParquetFile:
+        if name not in self._open:
+            file = pq.ParquetFile(self.folder / name, page_checksum_verification=True)
+            _check_schema(file.schema_arrow)
+            self._open[name] = file
+        return self._open[name]
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+FRAME_BYTES = 64 * 64 * 3
+ROW_GROUP_BYTES = 1 << 26  # at most; an episode of frames has 12 MB
+MOST_NUMBERS = 1 << 16  # of a latent
+UNREADABLE = (
+    OSError,
+    pa.ArrowException,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)  # what Arrow says of damaged files
+
+ShardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.parquet$")]
+
+
+class _Shard(config.Section):
+    file: ShardName
+    rows: NonNegativeInt
+    row_groups: NonNegativeInt
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Manifest(config.Section):
+    version: int
+    shards: list[_Shard]
+    episodes: list[Record]
+
+
+def _manifest(folder: Path) -> _Manifest:
     path = folder / MANIFEST
     try:
-        manifest = files.read_json(path)
-    except FileNotFoundError:
-        raise CorruptShard(f"{path}: not found. Run `dvc repro`.") from None
-    if manifest.get("version") != VERSION:
-        found = manifest.get("version")
-        raise CorruptShard(f"{path}: found version {found}, wanted {VERSION}. Run `dvc repro`.")
+        content = files.read_json(path)
+        version = content.get("version") if isinstance(content, dict) else None
+        if version != VERSION:
+            other = "It is of another version of this code: check that out, or run `dvc repro`."
+            raise CorruptShard(f"{path}: version: found {config.shown(version)}, wanted {VERSION}. {other}")
+        written = files.json_text(content)
+        if written.encode() != path.read_bytes():
+            raise CorruptShard(
+                f"{path}: it is not as it was written. Delete {folder} and run `dvc checkout`."
+            )
+        manifest = config.validated_json(_Manifest, written, str(path))
+        _check_entries(path, manifest)
+    except CorruptShard:
+        raise
+    except config.BadInput as error:
+        raise CorruptShard(f"{error}. Delete {folder} and run `dvc checkout`, or `dvc repro`.") from None
     return manifest
+
+
+def _check_entries(path: Path, manifest: _Manifest) -> None:
+    """Raises BadInput for episodes that do not lie one after the other in the shards of the list."""
+    names = [shard.file for shard in manifest.shards]
+    rows: Counter[str] = Counter()
+    groups: Counter[str] = Counter()
+    for i, record in enumerate(manifest.episodes):
+        if record.episode != i or record.seed < 0 or not 1 <= record.length <= config.FRAMES_PER_EPISODE:
+            found = f"found episode {record.episode}, seed {record.seed}, length {record.length}"
+            raise config.BadInput(f"{path}: episodes.{i}: {found}, wanted episode {i} of 1 to 1000 steps")
+        if not record.kept:
+            continue
+        if record.shard not in names or record.row_group != groups[record.shard]:
+            found = f"found row group {record.row_group} of {config.shown(record.shard)}"
+            raise config.BadInput(
+                f"{path}: episodes.{i}: {found}, wanted the next one of a shard in its list"
+            )
+        rows[record.shard] += record.length
+        groups[record.shard] += 1
+    if len(set(names)) != len(names):
+        raise config.BadInput(f"{path}: shards: the same file twice")
+    for shard in manifest.shards:
+        found, wanted = (shard.rows, shard.row_groups), (rows[shard.file], groups[shard.file])
+        if found != wanted:
+            counts = "found {} rows in {} groups, wanted {} in {}".format(*found, *wanted)
+            raise config.BadInput(f"{path}: {config.shown(shard.file)}: {counts}")
 
 
 def _check_files(folder: Path, shards: Sequence[dict[str, Any]]) -> None:
@@ -175,9 +284,60 @@ def _check_files(folder: Path, shards: Sequence[dict[str, Any]]) -> None:
         fault = "missing" if name in expected else "not in the manifest"
         raise CorruptShard(f"{folder / name}: {fault}. Delete {folder} and run `dvc checkout`.")
     for name, checksum in expected.items():
-        if files.sha256(folder / name) != checksum:
-            path = folder / name
+        path = folder / name
+        try:
+            found = files.sha256(path)
+        except OSError as error:
+            raise CorruptShard(f"{path}: {error.strerror}. Delete it and run `dvc checkout`.") from None
+        if found != checksum:
             raise CorruptShard(f"{path}: checksum differs. Delete it and run `dvc checkout`.")
+
+
+_COLUMNS = {
+    "episode": pa.int32(),
+    "step": pa.int16(),
+    "reward": pa.float32(),
+    "missed": pa.int16(),
+    "terminated": pa.bool_(),
+    "truncated": pa.bool_(),
+}
+
+
+def _check_schema(schema: pa.Schema) -> None:
+    """Raises ValueError unless the columns are those that `Writer` writes."""
+    names = sorted(schema.names)
+    if not set(names) & _OBSERVATIONS or set(names) - _OBSERVATIONS != {*_COLUMNS, "action"}:
+        raise ValueError(f"found the columns {config.known(names)}, wanted those of drives")
+    widths = {name: _width(schema.field(name).type) for name in names if name not in _COLUMNS}
+    scalars = all(schema.field(name).type == kind for name, kind in _COLUMNS.items())
+    frame_fits = widths.get("frame", FRAME_BYTES) == FRAME_BYTES
+    if len(set(names)) != len(names) or not scalars or widths["action"] != 3 or not frame_fits:
+        raise ValueError(f"found columns of other types: {config.shown(str(schema))}")
+
+
+def _width(kind: pa.DataType) -> int:
+    """Numbers a row of a column: bytes of a frame, floats of a list. Raises ValueError for any other."""
+    if isinstance(kind, pa.FixedSizeBinaryType):
+        return kind.byte_width
+    floats = isinstance(kind, pa.FixedSizeListType) and kind.value_type == pa.float32()
+    if floats and 1 <= kind.list_size <= MOST_NUMBERS:
+        return kind.list_size
+    raise ValueError(f"found a column of {config.shown(str(kind))}, wanted frames or floats")
+
+
+def _check_row_group(group: Any, record: Record) -> None:
+    """Raises ValueError, before any row is read, unless the row group has the record's length."""
+    if group.num_rows != record.length or group.total_byte_size > ROW_GROUP_BYTES:
+        found = f"{group.num_rows} rows, {group.total_byte_size} bytes"
+        raise ValueError(f"row group {record.row_group}: found {found}, wanted {record.length} rows")
+
+
+def _check_values(episode: Episode) -> None:
+    """Raises ValueError for floats that are not finite."""
+    columns = {**episode.observations, "action": episode.actions, "reward": episode.rewards}
+    for name, values in columns.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"row group {episode.record.row_group}: {name} holds values that are not finite")
 
 
 def _column(values: np.ndarray) -> pa.Array:
@@ -207,6 +367,8 @@ def _to_table(episode: Episode) -> pa.Table:
 
 
 def _from_table(record: Record, table: pa.Table) -> Episode:
+    if any(column.null_count for column in table.columns):
+        raise ValueError(f"row group {record.row_group}: values are missing")
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     observations = {name: _array(columns[name]) for name in columns.keys() & _OBSERVATIONS}
     return Episode(
@@ -231,6 +393,53 @@ def _array(column: Any) -> np.ndarray:
     if isinstance(column, pa.FixedSizeListArray):
         return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
     return column.to_numpy(zero_copy_only=False)
+
+
+PART = 10  # episodes that are put by together; as many as an agent drives side by side
+
+
+def put_by(
+    folder: Path, tasks: Sequence[Task], drive: Callable[[Sequence[Task]], Iterator[Episode]]
+) -> Iterator[Episode]:
+    """The episodes that `drive` makes of the tasks, one each and in their order; those of an earlier,
+    interrupted call with the same folder are read from it instead, `PART` by `PART`.
+
+    A part that is damaged is told of on standard error, and made again.
+    """
+    done = 0
+    while done < len(tasks) and (part := _part(folder / f"{done:06}")):
+        yield from part
+        done += len(part)
+    driven, waiting = drive(tasks[done:]), []
+    for episode in driven:
+        waiting.append(episode)
+        if len(waiting) == PART:
+            _put(folder / f"{done:06}", waiting)
+            done, waiting = done + PART, []
+        yield episode
+
+
+def _put(folder: Path, some: list[Episode]) -> None:
+    with files.replacing(folder) as unfinished:
+        writer = Writer(unfinished, "part")
+        for episode in some:
+            writer.write(episode)
+        writer.finish()
+
+
+def _part(folder: Path) -> list[Episode]:
+    """The episodes put by in a folder; none where there is no such folder, or it is damaged."""
+    if not folder.exists():
+        return []
+    try:
+        shards = Shards(folder)
+        return [
+            replace(shards.read(record), record=replace(record, episode=0, shard="", row_group=-1))
+            for record in shards.records
+        ]
+    except config.BadInput as error:
+        sys.stderr.write(f"warning: {error} Making its drives again.\n")
+        return []
 
 
 def mirror(episode: Episode) -> Episode:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import cma
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from wm import config
+from wm.journal import Journal
+
+MOST_BROKEN = 0.1  # of a generation's returns may be no finite number
 
 
 class Search(config.Section):
@@ -39,6 +41,7 @@ class Generation(NamedTuple):
     number: int
     mean_return: float
     best_return: float
+    broken: int  # candidates whose return was not finite
     sigma: float
     mean: Float[np.ndarray, " parameter"]
 
@@ -49,21 +52,45 @@ def evolve(
     search: Search,
     *,
     seed: int,
+    journal: Journal | None = None,
 ) -> Iterator[Generation]:
     """Maximises `fitness(generation, candidates)`, one return a candidate, from `start`.
 
-    A candidate whose return is not finite is ranked worst.
+    A candidate whose return is not finite is ranked worst; Halted is raised where more than a tenth of a
+    generation's are. Returns are written to `journal`; those found there are not asked for again, but told to
+    the library once more, which so comes to where it was.
     """
+    import cma  # here, for it takes longer to import than all of params.yaml to be checked
+
     strategy = cma.CMAEvolutionStrategy(start, search.sigma0, _options(search, seed))
     for number in range(search.generations):
         strategy.opts.set("maxstd", search.bound(number))
         candidates = strategy.ask()
-        returns = np.asarray(fitness(number, np.stack(candidates)), float)
+        returns = _returns(fitness, number, np.stack(candidates), journal)
+        broken = int(np.sum(~np.isfinite(returns)))
+        if broken > MOST_BROKEN * len(returns):
+            found = f"{broken} of {len(returns)} returns are not finite"
+            raise config.Halted(f"generation {number}: {found}, wanted a tenth at most")
         returns = np.where(np.isfinite(returns), returns, -np.inf)
         worst = np.min(returns[np.isfinite(returns)])
         strategy.tell(candidates, (-np.maximum(returns, worst - 1)).tolist())
         mean_return, best_return = float(np.mean(returns)), float(np.max(returns))
-        yield Generation(number, mean_return, best_return, float(strategy.sigma), np.array(strategy.mean))
+        yield Generation(
+            number, mean_return, best_return, broken, float(strategy.sigma), np.array(strategy.mean)
+        )
+
+
+def _returns(
+    fitness: Callable[..., Any], number: int, candidates: np.ndarray, journal: Journal | None
+) -> Float[np.ndarray, " population"]:
+    """The candidates' returns, from the journal if it has them, and then in it."""
+    known = journal.returns(number, candidates) if journal else None
+    if known is not None:
+        return known
+    returns = np.asarray(fitness(number, candidates), float)
+    if journal:
+        journal.write(number, candidates, returns)
+    return returns
 
 
 def _options(search: Search, seed: int) -> dict[str, Any]:

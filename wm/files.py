@@ -3,12 +3,15 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from wm import config
 
 
 @contextmanager
@@ -36,17 +39,39 @@ def remove(path: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """`content` as JSON; NaN and infinity are refused (ValueError), since JSON has neither."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+    text = json_text(content)
     with replacing(path) as unfinished:
-        unfinished.write_text(text + "\n", encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def json_text(content: Any) -> str:
+    """`content` as `write_json` writes it."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote. Raises ValueError naming the file where it is no JSON."""
+    """What `write_json` wrote. Raises BadInput naming the file where it is missing or no JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON ({error}). Delete it and run `dvc repro`.") from None
+        raise config.BadInput(f"{path}: no JSON ({error}). Delete it and run `dvc repro`.") from None
+    except OSError as error:
+        raise config.BadInput(f"{path}: {error.strerror}. Run `dvc repro` or `dvc checkout`.") from None
+
+
+def parse_json(content: bytes) -> Any:
+    """What JSON in UTF-8 says. Raises ValueError, for NaN, infinity and bottomless nesting, too."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text[:40]} is no number")
+        return value
+
+    try:
+        return json.loads(content.decode(), parse_constant=number, parse_float=number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

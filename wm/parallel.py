@@ -2,11 +2,14 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import connection
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -31,13 +34,28 @@ def processes(workers: int) -> Iterator[Executor]:
     """`workers` fresh processes of one thread each (0: one for every core), stopped on leaving."""
     saved = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # spawned processes inherit it before they import anything
-    pool = ProcessPoolExecutor(workers or cores(), multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        workers or cores(), multiprocessing.get_context("spawn"), initializer=_follow_parent
+    )
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
         for name, value in saved.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _follow_parent() -> None:
+    """Leaves Ctrl-C to the parent process, and ends with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def ordered(

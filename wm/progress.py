@@ -12,16 +12,18 @@ T = TypeVar("T")
 SECONDS = 30  # between two plain lines
 
 
-def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """The items, with what is done and the time left told on standard error."""
+def progress(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator[T]:
+    """The items, with what is done and the time left told on standard error; `done` of the total were
+    done before."""
     if sys.stderr.isatty():
-        yield from tqdm(items, label, total)
+        yield from tqdm(items, label, total, initial=done)
         return
     began = told = time.monotonic()
-    for done, item in enumerate(items, 1):
+    for count, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - told >= SECONDS or done == total:
-            told, left = now, (now - began) * (total - done) / done
-            sys.stderr.write(f"{label}: {done} of {total}, {now - began:.0f} s gone, {left:.0f} s left\n")
+        if now - told >= SECONDS or done + count == total:
+            told, left = now, (now - began) * (total - done - count) / count
+            place = f"{label}: {done + count} of {total}"
+            sys.stderr.write(f"{place}, {now - began:.0f} s gone, {left:.0f} s left\n")
             sys.stderr.flush()

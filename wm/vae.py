@@ -18,6 +18,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar, UInt8
 
 SIDE = 64
+MOST_WIDTHS = 6  # each halves the side
 CHANNELS = 3
 
 
@@ -193,6 +194,8 @@ class VAE(eqx.Module):
         widths: Sequence[int] = (16, 32, 64, 128),
         key: PRNGKeyArray,
     ):
+        if not 1 <= len(widths) <= MOST_WIDTHS:
+            raise ValueError(f"found {len(widths)} widths, wanted 1 to {MOST_WIDTHS}")
         down_key, up_key, to_key, from_key = jr.split(key, 4)
         channels = (CHANNELS, *widths)
         side = SIDE // 2 ** len(widths)

@@ -76,7 +76,7 @@ def fit(drives: Drives, *, least: float, most: float, seed: int) -> Value:
         error = jnp.mean((found - batch[1]) ** 2)
         return error, {"error": error}
 
-    for network, _ in trained(value.network, loss, batches(), adam(LEARNING_RATE, steps, 1.0), key=fit_key):
+    for network, *_ in trained(value.network, loss, batches(), adam(LEARNING_RATE, steps, 1.0), key=fit_key):
         last = network
     return eqx.tree_at(lambda v: v.network, value, last)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer
 
-from wm import agent, car_racing, config, dream, dreaming, files, rnn
+from wm import agent, car_racing, config, dream, files, rnn
 from wm.agent import Agent, Models
 from wm.dream import FirstSight, Rules
 from wm.rnn import RNN
@@ -34,7 +34,7 @@ def export(folder: Path, out: Path, precision: str, rules: Rules) -> int:
     models = Models.within(folder).load()
     simulators = agent.simulators(folder, models)
     environment = agent.environment(folder)
-    starts = dreaming.published_starts(folder, models.vae.latent_size)
+    starts = dream.read_starts(folder / "starts.npz", models.vae.latent_size)
     model = {
         "precision": precision,
         "sizes": sizes(models, simulators),

@@ -1,0 +1,767 @@
+"""What is damaged is refused by name, by its reader and the stages that read it; nothing else changes."""
+
+import argparse
+import hashlib
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ruamel.yaml import YAML
+
+from stages import gather
+from wm import agent, cli, config, controller, dream, dreaming, files, model_file, scores
+from wm.checkpoint import Checkpoints
+from wm.controller import Controller, Snapshots
+from wm.dream import FirstSight
+from wm.episodes import MANIFEST, CorruptShard, Episode, Record, Shards, Writer, put_by
+from wm.journal import Journal
+from wm.model_file import BadModelFile
+from wm.rnn import RNN, Ensemble
+from wm.vae import VAE
+
+ROOT = Path(__file__).parents[2]
+LATENT, HIDDEN, STEPS = 4, 8, 30
+SIZES = {"latent_size": LATENT, "hidden_size": HIDDEN, "mixtures": 2}
+ROUND = {"score": {"mean": 1.0, "sem": 0.1}, "rules": {"temperature": 1.0, "patience": 0, "action_repeat": 4}}
+
+
+def flipped(content, at, bit=0):
+    """The content with one bit of the byte at `at` the other way round."""
+    at %= len(content)
+    return content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :]
+
+
+def drive(seed, source, latents):
+    rng, ends = np.random.default_rng(seed), np.arange(STEPS) == STEPS - 1
+    if latents:
+        seen = {name: rng.normal(size=(STEPS, LATENT)).astype(np.float32) for name in ("mu", "logvar")}
+    else:
+        seen = {"frame": rng.integers(0, 256, (STEPS, 64, 64, 3), np.uint8)}
+    return Episode(
+        Record(0, seed, source, STEPS, 50.0, 0.5, False, validation=seed % 2 == 0),
+        seen,
+        rng.uniform(0, 1, (STEPS, 3)).astype(np.float32),
+        rng.normal(size=STEPS).astype(np.float32),
+        np.zeros(STEPS, np.int16),
+        ends,
+        ~ends & False,
+    )
+
+
+def write_shards(folder, source, *, latents):
+    with files.replacing(folder) as unfinished:
+        writer = Writer(unfinished, source)
+        for seed in range(4):
+            writer.write(drive(seed, source, latents))
+        writer.finish()
+
+
+def write_models(folder):
+    one = Controller(features=LATENT + HIDDEN)
+    model_file.save(folder / "rnn.eqx", RNN(**SIZES, key=jr.key(1)))
+    model_file.save(folder / "simulators.eqx", Ensemble(count=1, **SIZES, key=jr.key(2)))
+    model_file.save(folder / "controller.eqx", one)
+    model_file.save(folder / "snapshots.eqx", controller.snapshots([one, one]))
+
+
+def write_figures(folder):
+    """What the stages of a round say of it in tables and pictures."""
+    for world in ("dream", "real"):
+        files.write_json(folder / f"{world}.json", ROUND)
+    drift = {f"{kind}_{steps}": 0.5 for kind in ("latent", "reward") for steps in (5, 20, 50, 100)}
+    files.write_json(folder / "fidelity.json", {"drift": drift})
+    (folder / "real.csv").write_text("seed,score,lap_finished\n1,0.5,False\n2,0.7,True\n")
+    (folder / "train_rnn.csv").write_text("step,train_loss,loss\n1,0.5,0.4\n")
+    (folder / "evolve.csv").write_text("number,mean_return,best_return,sigma\n1,0.5,0.7,0.3\n")
+    promises = "dream_reward,real_reward,agreement,dream_winning,real_winning,real_on_road"
+    (folder / "exploitation.csv").write_text(f"steps,{promises}\n10,0.5,0.5,0.5,0.5,0.5,0.5\n")
+    for name in ("drive.png", "drive.webm"):
+        (folder / name).write_bytes(b"a picture")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A project with something at every place that a stage of the first round reads or writes."""
+    home = tmp_path_factory.mktemp("whole")
+    params = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
+    cli.merge(params, YAML(typ="safe").load(ROOT / "profiles" / "smoke.yaml"))
+    cli.merge(params, {"rounds": {"r0": {"prev": "init"}}, "train_vae": {"latent_size": LATENT}})
+    cli.merge(params, {"initialise": {"hidden_size": HIDDEN}, "evolve": {"components": 4, "value_steps": 9}})
+    YAML(typ="safe").dump(params, home / "params.yaml")
+    for name in ("lane_follower", "erratic", "r0"):
+        write_shards(home / "data/raw" / name, name, latents=False)
+    for name in ("init", "r0"):
+        write_shards(home / "data/processed" / name, name, latents=False)
+        write_shards(home / "data/latents" / name, name, latents=True)
+        write_models(home / "models" / name)
+    model_file.save(home / "models/vae.eqx", VAE(latent_size=LATENT, widths=(4, 4), key=jr.key(0)))
+    left = home / "data/scores/r0"
+    write_models(left)
+    model_file.save(left / "controllers.eqx", controller.snapshots([Controller(features=LATENT + HIDDEN)]))
+    summary = {"dream": ROUND["score"], "real": ROUND["score"], "rules": ROUND["rules"]}
+    files.write_json(left / "scores.json", {**summary, "controllers": {"snapshot_1": 1.0}})
+    latents = np.zeros((3, LATENT), np.float32)
+    np.savez(left / "starts.npz", mu=latents, logvar=latents, warm_up_reward=np.zeros(3, np.float32))
+    for folder in (home / "metrics/r0", home / "data/figures/r0"):
+        write_figures(folder)
+    metrics = home / "metrics"
+    (metrics / "ranks.csv").write_text("round,controller,dream,real\nr0,snapshot_1,0.5,2.0\n")
+    files.write_json(metrics / "ranks.json", {"rank_correlation": 0.5, "chosen": "r0"})
+    (metrics / "train_vae.csv").write_text("step,train_loss,loss,squared_error,kl\n1,0.5,2.0,1.0,0.5\n")
+    files.write_json(metrics / "train_vae.json", {"active_dimensions": 3, "loss": 0.5})
+    (metrics / "reconstructions.png").write_bytes(b"a picture")
+    return home
+
+
+@pytest.fixture
+def project(whole, tmp_path, monkeypatch):
+    """A copy to damage, in which stages are run."""
+    for path in whole.rglob("*"):
+        if path.is_file():
+            copy = tmp_path / path.relative_to(whole)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def contents(home):
+    """The checksums of all files but the unfinished work of stages."""
+    paths = [path for path in home.rglob("*") if path.is_file() and ".scratch" not in path.parts]
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+READ = {
+    # stage and its arguments: all that it reads
+    "process": ["data/raw/lane_follower", "data/raw/erratic"],
+    "process r0": ["data/raw/r0"],
+    "train_vae": ["data/processed/init"],
+    "encode": ["data/processed/init", "models/vae.eqx"],
+    "encode r0 init": ["data/processed/r0", "data/latents/init", "models/vae.eqx"],
+    "initialise": ["models/vae.eqx"],
+    "train_rnn r0 init": ["data/latents/init", "models/init/rnn.eqx", "models/init/simulators.eqx"],
+    "evolve r0 init": ["data/latents/init", "models/r0/rnn.eqx", "models/r0/simulators.eqx"],
+    "evaluate r0": ["models/vae.eqx", "models/r0/rnn.eqx", "models/r0/controller.eqx"],
+    "explore r0": [
+        "models/vae.eqx",
+        "models/r0/rnn.eqx",
+        "models/r0/controller.eqx",
+        "models/r0/snapshots.eqx",
+    ],
+    "fidelity r0": [
+        "data/latents/r0",
+        "models/vae.eqx",
+        "models/r0/rnn.eqx",
+        "models/r0/simulators.eqx",
+        "models/r0/controller.eqx",
+        "models/r0/snapshots.eqx",
+        "metrics/r0/dream.json",
+        "metrics/r0/real.json",
+    ],
+    "rank": [
+        "data/scores/r0/rnn.eqx",
+        "data/scores/r0/simulators.eqx",
+        "data/scores/r0/controllers.eqx",
+        "data/scores/r0/scores.json",
+        "data/scores/r0/starts.npz",
+    ],
+    "gather r0": [f"metrics/r0/{name}" for name in gather.NAMES],
+    "report": [
+        *(f"data/figures/r0/{name}" for name in gather.NAMES),
+        *(f"data/processed/{name}" for name in ("init", "r0")),
+        *(f"metrics/{name}" for name in ("ranks.csv", "ranks.json", "reconstructions.png")),
+        *(f"metrics/{name}" for name in ("train_vae.csv", "train_vae.json")),
+    ],
+}
+COPIED = (".png", ".webm")  # by the report, which does not look into them; by gather, everything
+
+
+def test_every_dependency_of_every_stage_is_damaged_below():
+    """All deps of dvc.yaml but code; the evolved controller of the round before, which is read only if
+    evolution starts from it, has a test of its own."""
+    for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items():
+        body = stage.get("do", stage)
+        words = body["cmd"].replace("${key}", "r0").replace("${item.prev}", "init").split()[2:]
+        deps = {dep.replace("${key}", "r0").replace("${item.prev}", "init") for dep in body["deps"]}
+        deps = {dep for dep in deps if not dep.endswith(".py")}
+        read = READ.get(" ".join(words).removeprefix("stages."), [])
+        unread = {"models/init/controller.eqx", "data/scores", "data/figures", "data/processed"}
+        assert deps - unread <= set(read), name
+
+
+def spoil(path, how):
+    """Damages a file, or one of a folder of shards; what is then to be told of."""
+    if path.is_dir():
+        path = path / MANIFEST if how == "no manifest" else next(path.glob("*.parquet"))
+    if how in ("missing", "no manifest"):
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif how == "flipped":
+        content = path.read_bytes()
+        middle = content.find(b"0.") if path.suffix in (".json", ".csv") else len(content) // 2
+        path.write_bytes(flipped(content, middle, 7))
+    return path
+
+
+DAMAGED = [
+    (stage, place, how)
+    for stage, places in READ.items()
+    for place in places
+    for how in ("flipped", "missing")
+    if how == "missing" or not (place.endswith(COPIED) or stage == "gather r0")
+]
+DAMAGED += [(stage, places[0], "truncated") for stage, places in READ.items() if stage != "gather r0"]
+DAMAGED += [(stage, p, "no manifest") for stage, places in READ.items() for p in places if "." not in p]
+
+
+@pytest.mark.parametrize(("stage", "place", "how"), DAMAGED)
+def test_a_stage_refuses_what_is_damaged_and_leaves_all_else(project, capsys, stage, place, how):
+    path = spoil(project / place, how)
+    before = contents(project)
+    name, *words = stage.split()
+    with pytest.raises(SystemExit) as ended:
+        config.run_stage(import_module(f"stages.{name}").main, *words)
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    (line,) = [one for one in printed.err.splitlines() if not one.startswith("process ")]
+    assert line.startswith(f"error: {path.relative_to(project)}")
+    assert "dvc " in line
+    assert contents(project) == before
+
+
+def run_refused(capsys, stage):
+    name, *words = stage.split()
+    with pytest.raises(SystemExit) as ended:
+        config.run_stage(import_module(f"stages.{name}").main, *words)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsys):
+    yaml = YAML(typ="safe")
+    params = yaml.load(project / "params.yaml")
+    params["evolve"]["warm_start"] = True
+    yaml.dump(params, project / "params.yaml")
+    spoil(project / "models/init/controller.eqx", "flipped")
+    assert "error: models/init/controller.eqx: sha256" in run_refused(capsys, "evolve r0 init")
+
+
+MISFITS = {
+    # stage: a model or data of other sizes, and what is said of it
+    "encode r0 init": ("vae", "data/latents/init/init-00000.parquet: found {'mu': 4, 'logvar': 4} numbers a"),
+    "train_rnn r0 init": ("init", "data/latents/init/init-00000.parquet: found {'mu': 4, 'logvar': 4}"),
+    "evolve r0 init": ("r0", "data/latents/init/init-00000.parquet: found {'mu': 4, 'logvar': 4}"),
+    "evaluate r0": ("vae", "models/r0/rnn.eqx: latent_size: found 4, wanted 5"),
+    "explore r0": ("controller", "models/r0/controller.eqx: features: found 9, wanted 12"),
+    "fidelity r0": ("snapshots", "models/r0/snapshots.eqx: features: found 9, wanted 12"),
+    "rank": ("starts", "data/scores/r0/starts.npz: mu: found float32 (3, 5), wanted float32 (3, 4)"),
+    "process r0": ("latents", "data/raw/r0/r0-00000.parquet: found {} numbers a step, wanted {'frame': 1228"),
+}
+
+
+@pytest.mark.parametrize("stage", MISFITS)
+def test_what_does_not_fit_together_is_refused(project, capsys, stage):
+    what, said = MISFITS[stage]
+    if what == "vae":
+        model_file.save(project / "models/vae.eqx", VAE(latent_size=5, widths=(4, 4), key=jr.key(0)))
+    elif what in ("init", "r0"):
+        sizes = SIZES | {"latent_size": 5}
+        model_file.save(project / f"models/{what}/rnn.eqx", RNN(**sizes, key=jr.key(1)))
+        model_file.save(project / f"models/{what}/simulators.eqx", Ensemble(count=1, **sizes, key=jr.key(1)))
+    elif what == "controller":
+        model_file.save(project / "models/r0/controller.eqx", Controller(features=9))
+    elif what == "snapshots":
+        other = controller.snapshots([Controller(features=9)] * 2)
+        model_file.save(project / "models/r0/snapshots.eqx", other)
+    elif what == "starts":
+        latents = np.zeros((3, 5), np.float32)
+        rewards = np.zeros(3, np.float32)
+        np.savez(project / "data/scores/r0/starts.npz", mu=latents, logvar=latents, warm_up_reward=rewards)
+    else:
+        write_shards(project / "data/raw/r0", "r0", latents=True)
+    before = contents(project)
+    assert said in run_refused(capsys, stage)
+    assert contents(project) == before
+
+
+def test_a_filter_that_keeps_nothing_shows_the_scores(project, capsys):
+    yaml = YAML(typ="safe")
+    params = yaml.load(project / "params.yaml")
+    params["process"]["min_score"] = {"erratic": 60}
+    yaml.dump(params, project / "params.yaml")
+    said = run_refused(capsys, "process")
+    wanted = "process.min_score.erratic: no episode scores above 60.0; they score 50, 50, 50, 50"
+    assert said == f"error: params.yaml: {wanted}\n"
+
+
+def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(project, capsys):
+    yaml = YAML(typ="safe")
+    params = yaml.load(project / "params.yaml")
+    params["fidelity"]["plan_steps"] = params["evolve"]["value_steps"] = STEPS
+    yaml.dump(params, project / "params.yaml")
+    wanted = (
+        "fidelity.plan_steps: found 30, wanted less than a drive in data/latents/r0 has; they have 30, 30"
+    )
+    assert wanted in run_refused(capsys, "fidelity r0")
+    assert "evolve.value_steps: found 30, wanted less than 30" in run_refused(capsys, "evolve r0 init")
+
+
+@pytest.mark.parametrize("place", ["models/vae.eqx", "models/r0/simulators.eqx", "metrics/r0/real.json"])
+def test_nothing_damaged_is_published(project, capsys, place):
+    for world in ("dream", "real"):
+        score = dict.fromkeys(("mean", "std", "sem", "median", "min", "max"), 1.0) | {"n": 4}
+        files.write_json(project / f"metrics/r0/{world}.json", {"score": score, "laps": 1})
+    spoil(project / place, "flipped")
+    before = contents(project)
+    with pytest.raises(SystemExit) as ended:
+        config.run(cli.publish_round, argparse.Namespace(round="r0"))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {place}: ")
+    assert contents(project) == before
+
+
+# --- shards
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_shards(tmp_path / "latents", "x", latents=True)
+    return tmp_path / "latents"
+
+
+def relist(folder, change):
+    """The manifest as the project would have written it, but for a change."""
+    content = json.loads((folder / MANIFEST).read_text())
+    change(content)
+    files.write_json(folder / MANIFEST, content)
+
+
+def read_all(folder):
+    shards = Shards(folder)
+    shards.expect_latents(LATENT)
+    return [shards.read(record) for record in shards.kept()]
+
+
+LISTED = {
+    "newer": (lambda m: m.update(version=3), "version: found 3, wanted 2"),
+    "no version": (lambda m: m.pop("version"), "version: found None, wanted 2"),
+    "more than is known": (lambda m: m.update(author="me"), "author: unknown, wanted one of version, shards"),
+    "no shards": (lambda m: m.pop("shards"), "shards: is missing"),
+    "shards of another type": (lambda m: m.update(shards={}), "shards: Input should be a valid array"),
+    "episodes of another type": (lambda m: m.update(episodes=[1]), "episodes.0: "),
+    "a shard elsewhere": (lambda m: m["shards"][0].update(file="../x.parquet"), "shards.0.file: String shou"),
+    "a shard at the root": (lambda m: m["shards"][0].update(file="/x.parquet"), "shards.0.file: String shou"),
+    "an episode elsewhere": (
+        lambda m: m["episodes"][1].update(shard="../x.parquet"),
+        "episodes.1: found row group 1 of '../x.parquet'",
+    ),
+    "a checksum of no kind": (lambda m: m["shards"][0].update(sha256="x"), "shards.0.sha256: String should "),
+    "rows beyond measure": (lambda m: m["shards"][0].update(rows=10**12), "shards.0.rows: found 10000000000"),
+    "other rows": (lambda m: m["shards"][0].update(rows=121), "found 121 rows in 4 groups, wanted 120 in 4"),
+    "an endless drive": (lambda m: m["episodes"][0].update(length=10**9), "episodes.0: found episode 0, se"),
+    "an empty drive": (lambda m: m["episodes"][0].update(length=0), "episodes.0: found episode 0, seed 0, "),
+    "a drive twice": (lambda m: m["episodes"][1].update(row_group=0), "episodes.1: found row group 0 of 'x-"),
+    "a drive left out": (lambda m: m["episodes"].pop(), "found 120 rows in 4 groups, wanted 90 in 3"),
+    "drives in another order": (lambda m: m["episodes"].reverse(), "episodes.0: found episode 3"),
+    "a word for a number": (lambda m: m["episodes"][2].update(seed="2"), "episodes.2.seed: Input should be "),
+    "no length": (lambda m: m["episodes"][2].pop("length"), "episodes.2.length: is missing"),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_a_manifest_that_contradicts_itself_is_refused(folder, case):
+    change, said = LISTED[case]
+    relist(folder, change)
+    with pytest.raises(CorruptShard) as caught:
+        read_all(folder)
+    assert said in str(caught.value)
+    assert str(folder / MANIFEST) in str(caught.value)
+    assert "dvc " in str(caught.value)
+
+
+def test_of_a_manifests_bits_only_those_of_its_plain_values_can_be_flipped_unseen(folder):
+    """The manifest has no checksum of its own (DVC has one): a digit of a seed, a score or a reward, or a
+    letter of a source's name. Nothing else."""
+    path = folder / MANIFEST
+    content = path.read_bytes()
+    unseen = set()
+    for number in range(0, 8 * len(content), 7):
+        path.write_bytes(flipped(content, number // 8, number % 8))
+        try:
+            Shards(folder)
+        except CorruptShard:
+            continue
+        line = content[content.rfind(b"\n", 0, number // 8) + 1 :].split(b":")[0]
+        unseen.add(line.strip().decode())
+    assert unseen <= {'"seed"', '"score"', '"warm_up_reward"', '"source"'}
+
+
+@pytest.mark.parametrize("keep", [0, 1, 50, -1, -2])
+def test_a_truncated_manifest_is_refused(folder, keep):
+    path = folder / MANIFEST
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CorruptShard, match=r"manifest\.json: "):
+        Shards(folder)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"NaN", b"[]", b"\xff\xfe", b"1e999", b'"\\ud800"'])
+def test_strange_manifests_are_refused(folder, content):
+    (folder / MANIFEST).write_bytes(content)
+    with pytest.raises(CorruptShard, match=r"manifest\.json: "):
+        Shards(folder)
+
+
+def test_every_bit_of_a_shard_counts(folder):
+    path = next(folder.glob("*.parquet"))
+    content = path.read_bytes()
+    for number in range(0, 8 * len(content), 8 * 101 + 1):
+        path.write_bytes(flipped(content, number // 8, number % 8))
+        with pytest.raises(CorruptShard, match=r"x-00000\.parquet: checksum differs\. Delete it"):
+            Shards(folder)
+
+
+def resign(folder):
+    """Makes the manifest's checksums right, whatever the shards hold."""
+    relist(folder, lambda m: [s.update(sha256=files.sha256(folder / s["file"])) for s in m["shards"]])
+
+
+INFINITIES = pa.array([np.inf] * (STEPS * LATENT), pa.float32())
+REWRITTEN = {
+    "other columns": (lambda t: t.drop_columns("reward"), "found the columns action, episode, logvar,"),
+    "another type": (lambda t: t.set_column(4, "action", t["reward"]), "found a column of "),
+    "fewer rows": (lambda t: t.slice(1), "row group 0: found 29 rows, "),
+    "more rows": (lambda t: pa.concat_tables([t, t.slice(0, 1)]), "row group 0: found 31 rows, "),
+    "missing values": (
+        lambda t: t.set_column(5, "reward", pa.array([None] + [0.0] * (STEPS - 1), pa.float32())),
+        "row group 0: values are missing",
+    ),
+    "no numbers": (
+        lambda t: t.set_column(5, "reward", pa.array([np.nan] * STEPS, pa.float32())),
+        "row group 0: reward holds values that are not finite",
+    ),
+    "latents without end": (
+        lambda t: t.set_column(2, "mu", pa.FixedSizeListArray.from_arrays(INFINITIES, LATENT)),
+        "row group 0: mu holds values that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REWRITTEN)
+def test_a_shard_of_other_contents_is_refused_though_its_checksum_is_right(folder, case):
+    change, said = REWRITTEN[case]
+    path = next(folder.glob("*.parquet"))
+    tables = [pq.ParquetFile(path).read_row_group(i) for i in range(4)]
+    assert tables[0].column_names.index("mu") == 2
+    assert tables[0].column_names[4:6] == ["action", "reward"]
+    tables = [change(table) for table in tables]
+    with pq.ParquetWriter(path, tables[0].schema, write_page_checksum=True) as writer:
+        for table in tables:
+            writer.write_table(table)
+    resign(folder)
+    with pytest.raises(CorruptShard) as caught:
+        read_all(folder)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_bits_flipped_in_a_page_are_noticed_though_the_files_checksum_is_right(folder):
+    path = next(folder.glob("*.parquet"))
+    content = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(2)
+    inside = column.data_page_offset + column.total_compressed_size - 5
+    path.write_bytes(flipped(content, inside))
+    resign(folder)
+    with pytest.raises(CorruptShard, match="dvc checkout"):
+        read_all(folder)
+
+
+def test_damaged_parts_of_unfinished_work_are_made_again(tmp_path, capsys):
+    def made(seeds):
+        return iter([drive(seed, "x", latents=True) for seed in seeds])
+
+    wanted = [one.record for one in put_by(tmp_path, list(range(20)), made)]
+    for change in (
+        lambda m: m.update(version=9),
+        lambda m: m.pop("episodes"),
+        lambda m: m["episodes"].append(1),
+    ):
+        relist(tmp_path / "000010", change)
+        assert [one.record for one in put_by(tmp_path, list(range(20)), made)] == wanted
+        assert "Making its drives again" in capsys.readouterr().err
+
+
+# --- models
+
+
+@pytest.fixture
+def model(tmp_path):
+    model_file.save(tmp_path / "rnn.eqx", RNN(**SIZES, key=jr.key(0)))
+    return tmp_path / "rnn.eqx"
+
+
+def test_every_bit_of_a_models_header_counts(model):
+    content = model.read_bytes()
+    end = content.index(b"\n") + 1
+    for number in range(8 * end):
+        model.write_bytes(flipped(content, number // 8, number % 8))
+        with pytest.raises(BadModelFile):
+            model_file.load(model, RNN)
+
+
+def test_of_a_controllers_header_only_the_limits_can_be_flipped_unseen(tmp_path):
+    """The checksum is that of the numbers behind the header; DVC's is of all."""
+    path, limits = tmp_path / "controller.eqx", ((-1.0, 1.0), (0.25, 0.75), (0.0, 1.0))
+    model_file.save(path, Controller(features=4, limits=limits))
+    content = path.read_bytes()
+    start, end = content.index(b'"limits"'), content.index(b'"pedals"')
+    for number in range(8 * (content.index(b"\n") + 1)):
+        if not start <= number // 8 < end:
+            path.write_bytes(flipped(content, number // 8, number % 8))
+            with pytest.raises(BadModelFile):
+                model_file.load(path, Controller)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 1.0])
+def test_a_flipped_byte_behind_the_header_is_noticed(model, part):
+    content = model.read_bytes()
+    start = content.index(b"\n") + 1
+    at = start + int(part * (len(content) - start - 1))
+    model.write_bytes(flipped(content, at, 4))
+    with pytest.raises(BadModelFile, match=r"rnn\.eqx: sha256: found .*, wanted .*\. Run `dvc checkout`"):
+        model_file.load(model, RNN)
+
+
+def rewrite(path, change, payload=None):
+    """The model file with another header, its checksum made right."""
+    first, rest = path.read_bytes().split(b"\n", 1)
+    header, rest = json.loads(first), payload or rest
+    header["sha256"] = model_file.checksum(rest)
+    change(header)
+    path.write_bytes(json.dumps(header).encode() + b"\n" + rest)
+
+
+HEADERS = {
+    "newer": (lambda h: h.update(version=2), "version: found 2, wanted 1. It is of another version of this "),
+    "another kind": (lambda h: h.update(kind="VAE"), "kind: found VAE, wanted RNN"),
+    "other sizes": (lambda h: h["sizes"].update(hidden_size=9), "leaves.input_weight: found "),
+    "a size left out": (lambda h: h["sizes"].pop("mixtures"), "make no RNN"),
+    "a size too many": (lambda h: h["sizes"].update(depth=2), "make no RNN"),
+    "no sizes": (lambda h: h.pop("sizes"), "sizes: is missing"),
+    "sizes of no kind": (lambda h: h.update(sizes=[1]), "sizes: Input should be a valid dictionary"),
+    "gigabytes": (lambda h: h["sizes"].update(hidden_size=2**40), "sizes.hidden_size: found 1099511627776, "),
+    "gigabytes below the bound": (lambda h: h["sizes"].update(hidden_size=2**20), "leaves.input_weight: fou"),
+    "less than nothing": (lambda h: h["sizes"].update(hidden_size=-1), "sizes.hidden_size: found -1, wanted"),
+    "no hidden state": (lambda h: h["sizes"].update(hidden_size=0), "make no RNN"),
+    "a word for a size": (lambda h: h["sizes"].update(hidden_size="8"), "make no RNN"),
+    "a leaf too many": (lambda h: h["leaves"].append([".x", [1], "float32"]), "number of leaves: found 6, w"),
+    "a leaf too few": (lambda h: h["leaves"].pop(), "number of leaves: found 4, wanted 5"),
+    "another type": (lambda h: h["leaves"][0].__setitem__(2, "float64"), "leaves.input_weight: found"),
+    "another checksum": (lambda h: h.update(sha256="0" * 64), "sha256: found"),
+    "more than is known": (lambda h: h.update(author="me"), "author: unknown, wanted one of kind, version, "),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_header_that_is_not_the_models_is_refused(model, case):
+    change, said = HEADERS[case]
+    rewrite(model, change)
+    with pytest.raises(BadModelFile) as caught:
+        model_file.load(model, RNN)
+    assert said in str(caught.value)
+    assert "dvc " in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_numbers_of_other_shapes_are_refused_before_they_are_read(model):
+    """The array says that it has 10^12 numbers; the header's sizes and its checksum are right."""
+    payload = model.read_bytes().split(b"\n", 1)[1]
+    huge = payload.replace(b"'shape': (7, 32), }     ", b"'shape': (10000, 10**8)}", 1)
+    assert len(huge) == len(payload)
+    rewrite(model, lambda h: None, huge)
+    with pytest.raises(BadModelFile, match=r"input_weight: found no array of float32 \[7, 32\] in its place"):
+        model_file.load(model, RNN)
+
+
+@pytest.mark.parametrize("extra", [-1, 1])
+def test_numbers_too_few_or_too_many_are_refused(model, extra):
+    payload = model.read_bytes().split(b"\n", 1)[1]
+    rewrite(model, lambda h: None, payload[:-1] if extra < 0 else payload + b"\0")
+    with pytest.raises(BadModelFile, match="bytes: found"):
+        model_file.load(model, RNN)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["VAE", "RNN", "Ensemble", "Controller", "Snapshots"])
+def test_a_model_with_a_value_that_is_no_number_is_refused(tmp_path, kind, value):
+    models = {
+        "VAE": VAE(latent_size=2, widths=(2,), key=jr.key(0)),
+        "RNN": RNN(**SIZES, key=jr.key(0)),
+        "Ensemble": Ensemble(count=2, **SIZES, key=jr.key(0)),
+        "Controller": Controller(features=3),
+        "Snapshots": Snapshots(count=2, features=3),
+    }
+    leaves, tree = jax.tree.flatten(models[kind])
+    leaves[-1] = leaves[-1].at[(-1,) * leaves[-1].ndim].set(value)
+    model_file.save(tmp_path / "model.eqx", jax.tree.unflatten(tree, leaves))
+    with pytest.raises(BadModelFile, match=r"holds values that are not finite\. Train it anew"):
+        model_file.load(tmp_path / "model.eqx", type(models[kind]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"pedals": "feet"}, "pedals: found"),
+        ({"limits": [[-1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]}, "limits: found"),
+        ({"limits": [[-9.0, 1.0], [0.0, 1.0], [0.0, 1.0]]}, "limits: found"),
+        ({"limits": [[-1.0, 1.0]]}, "limits: found"),
+        ({"limits": "wide"}, "make no Controller"),
+    ],
+)
+def test_a_controller_that_would_leave_the_action_space_is_refused(tmp_path, sizes, said):
+    path = tmp_path / "controller.eqx"
+    model_file.save(path, Controller(features=3))
+    rewrite(path, lambda h: h["sizes"].update(sizes))
+    with pytest.raises(BadModelFile, match="make no Controller") as caught:
+        model_file.load(path, Controller)
+    assert said in str(caught.value)
+
+
+def test_a_folder_in_a_models_place_is_refused(tmp_path):
+    with pytest.raises(BadModelFile, match="Is a directory, wanted a model file"):
+        model_file.load(tmp_path, RNN)
+
+
+# --- the rest of what stages hand on
+
+
+@pytest.fixture
+def starts(whole, tmp_path):
+    path = tmp_path / "starts.npz"
+    path.write_bytes((whole / "data/scores/r0/starts.npz").read_bytes())
+    assert isinstance(dream.read_starts(path, LATENT), FirstSight)
+    return path
+
+
+def test_starts_whose_bits_are_flipped_are_refused_or_the_same(starts):
+    content = starts.read_bytes()
+    whole = dream.read_starts(starts, LATENT)
+    for number in range(0, 8 * len(content), 17):
+        starts.write_bytes(flipped(content, number // 8, number % 8))
+        try:
+            found = dream.read_starts(starts, LATENT)
+        except config.BadInput:
+            continue
+        else:  # what is flipped says when it was packed, or is of ZIP's second table
+            assert eqx.tree_equal(found, whole)
+
+
+@pytest.mark.parametrize("case", ["objects", "NaN", "none", "missing", "doubles", "an array", "truncated"])
+def test_starts_that_are_none_are_refused(starts, case):
+    parts: dict[str, Any] = {name: np.zeros((3, LATENT), np.float32) for name in ("mu", "logvar")}
+    parts["warm_up_reward"] = np.zeros(3, np.float32)
+    if case == "objects":
+        parts["mu"] = np.array([print] * 3, object)
+    elif case == "NaN":
+        parts["logvar"][1, 1] = np.nan
+    elif case == "none":
+        parts = {name: part[:0] for name, part in parts.items()}
+    elif case == "missing":
+        del parts["logvar"]
+    elif case == "doubles":
+        parts["mu"] = parts["mu"].astype(float)
+    if case == "an array":
+        with starts.open("wb") as file:
+            np.save(file, parts["mu"])
+    elif case == "truncated":
+        starts.write_bytes(starts.read_bytes()[:-30])
+    else:
+        np.savez(starts, **parts)
+    with pytest.raises(config.BadInput, match=r"starts\.npz: .*dvc"):
+        dream.read_starts(starts, LATENT)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s.pop("rules"), "rules: is missing"),
+        (lambda s: s["rules"].update(sampling="guess"), "rules.sampling: Input should be 'sampled'"),
+        (lambda s: s["rules"].update(heat=1), "rules.heat: unknown"),
+        (lambda s: s["real"].update(mean="high"), "real.mean: Input should be a valid number"),
+        (lambda s: s.update(controllers={}), "controllers: Dictionary should have at least 1 item"),
+        (lambda s: s.update(dream=[]), "dream: Input should be a valid dictionary"),
+    ],
+)
+def test_scores_of_other_contents_are_refused(whole, tmp_path, change, said):
+    content = files.read_json(whole / "data/scores/r0/scores.json")
+    change(content)
+    files.write_json(tmp_path / "scores.json", content)
+    with pytest.raises(config.BadInput) as caught:
+        scores.read(tmp_path / "scores.json", scores.Scores)
+    assert f"scores.json: {said}" in str(caught.value)
+
+
+def test_an_agents_environment_and_rules_are_checked(tmp_path):
+    files.write_json(tmp_path / "environment.json", {"action_repeat": 0, "warm_up_frames": 50})
+    files.write_json(tmp_path / "dream.json", {"rules": [1]})
+    with pytest.raises(config.BadInput, match=r"environment\.json: action_repeat: "):
+        agent.environment(tmp_path)
+    with pytest.raises(config.BadInput, match=r"dream\.json: rules: "):
+        dreaming.dream_rules(tmp_path, 4)
+    (tmp_path / "environment.json").write_text("{")
+    with pytest.raises(config.BadInput, match=r"environment\.json: no JSON"):
+        agent.environment(tmp_path)
+
+
+def test_every_bit_of_a_checkpoint_counts(tmp_path, capsys):
+    like = (jnp.zeros(3), {"count": jnp.array(0)})
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"step": 1}, like)
+    checkpoints.save({"step": 2}, like)
+    path = tmp_path / "newest"
+    content = path.read_bytes()
+    for number in range(0, 8 * len(content), 9):
+        path.write_bytes(flipped(content, number // 8, number % 8))
+        found = checkpoints.last(like)
+        assert found is not None
+        assert found[0] == {"step": 1}
+        assert f"warning: {path}: damaged" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_sizes_is_passed_over(tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"step": 1}, jnp.zeros(3))
+    assert checkpoints.last(jnp.zeros(4)) is None
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_no_flipped_bit_of_a_journal_is_believed(tmp_path):
+    path, candidates = tmp_path / "journal", np.arange(6.0).reshape(3, 2)
+    Journal(path).write(0, candidates, np.array([1.5, 2.5, -0.5]))
+    content = path.read_bytes()
+    for number in range(8 * len(content)):
+        path.write_bytes(flipped(content, number // 8, number % 8))
+        assert Journal(path).returns(0, candidates) is None
+    path.write_bytes(content)
+    found = Journal(path).returns(0, candidates)
+    assert found is not None
+    assert found.tolist() == [1.5, 2.5, -0.5]
+
+
+def test_a_journal_line_without_its_candidates_is_dropped(tmp_path):
+    path, candidates = tmp_path / "journal", np.zeros((2, 2))
+    Journal(path).write(0, candidates, np.zeros(2))
+    entry = json.loads(path.read_text())
+    del entry["candidates"]
+    path.write_text(json.dumps(entry) + "\n")
+    assert Journal(path).returns(0, candidates) is None

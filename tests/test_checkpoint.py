@@ -1,0 +1,62 @@
+import jax.numpy as jnp
+import pytest
+
+from wm.checkpoint import Checkpoints
+
+STATE = (jnp.arange(3.0), {"count": jnp.array(7)})
+LIKE = (jnp.zeros(3), {"count": jnp.array(0)})
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    found = Checkpoints(tmp_path / "rnn", seconds=0.0)
+    assert found.last(LIKE) is None
+    assert "no checkpoint" in str(found)
+    found.save({"step": 1}, LIKE)
+    found.save({"step": 2, "curve": [0.1]}, STATE)
+    return found
+
+
+def step(found):
+    return found[0]["step"]
+
+
+def test_the_newest_comes_back_to_the_last_bit(checkpoints):
+    notes, (numbers, rest) = checkpoints.last(LIKE)
+    assert notes == {"step": 2, "curve": [0.1]}
+    assert numbers.tolist() == STATE[0].tolist()
+    assert int(rest["count"]) == 7
+    assert "newest" in str(checkpoints)
+
+
+@pytest.mark.parametrize("at", [0, 5, 30, -1])
+def test_a_flipped_byte_falls_back_to_the_one_before_and_says_so(checkpoints, capsys, at):
+    path = checkpoints.folder / "newest"
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert step(checkpoints.last(LIKE)) == 1
+    assert f"warning: {path}: damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200])
+def test_a_truncated_one_falls_back_too(checkpoints, keep):
+    path = checkpoints.folder / "newest"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert step(checkpoints.last(LIKE)) == 1
+
+
+def test_with_both_damaged_there_is_none(checkpoints):
+    for name in ("newest", "before"):
+        (checkpoints.folder / name).write_bytes(b"{}\n")
+    assert checkpoints.last(LIKE) is None
+
+
+def test_only_two_are_kept(checkpoints):
+    checkpoints.save({"step": 3}, STATE)
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["before", "newest"]
+
+
+def test_due_after_its_seconds(tmp_path):
+    assert Checkpoints(tmp_path, seconds=0.0).due
+    assert not Checkpoints(tmp_path, seconds=60.0).due

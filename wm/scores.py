@@ -1,0 +1,101 @@
+"""Scores as stages hand them on: a round's dream.json and real.json in metrics, its scores.json in data."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from wm import config, files
+
+
+class Found(config.Section):
+    """What is read of a file that says more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Score(Found):
+    """A summary of scores, in points; see `metrics.summary`."""
+
+    mean: float
+    sem: float
+
+
+class Rules(config.Section):
+    """The rules of a dream; see `dream.Rules`. Agents from before `sampling` have drawn."""
+
+    temperature: PositiveFloat
+    patience: NonNegativeInt
+    action_repeat: PositiveInt
+    sampling: Literal["sampled", "mode", "mean"] = "sampled"
+
+
+class Summary(Found):
+    """All of a summary that people are shown."""
+
+    mean: float
+    std: float
+    median: float
+    min: float
+    max: float
+    n: PositiveInt
+
+
+class Ranks(Found):
+    """ranks.json."""
+
+    chosen: str
+    rank_correlation: float
+
+
+class Seen(Found):
+    """train_vae.json."""
+
+    active_dimensions: NonNegativeInt
+
+
+class Measured(Found):
+    """What the model card tells of dream.json or real.json."""
+
+    score: Summary
+    laps: NonNegativeInt
+
+
+class Real(Found):
+    """real.json."""
+
+    score: Score
+
+
+class Dream(Found):
+    """dream.json."""
+
+    score: Score
+    rules: Rules
+
+
+class DreamOfAnAgent(Found):
+    """dream.json of a published agent; those of early ones do not say by what rules they dream."""
+
+    rules: Rules | None = None
+
+
+class Scores(Found):
+    """scores.json: a round's scores, and what each controller scores on the real track."""
+
+    dream: Score
+    real: Score
+    rules: Rules
+    controllers: Annotated[dict[str, float], Field(min_length=1)]
+
+
+K = TypeVar("K", bound=config.Section)
+
+
+def read(path: Path, kind: type[K]) -> tuple[K, Any]:
+    """What the file says, checked, and as it stands there. Raises BadInput."""
+    content = files.read_json(path)
+    try:
+        return config.validated(kind, content, str(path)), content
+    except config.BadInput as error:
+        raise config.BadInput(f"{error}. Run `dvc checkout` or `dvc repro`.") from None
