@@ -20,7 +20,7 @@ from wm.dream import Outcome, Rules, Starts
 from wm.episodes import Record, Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.journal import Journal
-from wm.progress import progress
+from wm.progress import going_on, progress
 from wm.rnn import RNN, Ensemble
 from wm.value import Value
 
@@ -64,8 +64,11 @@ def main(round_name: str, prev: str) -> None:
     params = [settings.model_dump(), environment.model_dump()]
     models = [MODELS / round_name / "rnn.eqx", MODELS / round_name / "simulators.eqx"]
     inputs = [LATENTS / prev, *models, MODELS / prev / "controller.eqx"]
-    with scratch.folder(f"evolve {round_name}", params, inputs) as unfinished:
-        run(round_name, prev, settings, environment, Journal(unfinished / "journal.jsonl"))
+    stage = f"evolve {round_name}"
+    with scratch.folder(stage, params, inputs) as unfinished:
+        journal = Journal(unfinished / "journal.jsonl")
+        going_on(stage, journal.generations, settings.search.generations)
+        run(round_name, prev, settings, environment, journal)
 
 
 def run(

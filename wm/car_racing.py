@@ -317,7 +317,7 @@ class RealTrack:
         self._missed = 0
         self._over = False
         if self.warm_up_frames == 0:
-            return Observation(self._game.draw(), 0.0, False, 0, False, False, 0)
+            return Observation(self._game.draw(), 0.0, 0, False, False, False, 0)
         return self._drive(_WARM_UP_ACTION, self.warm_up_frames)
 
     def step(self, action: np.ndarray) -> Observation:

@@ -63,13 +63,12 @@ def write_video(path: Path, pictures: list[UInt8[np.ndarray, "height width 3"]],
     """RGB pictures as WebM (VP8), which every browser plays; the same pictures give the same bytes."""
     height, width, _ = pictures[0].shape
     with files.replacing(path) as unfinished:
-        film = unfinished.with_suffix(".webm")
+        film = unfinished.with_name("drawn.webm")
         writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
         for picture in pictures:
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
         writer.release()
         unfinished.write_bytes(_without_random_ids(film.read_bytes()))
-        film.unlink()
 
 
 def _without_random_ids(webm: bytes) -> bytes:
