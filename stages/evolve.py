@@ -248,7 +248,8 @@ def dream_fitness(
         for i, world in enumerate(worlds):
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
-            end, outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
+            noise_key = jr.fold_in(dream_key, i)
+            end, outcome, _, _ = dreamt(world.simulator, watcher, population, starts, noise_key)
             outcome = within_lap(dream.without_miracles(outcome, rules), settings, rules)
             missed = settings.missed_cost * outcome.missed.sum(axis=0)
             found.append(dream.returns(outcome) - missed + world.value(end.memory.hidden))
@@ -281,7 +282,7 @@ def dream_score(
     key: jax.Array,
 ) -> dict[str, Any]:
     """Whole dreamt episodes from the starts of tracks that no model was trained on."""
-    dreamt = dream.whole_episodes(
+    episodes: Any = (
         [world.simulator for world in worlds],
         watcher,
         best,
@@ -290,10 +291,12 @@ def dream_score(
         environment.warm_up_frames,
         key,
     )
+    dreamt = dream.whole_episodes(*episodes)
     return {
         **metrics.drives(*(np.asarray(part) for part in dreamt)),
         "rules": rules._asdict(),
         "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
+        "strays": round(float(dream.strays(*episodes, real=dream.Range.of(worlds[0].starts))), 4),
     }
 
 

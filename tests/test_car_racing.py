@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import gymnasium
@@ -103,7 +104,7 @@ def test_missed_are_the_tiles_gone_past_untouched() -> None:
     track.reset(7)
     gentle = np.array([0.0, 0.1, 0.0], np.float32)
     assert track.step(gentle).missed == 0
-    road = track._game.road
+    road: Any = track._game.road
     assert road is not None
     road[100].road_visited = True
     missed = track.step(gentle).missed

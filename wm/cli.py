@@ -165,7 +165,7 @@ def publish_round(arguments: argparse.Namespace) -> None:
     environment = config.section(config.Environment, "environment")
     files.write_json(PRETRAINED / "environment.json", environment.model_dump())
     with files.replacing(PRETRAINED / "MODEL_CARD.md") as unfinished:
-        unfinished.write_text(card.model_card(name))
+        unfinished.write_text(card.model_card(name), encoding="utf-8")
     print(f"{PRETRAINED}: the agent of round {name}")
 
 

@@ -63,6 +63,7 @@ STAGES = {
 }
 
 OUTPUTS = {
+    "collect erratic": ["data/raw/erratic"],
     "collect": ["data/raw/lane_follower"],
     "train_vae": ["models/vae.eqx", "metrics/train_vae.*", "metrics/reconstructions.png"],
     "train_rnn": ["models/r0/rnn.eqx", "models/r0/simulators.eqx", "metrics/r0/train_rnn.*"],
@@ -90,9 +91,10 @@ def params(folder: Path, **changes: dict[str, Any]) -> None:
 
 
 def command(stage: str, *, eager: bool = False) -> list[str]:
-    """What runs a stage of the small project."""
-    how = ["-c", EAGER, stage] if eager else ["-m", f"stages.{stage}"]
-    return [sys.executable, *how, *STAGES[stage]]
+    """What runs a stage of the small project, "evolve", or with words of its own, "collect erratic"."""
+    name, *words = stage.split()
+    how = ["-c", EAGER, name] if eager else ["-m", f"stages.{name}"]
+    return [sys.executable, *how, *(words or STAGES[name])]
 
 
 def start(folder: Path, words: Sequence[str], **variables: str | None) -> subprocess.Popen[str]:
