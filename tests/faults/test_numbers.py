@@ -1,6 +1,7 @@
 """Numbers that go wrong while work runs: they stop it, or are counted."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 import small
 
 from stages import evolve as stage
-from wm import dream, evolve, metrics, model_file
+from wm import config, dream, evolve, metrics, model_file
 from wm.controller import Controller
 from wm.dream import Episodes, FirstSight, Range, Rules, Starts
 from wm.rnn import RNN, Ensemble
@@ -59,8 +60,9 @@ def test_an_action_that_is_no_number_ends_the_stage_and_not_the_drive(project, t
 
 
 def test_a_candidate_without_a_number_is_counted_and_not_averaged():
-    settings = json.loads(json.dumps({"population": 16, "generations": 3, "sigma0": 0.5, "max_std": 1.0}))
-    search = evolve.Search(**settings, last_std=1.0, narrow_from=0.5, diagonal=True)
+    search = evolve.Search(
+        population=16, generations=3, sigma0=0.5, max_std=1.0, last_std=1.0, narrow_from=0.5, diagonal=True
+    )
 
     def broken(generation, candidates):
         return np.where(np.arange(16) == 4, [np.nan, np.inf, -np.inf][generation], np.arange(16.0))
@@ -137,27 +139,18 @@ def test_dream_json_reports_strays(project):
 def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impossible):
     [model], *_ = dreams
     ones = jnp.ones(3)
-    monkeypatch.setattr(
-        dream, "whole_episodes", lambda *_: Episodes(points * ones, 900 * ones, ones > 0, 0 * ones, 0 * ones)
-    )
-    monkeypatch.setattr(dream, "strays", lambda *_, real: 0.25)
+    dreamt = Episodes(points * ones, 900 * ones.astype(int), ones > 0, 0 * ones, 0 * ones)
     sight = FirstSight(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros(3))
+    starts = Starts(*sight[:2], model.start(3), model.start(3))
+    monkeypatch.setattr(dream, "whole_episodes", lambda *_: dreamt)
+    monkeypatch.setattr(dream, "strays", lambda *_, real: 0.25)
     monkeypatch.setattr(dream, "unseen_starts", lambda shards: sight)
-    starts = Starts(jnp.zeros((3, 4)), jnp.zeros((3, 4)), model.start(3), model.start(3))
-    world = stage.World(model, starts, None)  # pyright: ignore[reportArgumentType]
-    settings, environment = (
-        stage.config.section(kind, name, path=small.ROOT / "params.yaml")
-        for kind, name in ((stage.Config, "evolve"), (stage.config.Environment, "environment"))
-    )
+    settings = config.section(stage.Config, "evolve", path=small.ROOT / "params.yaml")
+    environment = config.section(config.Environment, "environment", path=small.ROOT / "params.yaml")
+    nothing: Any = None
+    world = stage.World(model, starts, nothing)
     found = stage.dream_score(
-        [world],
-        model,
-        Controller(features=12),
-        None,
-        settings,
-        environment,
-        RULES,
-        jr.key(0),  # pyright: ignore
+        [world], model, Controller(features=12), nothing, settings, environment, RULES, jr.key(0)
     )
     assert found["impossible"] is impossible
     assert found["strays"] == 0.25
