@@ -22,7 +22,7 @@ def compiled(tmp_path_factory, pytestconfig):
     """What JAX compiles for one test's processes serves those of the others."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        patch.setenv("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         patch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # to compile is all they do
         yield
 

@@ -130,11 +130,11 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_work_goes_on_later(
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    """A disk of 256 KB. Mounting one takes a user namespace, which some machines refuse."""
+    """A disk of 64 KB. Mounting one takes a user namespace, which some machines refuse."""
     if not allowed("unshare", "-rm", "sh", "-c", f"mount -t tmpfs none {tmp_path}"):
         pytest.skip("no right to mount a small disk; the limit on file sizes stands for it")
     small.params(tmp_path)
-    mount = 'mkdir disk && mount -t tmpfs -o size=256k none disk && cp params.yaml disk && cd disk && "$@"'
+    mount = 'mkdir disk && mount -t tmpfs -o size=64k none disk && cp params.yaml disk && cd disk && "$@"'
     listed = 'code=$?; find . -name "*.unfinished" -o -name "*.parquet" | grep -v scratch >&2; exit $code'
     words = ["unshare", "-rm", "bash", "-c", f"{mount}; {listed}", "bash", *small.command(STAGE)]
     code, said = small.run(tmp_path, words)
