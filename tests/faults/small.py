@@ -72,6 +72,8 @@ OUTPUTS = {
     "explore": ["data/raw/r0"],
 }
 
+VARIABLES: dict[str, str] = {}  # of every process that is started
+
 # a stage as `python -m stages.NAME` runs it, but with a checkpoint after every step
 EAGER = """
 import sys
@@ -99,7 +101,7 @@ def command(stage: str, *, eager: bool = False) -> list[str]:
 
 def start(folder: Path, words: Sequence[str], **variables: str | None) -> subprocess.Popen[str]:
     """Starts a command in a session of its own; a variable that is None is unset."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    environment = os.environ | VARIABLES | {"PYTHONPATH": str(ROOT)} | variables
     return subprocess.Popen(
         words,
         cwd=folder,

@@ -4,11 +4,13 @@ import os
 import shutil
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import small
 
+from wm import parallel
 from wm.files import hold
 
 
@@ -46,12 +48,12 @@ def killed(folder, stage):
     return done(folder / ".scratch")
 
 
-@pytest.mark.parametrize("stage", PROGRESS)
-def test_a_killed_stage_goes_on_to_the_same_bytes(project, tmp_path, stage):
-    folder = small.copy(project, tmp_path, without=stage)
+def killed_and_run_again(project, folder, stage):
+    """Kills a stage in the midst of it, and compares what a second run says and leaves."""
+    small.copy(project, folder, without=stage)
     done = killed(folder, stage)
     found, wanted = (small.checksums(one, stage) for one in (folder, project))
-    assert found.keys() < wanted.keys()  # killed in the midst of it
+    assert found.keys() < wanted.keys()
     if damaged := stage == "train_vae":
         [newest] = folder.glob(".scratch/*/vae/newest")
         newest.write_bytes(newest.read_bytes()[:-100])
@@ -61,6 +63,20 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(project, tmp_path, stage):
     assert PROGRESS[stage][2].format(done - damaged) in said
     assert small.checksums(folder, stage) == wanted
     assert small.leftovers(folder) == []
+
+
+@pytest.fixture(scope="module")
+def outcomes(project, tmp_path_factory):
+    """All stages killed and run again, some of them side by side: they mostly start and compile."""
+    folders = {stage: tmp_path_factory.mktemp(stage) for stage in PROGRESS}
+    with ThreadPoolExecutor(parallel.cores()) as pool:
+        yield {s: pool.submit(killed_and_run_again, project, folders[s], s) for s in PROGRESS}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("stage", PROGRESS)
+def test_a_killed_stage_goes_on_to_the_same_bytes(outcomes, stage):
+    outcomes[stage].result()
 
 
 @pytest.fixture
