@@ -51,7 +51,7 @@ def chaos(folder: Path, kills: int, seed: int, undisturbed: float) -> list[float
     """Seconds that each run lived; only the last one was left to finish."""
     rng, lived = np.random.default_rng(seed), []
     for attempt in range(TRIES):
-        patience = rng.uniform(0, 2.5 * undisturbed / kills) if attempt < kills else None
+        patience = rng.uniform(0, 1.5 * undisturbed / kills) if attempt < kills else None
         began = time.monotonic()
         finished = lives(folder, patience)
         lived.append(time.monotonic() - began)

@@ -28,7 +28,7 @@ from wm.dream import Outcome, Rules, Starts
 from wm.episodes import Record, Shards, draw, longest, stacked
 from wm.evolve import Search, evolve
 from wm.journal import Journal
-from wm.progress import progress
+from wm.progress import going_on, progress
 from wm.rnn import RNN, Ensemble
 from wm.value import Value
 
@@ -66,7 +66,9 @@ class Limits(config.Section):
 
 class Config(config.Section):
     seed: NonNegativeInt
-    search: Search
+    rounds_from_zero: NonNegativeInt  # the first ones; later ones go on from the controller before theirs
+    search: Search  # from zero
+    refine: Search  # on from the controller of the round before
     rollouts: PositiveInt  # dreams of each candidate in a generation
     horizon_steps: PositiveInt
     value_steps: PositiveInt  # after the horizon, whose points the value of a dream's end expects
@@ -77,7 +79,6 @@ class Config(config.Section):
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
-    warm_start: bool  # from the controller of the round before, and not from zero
     precision: Literal["float32", "bfloat16"]  # of evolution's matrix products
     newest_share: float = Field(ge=0, le=1)
     trouble_share: float = Field(ge=0, le=1)  # of the dreams that start shortly before a real trouble
@@ -96,8 +97,12 @@ def main(round_name: str, prev: str) -> None:
     models = [MODELS / round_name / "rnn.eqx", MODELS / round_name / "simulators.eqx"]
     inputs = [LATENTS / prev, *models, MODELS / prev / "controller.eqx"]
     given = Given.read(round_name, prev, settings)
-    with scratch.folder(f"evolve {round_name}", params, inputs) as unfinished:
-        run(round_name, prev, given, settings, environment, Journal(unfinished / "journal.jsonl"))
+    search = settings.refine if given.last else settings.search
+    stage = f"evolve {round_name}"
+    with scratch.folder(stage, params, inputs) as unfinished:
+        journal = Journal(unfinished / "journal.jsonl")
+        going_on(stage, journal.generations, search.generations)
+        run(round_name, prev, given, settings, search, environment, journal)
 
 
 class Given(NamedTuple):
@@ -119,7 +124,7 @@ class Given(NamedTuple):
         features = model.latent_size + model.hidden_size
         check_steps(shards, settings)
         check_components(settings, features)
-        if not settings.warm_start:
+        if len(config.rounds_until(prev)) < settings.rounds_from_zero:
             return Given(shards, model, ensemble, None)
         path = MODELS / prev / "controller.eqx"
         last = model_file.load(path, Controller)
@@ -132,6 +137,7 @@ def run(
     prev: str,
     given: Given,
     settings: Config,
+    search: Search,
     environment: config.Environment,
     journal: Journal,
 ) -> None:
@@ -159,10 +165,10 @@ def run(
     as_controller = partial(basis.controller, first)
     fitness = dream_fitness(worlds, model, as_controller, settings, rules, fitness_key)
     seed = settings.seed + number + 1
-    search = evolve(fitness, np.asarray(start), settings.search, seed=seed, journal=journal)
+    generations = evolve(fitness, np.asarray(start), search, seed=seed, journal=journal)
     curve, snapshots = [], [as_controller(start)]
-    total = settings.search.generations
-    for generation in progress(search, f"evolve {round_name}", total):
+    total = search.generations
+    for generation in progress(generations, f"evolve {round_name}", total):
         best = as_controller(jnp.asarray(generation.mean, jnp.float32))
         curve.append(
             {name: round(value, 4) for name, value in generation._asdict().items() if name != "mean"}
@@ -316,7 +322,8 @@ def dream_fitness(
         for i, world in enumerate(worlds):
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
-            end, outcome, _ = dreamt(world.simulator, watcher, population, starts, jr.fold_in(dream_key, i))
+            noise_key = jr.fold_in(dream_key, i)
+            end, outcome, _, _ = dreamt(world.simulator, watcher, population, starts, noise_key)
             outcome = within_lap(dream.without_miracles(outcome, rules), settings, rules)
             missed = settings.missed_cost * outcome.missed.sum(axis=0)
             found.append(dream.returns(outcome) - missed + world.value(end.memory.hidden))
@@ -349,7 +356,7 @@ def dream_score(
     key: jax.Array,
 ) -> dict[str, Any]:
     """Whole dreamt episodes from the starts of tracks that no model was trained on."""
-    dreamt = dream.whole_episodes(
+    episodes: Any = (
         [world.simulator for world in worlds],
         watcher,
         best,
@@ -358,10 +365,12 @@ def dream_score(
         environment.warm_up_frames,
         key,
     )
+    dreamt = dream.whole_episodes(*episodes)
     return {
         **metrics.drives(*(np.asarray(part) for part in dreamt)),
         "rules": rules._asdict(),
         "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
+        "strays": round(float(dream.strays(*episodes, real=dream.Range.of(worlds[0].starts))), 4),
     }
 
 

@@ -1,3 +1,5 @@
+import resource
+
 import jax.numpy as jnp
 import pytest
 
@@ -55,6 +57,20 @@ def test_with_both_damaged_there_is_none(checkpoints):
 def test_only_two_are_kept(checkpoints):
     checkpoints.save({"step": 3}, STATE)
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["before", "newest"]
+
+
+def test_a_checkpoint_that_found_no_room_leaves_the_one_before(checkpoints):
+    """A limit on the size of files stands for the full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            checkpoints.save({"step": 3}, STATE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(checkpoints.folder / "newest")
+    assert step(checkpoints.last(LIKE)) == 2
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["before"]
 
 
 def test_due_after_its_seconds(tmp_path):

@@ -75,7 +75,7 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
         (["evaluate", "--episodes", "0"], "wanted a whole number of 1 or more"),
         (["dream", "--seed", "-1"], "wanted a whole number of 0 or more"),
         (["export-web", "--models", "nowhere"], "nowhere/vae.eqx: not found"),
-        (["export-web", "--out", "tests"], "tests: cannot be written"),
+        (["export-web", "--out", "docs"], "docs: cannot be written"),
     ],
 )
 def test_a_users_error_is_one_line_and_exit_2(words, message):
@@ -121,7 +121,7 @@ def test_publish_takes_the_starts_of_dreams_along_unless_they_fit_no_model(model
     arrays = {"logvar": np.zeros((3, 4), np.float32), "warm_up_reward": np.zeros(3, np.float32)}
     arguments = cli.parser().parse_args(["publish", "r0"])
     np.savez(starts / "starts.npz", mu=np.zeros((3, 5), np.float32), **arrays)
-    with pytest.raises(config.BadInput, match=r"starts.npz: mu: found float32 of shape \(3, 5\)"):
+    with pytest.raises(config.BadInput, match=r"starts.npz: mu: found float32 \(3, 5\)"):
         cli.publish_round(arguments)
     assert not (tmp_path / "models/pretrained").exists()
     np.savez(starts / "starts.npz", mu=np.zeros((3, 4), np.float32), **arrays)

@@ -124,7 +124,7 @@ def test_a_game_dreams_what_evolution_dreams(minds):
         state.z[None], jnp.full((1, 4), -100.0), minds.simulator.start(1), minds.agent.rnn.start(1)
     )
     population = stack([minds.agent.controller])
-    end, outcome, actions = dream.unroll(
+    end, outcome, actions, _ = dream.unroll(
         minds.simulator, minds.agent.rnn, population, still, jr.key(0), steps=5, rules=rules, dropout=0.0
     )
     rewards = [played.step(set())["dream"].reward for _ in range(5)]

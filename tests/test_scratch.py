@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wm import scratch
+from wm import files, scratch
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,33 @@ def test_other_params_inputs_or_code_have_another_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(scratch, "_code", lambda: [["wm.fit", "another"]])
     names.append(opened())
     assert len(set(names)) == len(names)
+
+
+def test_what_was_not_come_back_for_goes_when_its_stage_succeeds(root):
+    def left(name, days):
+        (root / name).mkdir(parents=True)
+        (root / name / "lock").touch()
+        then = time.time() - days * 24 * 3600
+        os.utime(root / name / "lock", (then, then))
+
+    left("train-r0-0123456789abcdef", 15)
+    left("train-r0-0123456789abcdef-2", 15)
+    kept = ["train-r0-fedcba9876543210", "train-r0-x-0123456789abcdef", "train-r1-0123456789abcdef"]
+    for name, days in zip(kept, (13, 99, 99), strict=True):  # not old enough, another stage, another round
+        left(name, days)
+    opened()
+    assert sorted(os.listdir(root)) == sorted(kept)
+
+
+def test_the_old_are_kept_while_a_process_has_them(root):
+    path = root / "train-r0-0123456789abcdef"
+    path.mkdir(parents=True)
+    lock = files.hold(path)
+    assert lock is not None
+    os.utime(path / "lock", (0, 0))
+    opened()
+    assert path.exists()
+    lock.close()
 
 
 def test_the_code_that_counts_is_what_is_loaded():

@@ -31,7 +31,7 @@ from gymnasium.envs.box2d.car_racing import (
 from jaxtyping import Float, Int, UInt8, UInt32
 from pygame import gfxdraw
 
-from wm.config import FRAMES_PER_EPISODE
+from wm.config import FRAMES_PER_EPISODE, Halted
 
 FRAME_SHAPE = (64, 64, 3)
 
@@ -39,6 +39,10 @@ _PANEL = WINDOW_H // 8  # rows of the window under the instruments, 12 of the 96
 _ROWS_SEEN = STATE_H * (WINDOW_H - _PANEL) // WINDOW_H
 _MARGIN = 3  # pixels by which antialiasing and truncation may reach beyond a polygon's corners
 _WARM_UP_ACTION = np.array([0.0, 0.1, 0.0], np.float32)
+
+
+class BadAction(Halted, ValueError):
+    """A driver asks for what no wheel or pedal can do."""
 
 
 def _grass_patches() -> Float[np.ndarray, "polygon corner 2"]:
@@ -324,7 +328,7 @@ class RealTrack:
     def step(self, action: np.ndarray) -> Observation:
         """Steering in [-1, 1], gas and brake in [0, 1], held for `action_repeat` frames.
 
-        Raises `ValueError` if the action is no such thing, or the episode is over.
+        Raises `BadAction` if the action is no such thing, `ValueError` if the episode is over.
         """
         if self._over:
             raise ValueError("RealTrack.step: the episode is over; call reset(seed) first.")
@@ -365,12 +369,12 @@ _LOWEST, _HIGHEST = np.array([-1.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0])
 def _check(action: np.ndarray) -> None:
     shape, dtype = np.shape(action), getattr(action, "dtype", type(action).__name__)
     if not isinstance(action, np.ndarray) or shape != (3,) or action.dtype.kind not in "fiu":
-        raise ValueError(
+        raise BadAction(
             f"RealTrack.step: the action has shape {shape} and type {dtype};"
             " a float array of shape (3,) is wanted: steering, gas, brake."
         )
     if not ((action >= _LOWEST) & (action <= _HIGHEST)).all():  # false for NaN, too
-        raise ValueError(
+        raise BadAction(
             f"RealTrack.step: the action is {action.tolist()};"
             " steering must lie in [-1, 1], gas and brake in [0, 1]."
         )

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from wm import config, scores
 from wm.dream import FRAMES_PER_EPISODE
@@ -18,8 +19,7 @@ def model_card(round_name: str) -> str:
     environment = config.section(config.Environment, "environment")
     drives, frames = real_data(params["rounds"][round_name]["prev"], environment)
     evolve = params["evolve"]
-    search = evolve["search"]
-    dreamt = search["generations"] * search["population"] * evolve["rollouts"] * evolve["horizon_steps"]
+    dreamt = [dreamt_steps(number, evolve) for number in range(len(rounds))]
     dream, real = (
         scores.read(METRICS / round_name / f"{world}.json", scores.Measured)[0] for world in ("dream", "real")
     )
@@ -40,7 +40,7 @@ score chose anything.
 | used | |
 | --- | --- |
 | real drives (frames) behind V and M | {drives:,} ({frames:,}) |
-| dreamt steps behind this round's C / all rounds' | {dreamt:,} / {dreamt * len(rounds):,} |
+| dreamt steps behind this round's C / all rounds' | {dreamt[-1]:,} / {sum(dreamt):,} |
 
 | score | mean | std | median | worst | best | n |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -65,6 +65,12 @@ def real_data(prev: str, environment: config.Environment) -> tuple[int, int]:
     records = [record for record in Shards(LATENTS / prev).records if not record.mirrored]
     lengths = [environment.warm_up_frames + environment.action_repeat * r.length for r in records]
     return len(records), sum(min(length, FRAMES_PER_EPISODE) for length in lengths)
+
+
+def dreamt_steps(number: int, evolve: dict[str, Any]) -> int:
+    """Of the candidates of the round that has so many before it."""
+    search = evolve["search" if number < evolve["rounds_from_zero"] else "refine"]
+    return search["generations"] * search["population"] * evolve["rollouts"] * evolve["horizon_steps"]
 
 
 def score_row(name: str, score: scores.Summary) -> str:

@@ -204,7 +204,7 @@ def publish_round(arguments: argparse.Namespace) -> None:
     environment = config.section(config.Environment, "environment")
     files.write_json(PRETRAINED / "environment.json", environment.model_dump())
     with files.replacing(PRETRAINED / "MODEL_CARD.md") as unfinished:
-        unfinished.write_text(text)
+        unfinished.write_text(text, encoding="utf-8")
     print(f"{PRETRAINED}: the agent of round {name}")
 
 

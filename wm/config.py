@@ -2,8 +2,10 @@
 
 import errno
 import inspect
+import os
 import re
 import reprlib
+import signal
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -193,25 +195,39 @@ def rounds_until(name: str) -> list[str]:
     return ancestry(name, mapping(read(), "rounds"))
 
 
+FULL_OR_SHUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+
+
 def run(main: Any, *arguments: Any) -> None:
     """Runs a stage's or a command's `main`; bad input ends it with one line and exit code 2,
     work that cannot go on with 1, Ctrl-C with 130."""
+    code = _ended(main, *arguments)  # what ran is let go of, its processes with it, before the exit
+    if code:
+        sys.exit(code)
+
+
+def _ended(main: Any, *arguments: Any) -> int:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(*arguments)
     except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return _say(f"error: {error}", 2)
     except Halted as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        return _say(f"error: {error}", 1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if error.errno not in FULL_OR_SHUT:
             raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        return _say(f"error: {error.filename or 'writing'}: {os.strerror(error.errno)}", 1)
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near, and not to be cut short
+        return _say("interrupted: the same command goes on from here", 130)
+    return 0
+
+
+def _say(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code
 
 
 def run_stage(main: Any, *arguments: str) -> None:

@@ -7,10 +7,10 @@ reality, and no controller can live on reading the mind that makes its world.
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,6 +28,7 @@ from wm.rnn import RNN, Masks, Memory
 FAILURE_REWARD = -100.0  # what CarRacing-v3 gives for leaving the playfield
 FRAME_REWARD = -0.1
 LAP_POINTS = 1000.0  # all tiles of a track together
+FAR = 2.0  # times as wide as the range of real latents, outside of which a dreamt one has strayed
 
 
 class State(NamedTuple):
@@ -114,10 +115,11 @@ def unroll(
     steps: int,
     rules: Rules,
     dropout: float,
-) -> tuple[State, Outcome, Float[Array, "time population start action"]]:
+    look: Callable[[Array], Any] = lambda z: None,
+) -> tuple[State, Outcome, Float[Array, "time population start action"], Any]:
     """Every controller's dreams from every start, for `steps` steps: (time, population, start).
 
-    Returns where they end, what the steps brought, and the actions.
+    Returns where they end, what the steps brought, the actions, and what `look` makes of each latent dreamt.
 
     `controller` has a leading population axis. All of the population meet the same starts, the
     same noise and the same dropout masks, so that they differ by what they do alone.
@@ -128,16 +130,16 @@ def unroll(
     masks = rnn.draw_masks(simulator, dropout, z.shape[:1], mask_key)
     act = jax.vmap(jax.vmap(Controller.__call__, in_axes=(None, 0, 0)))
 
-    def advance(state: State, key: PRNGKeyArray) -> tuple[State, tuple[Outcome, Array]]:
+    def advance(state: State, key: PRNGKeyArray) -> tuple[State, tuple[Outcome, Array, Any]]:
         noise = mdn.draw_noise(key, z.shape, simulator.mixtures)
         action = act(controller, state.z, state.watched.hidden)
         after, outcome = step(simulator, watcher, state, action, noise, rules, masks)
-        return after, (outcome, action)
+        return after, (outcome, action, look(after.z))
 
     start = State(z, starts.memory, starts.watched)
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (population, *leaf.shape)), start)
-    end, (outcome, actions) = jax.lax.scan(advance, start, jr.split(noise_key, steps))
-    return end, outcome, actions
+    end, (outcome, actions, looks) = jax.lax.scan(advance, start, jr.split(noise_key, steps))
+    return end, outcome, actions, looks
 
 
 def sample_starts(starts: Starts, key: PRNGKeyArray) -> Float[Array, "*batch latent"]:
@@ -210,24 +212,88 @@ def whole_episodes(
 
     The simulators take the episodes in turn, without dropout masks.
     """
+    parts = [
+        part
+        for part, _ in _parts(
+            simulators, watcher, controller, mu, logvar, warm_up_reward, rules, warm_up_frames, key
+        )
+    ]
+    order = np.argsort(np.concatenate([np.arange(len(mu))[i :: len(parts)] for i in range(len(parts))]))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
+
+
+def _parts(
+    simulators: Sequence[RNN],
+    watcher: RNN,
+    controller: Controller,
+    mu: Float[Array, "batch latent"],
+    logvar: Float[Array, "batch latent"],
+    warm_up_reward: Float[Array, " batch"],
+    rules: Rules,
+    warm_up_frames: int,
+    key: PRNGKeyArray,
+    look: Callable[[Array], Any] = lambda z: None,
+) -> Iterator[tuple[Episodes, Any]]:
+    """Each simulator's share of the episodes, and what `look` makes of their latents, time first."""
     steps = -(-(FRAMES_PER_EPISODE - warm_up_frames) // rules.action_repeat)
     population = jax.tree.map(lambda leaf: leaf[None], controller)
-    parts = []
     for i, simulator in enumerate(simulators):
         turn = slice(i, None, len(simulators))
         memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
         starts = Starts(mu[turn], logvar[turn], *memories)
-        dreamt = partial(unroll, steps=steps, rules=rules, dropout=0.0)
-        _, outcome, _ = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
+        dreamt = partial(unroll, steps=steps, rules=rules, dropout=0.0, look=look)
+        _, outcome, _, looks = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
         part = as_episodes(
             jax.tree.map(lambda leaf: leaf[:, 0], outcome),
             warm_up_reward[turn],
             rules,
             warm_up_frames=warm_up_frames,
         )
-        parts.append(part)
-    order = np.argsort(np.concatenate([np.arange(len(mu))[i :: len(parts)] for i in range(len(parts))]))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
+        yield part, jax.tree.map(lambda leaf: leaf[:, 0], looks)
+
+
+class Range(NamedTuple):
+    """Where real latents lie, dimension by dimension, widened `FAR` times."""
+
+    low: Float[Array, " latent"]
+    high: Float[Array, " latent"]
+
+    @staticmethod
+    def of(starts: Starts) -> "Range":
+        """Of the moments that dreams go on from, three standard deviations of the encoder's included."""
+        spread = 3 * jnp.exp(starts.logvar / 2)
+        low, high = (starts.mu - spread).min(axis=0), (starts.mu + spread).max(axis=0)
+        return Range(*((low + high) / 2 + sign * FAR * (high - low) / 2 for sign in (-1, 1)))
+
+    def left_by(self, z: Float[Array, "*batch latent"]) -> Bool[Array, "*batch"]:
+        """Whether any dimension lies outside, or is no number."""
+        return ~jnp.all((z >= self.low) & (z <= self.high), axis=-1)
+
+
+@eqx.filter_jit
+def strays(
+    simulators: Sequence[RNN],
+    watcher: RNN,
+    controller: Controller,
+    mu: Float[Array, "batch latent"],
+    logvar: Float[Array, "batch latent"],
+    warm_up_reward: Float[Array, " batch"],
+    rules: Rules,
+    warm_up_frames: int,
+    key: PRNGKeyArray,
+    real: Range,
+) -> Float[Array, ""]:
+    """The share of the steps of `whole_episodes`, dreamt once more, whose latent lies far outside of the
+    range of real ones. What is predicted there, no data has ever taught."""
+    found, driven = [], []
+    for part, outside in _parts(
+        simulators, watcher, controller, mu, logvar, warm_up_reward, rules, warm_up_frames, key, real.left_by
+    ):
+        steps = -(-(part.frames - warm_up_frames) // rules.action_repeat)
+        driving = jnp.arange(len(outside))[:, None] < steps
+        found.append(jnp.sum(outside & driving))
+        driven.append(jnp.sum(driving))
+    return jnp.sum(jnp.stack(found)) / jnp.sum(jnp.stack(driven))
 
 
 class FirstSight(NamedTuple):

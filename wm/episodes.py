@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field, NonNegativeInt
 
 from wm import config, files
+from wm.progress import going_on
 
 Task = TypeVar("Task")
 
@@ -410,6 +411,7 @@ def put_by(
     while done < len(tasks) and (part := _part(folder / f"{done:06}")):
         yield from part
         done += len(part)
+    going_on("drives", done, len(tasks))
     driven, waiting = drive(tasks[done:]), []
     for episode in driven:
         waiting.append(episode)

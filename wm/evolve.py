@@ -36,7 +36,8 @@ class Search(config.Section):
 
 
 class Generation(NamedTuple):
-    """What came of one generation; `mean` is the centre of the search distribution after it."""
+    """What came of one generation, the returns being those that are finite; `mean` is the centre of the
+    search distribution after it."""
 
     number: int
     mean_return: float
@@ -71,10 +72,10 @@ def evolve(
         if broken > MOST_BROKEN * len(returns):
             found = f"{broken} of {len(returns)} returns are not finite"
             raise config.Halted(f"generation {number}: {found}, wanted a tenth at most")
-        returns = np.where(np.isfinite(returns), returns, -np.inf)
-        worst = np.min(returns[np.isfinite(returns)])
-        strategy.tell(candidates, (-np.maximum(returns, worst - 1)).tolist())
-        mean_return, best_return = float(np.mean(returns)), float(np.max(returns))
+        whole = returns[np.isfinite(returns)]
+        ranked = np.where(np.isfinite(returns), returns, np.min(whole) - 1)
+        strategy.tell(candidates, (-ranked).tolist())
+        mean_return, best_return = float(np.mean(whole)), float(np.max(whole))
         yield Generation(
             number, mean_return, best_return, broken, float(strategy.sigma), np.array(strategy.mean)
         )

@@ -76,7 +76,7 @@ def plan(
         starts = dream.starts_at(simulator, watcher, drives, times[:, None], start_key)
         starts = jax.tree.map(lambda leaf: leaf[:, 0], starts)
         population = jax.tree.map(lambda leaf: leaf[None], controller)
-        _, outcome, actions = dream.unroll(
+        _, outcome, actions, _ = dream.unroll(
             simulator,
             watcher,
             population,

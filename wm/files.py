@@ -1,32 +1,91 @@
 """Files that are either whole or absent: atomic writes, JSON, checksums."""
 
 import csv
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from wm import config
+
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # by what a rename cannot replace
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder at; it takes `path`'s place only on success."""
+    """Where to write a file or a folder that takes `path`'s place on success, and only then.
+
+    It lies beside `path`, on the same file system. What a process that was killed left half written there
+    is removed. An OSError that names no file is given `path`'s name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    remove(unfinished)
+    _remove_leftovers(path)
+    holder, lock = _held_folder(path)
     try:
-        yield unfinished
-        if unfinished.is_dir():
-            remove(path)
-        os.replace(unfinished, path)
+        yield holder / path.name
+        _take_place(holder / path.name, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
-        remove(unfinished)
+        remove(holder)
+        lock.close()
+
+
+def _held_folder(path: Path) -> tuple[Path, IO[str]]:
+    """A new folder beside `path`, and the lock on it."""
+    while True:
+        holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".unfinished", dir=path.parent))
+        if lock := hold(holder):  # not, where another process took it for left behind
+            return holder, lock
+
+
+def _take_place(unfinished: Path, path: Path) -> None:
+    """Moves a file or a folder to `path`, and what was there out of the way, whoever put it there. Raises
+    OSError where a file would take the place of a folder."""
+    for number in range(1000):
+        try:
+            os.replace(unfinished, path)
+            return
+        except OSError as error:
+            if error.errno not in OCCUPIED or not unfinished.is_dir():
+                raise
+        with suppress(FileNotFoundError):  # another process moves it, too
+            os.replace(path, unfinished.with_name(f"before-{number}"))
+    raise RuntimeError(f"{path}: replaced a thousand times while it was written")  # cannot happen
+
+
+def _remove_leftovers(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
+        if lock := hold(left):
+            shutil.rmtree(left, ignore_errors=True)
+            lock.close()
+
+
+def hold(folder: Path) -> IO[str] | None:
+    """A lock on a folder, held until it is closed or its process ends; None where another process holds
+    it, or there is no such folder (any more)."""
+    try:
+        lock = (folder / "lock").open("w")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock.fileno()).st_ino == (folder / "lock").stat().st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):  # held, or removed by its holder in between
+        pass
+    lock.close()
+    return None
 
 
 def remove(path: Path) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from wm import files, mdn, rnn
 from wm.agent import Agent
+from wm.config import Halted
 from wm.episodes import Episode
 from wm.pictures import enlarged, to_bytes
 
@@ -60,16 +61,28 @@ def captioned(picture: UInt8[np.ndarray, "height width 3"], text: str) -> np.nda
 
 
 def write_video(path: Path, pictures: list[UInt8[np.ndarray, "height width 3"]], per_second: float) -> None:
-    """RGB pictures as WebM (VP8), which every browser plays; the same pictures give the same bytes."""
+    """RGB pictures as WebM (VP8), which every browser plays; the same pictures give the same bytes.
+
+    Raises Halted where not all of them could be written.
+    """
     height, width, _ = pictures[0].shape
     with files.replacing(path) as unfinished:
-        film = unfinished.with_suffix(".webm")
+        film = unfinished.with_name("drawn.webm")
         writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
         for picture in pictures:
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
         writer.release()
+        if (written := _length(film)) != len(pictures):  # the encoder says nothing of a full disk
+            raise Halted(f"{path}: only {written} of {len(pictures)} pictures could be written")
         unfinished.write_bytes(_without_random_ids(film.read_bytes()))
-        film.unlink()
+
+
+def _length(film: Path) -> int:
+    """How many pictures can be read from a film."""
+    reader, count = cv2.VideoCapture(str(film)), 0
+    while reader.grab():
+        count += 1
+    return count
 
 
 def _without_random_ids(webm: bytes) -> bytes:

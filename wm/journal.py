@@ -27,6 +27,11 @@ class Journal:
                 break
             self._append(entry, len(line))
 
+    @property
+    def generations(self) -> int:
+        """How many are told of."""
+        return len(self._entries)
+
     def returns(
         self, generation: int, candidates: Float[np.ndarray, "population parameter"]
     ) -> Float[np.ndarray, " population"] | None:

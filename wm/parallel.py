@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -31,23 +31,40 @@ def cores() -> int:
 
 @contextmanager
 def processes(workers: int) -> Iterator[Executor]:
-    """`workers` fresh processes of one thread each (0: one for every core), stopped on leaving."""
+    """`workers` fresh processes of one thread each (0: one for every core), gone on leaving: where that is
+    by an exception, or because nobody reads on, at once, whatever they are at."""
     saved = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # spawned processes inherit it before they import anything
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         workers or cores(), multiprocessing.get_context("spawn"), initializer=_follow_parent
     )
     try:
         yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        results: Any = pool._result_queue
+        results._writer.close()  # else the pool would wait for the rest of a result that was being sent
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
         for name, value in saved.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """A process started within is deaf to Ctrl-C from its first moment on: it inherits the mask."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _follow_parent() -> None:
-    """Leaves Ctrl-C to the parent process, and ends with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ends with the parent process, however it ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -63,10 +80,13 @@ def ordered(
 ) -> Iterator[Result]:
     """`function` of every task, in the tasks' order, at most `ahead` of them under way at once."""
     remaining = iter(tasks)
-    waiting: deque[Future[Result]] = deque(
-        executor.submit(function, task) for task in islice(remaining, ahead)
-    )
+
+    def submit(count: int) -> list[Future[Result]]:
+        with _deaf_children():  # processes start when they are first needed
+            return [executor.submit(function, task) for task in islice(remaining, count)]
+
+    waiting = deque(submit(ahead))
     while waiting:
         result = waiting.popleft().result()
-        waiting.extend(executor.submit(function, task) for task in islice(remaining, 1))
+        waiting.extend(submit(1))
         yield result

@@ -15,6 +15,7 @@ SECONDS = 30  # between two plain lines
 def progress(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator[T]:
     """The items, with what is done and the time left told on standard error; `done` of the total were
     done before."""
+    going_on(label, done, total)
     if sys.stderr.isatty():
         yield from tqdm(items, label, total, initial=done)
         return
@@ -27,3 +28,9 @@ def progress(items: Iterable[T], label: str, total: int, done: int = 0) -> Itera
             place = f"{label}: {done + count} of {total}"
             sys.stderr.write(f"{place}, {now - began:.0f} s gone, {left:.0f} s left\n")
             sys.stderr.flush()
+
+
+def going_on(label: str, done: int, total: int) -> None:
+    """Tells that interrupted work is taken up again, if any was done."""
+    if done:
+        sys.stderr.write(f"{label}: going on after {done} of {total}\n")

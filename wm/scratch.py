@@ -5,19 +5,20 @@ parameters, its inputs and the code. It lies in `.scratch` of the project (of th
 experiment that DVC runs elsewhere), and is gone once the outputs are there.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from wm import files
 
 FOLDER = ".scratch"
+DEAD_SECONDS = 14 * 24 * 3600.0  # after which what an interrupted stage left is not come back for
 
 
 @contextmanager
@@ -25,38 +26,38 @@ def folder(stage: str, params: Any, inputs: Sequence[Path]) -> Iterator[Path]:
     """A folder for the unfinished work of `stage`, the same one after a restart; removed on success.
 
     `inputs` are files, or folders with a manifest.json. While another process holds the folder, the same
-    work begun twice, one gets a folder of its own.
+    work begun twice, one gets a folder of its own. On success the stage's folders of other fingerprints
+    go, too, where no process has held them for two weeks.
     """
-    root = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER
-    name = f"{stage.replace(' ', '-')}-{fingerprint(stage, params, inputs)[:16]}"
+    root, prefix = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER, stage.replace(" ", "-")
+    name = f"{prefix}-{fingerprint(stage, params, inputs)[:16]}"
     for i in range(1, 1000):
         path = root / (name if i == 1 else f"{name}-{i}")
         path.mkdir(parents=True, exist_ok=True)
-        with (path / "lock").open("w") as lock:
-            if not _held(lock, path):
-                continue
+        if (lock := files.hold(path)) is None:
+            continue
+        with lock:
             yield path
             files.remove(path)
-            return
+        _remove_dead(root, prefix)
+        return
     raise RuntimeError(f"{root / name}: held by a thousand processes")  # cannot happen
+
+
+def _remove_dead(root: Path, prefix: str) -> None:
+    """Removes the folders of a stage that nobody has held for long: whose lock was last opened then."""
+    for path in root.glob(f"{prefix}-{'[0-9a-f]' * 16}*"):
+        with suppress(FileNotFoundError):  # another process does the same
+            idle = time.time() - (path / "lock").stat().st_mtime
+            if idle > DEAD_SECONDS and (lock := files.hold(path)):
+                files.remove(path)
+                lock.close()
 
 
 def fingerprint(stage: str, params: Any, inputs: Sequence[Path]) -> str:
     """SHA-256 over all that the stage's outputs follow from, in hexadecimal."""
     seen = [stage, params, [[str(path), _content(path)] for path in inputs], _code()]
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _held(lock: Any, path: Path) -> bool:
-    """Whether this process now holds the folder, and it is still the one that was opened."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    try:
-        return os.fstat(lock.fileno()).st_ino == (path / "lock").stat().st_ino
-    except FileNotFoundError:  # its holder finished in between
-        return False
 
 
 def _content(path: Path) -> str:

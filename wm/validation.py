@@ -118,9 +118,10 @@ def _check_search(params: Params) -> None:
     """The search must narrow. Its directions must be found among what controllers see, in as many moments,
     and a generation's dreams must start from different ones."""
     evolution, moments = params.evolve, starts(params.evolve)
-    search = evolution.search
-    if search.last_std > search.max_std:
-        _wrong("evolve.search.last_std", search.last_std, f"{search.max_std} at most (evolve.search.max_std)")
+    for name in ("search", "refine"):
+        search, place = getattr(evolution, name), f"evolve.{name}"
+        if search.last_std > search.max_std:
+            _wrong(f"{place}.last_std", search.last_std, f"{search.max_std} at most ({place}.max_std)")
     features = params.train_vae.latent_size + params.initialise.hidden_size
     if evolution.components > features:
         seen = "train_vae.latent_size + initialise.hidden_size, what the controller sees"

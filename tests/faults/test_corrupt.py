@@ -251,7 +251,7 @@ def run_refused(capsys, stage):
 def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsys):
     yaml = YAML(typ="safe")
     params = yaml.load(project / "params.yaml")
-    params["evolve"]["warm_start"] = True
+    params["evolve"]["rounds_from_zero"] = 0
     yaml.dump(params, project / "params.yaml")
     spoil(project / "models/init/controller.eqx", "flipped")
     assert "error: models/init/controller.eqx: sha256" in run_refused(capsys, "evolve r0 init")

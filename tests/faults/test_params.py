@@ -76,7 +76,10 @@ def set_in(section, **changes):
 
 WRONG = {
     # case: what is done to the parameters, and what the line says
-    "typo": (set_in("evolve", temprature=1.0), "evolve.temprature: unknown, wanted one of seed, search,"),
+    "typo": (
+        set_in("evolve", temprature=1.0),
+        "evolve.temprature: unknown, wanted one of seed, rounds_from_zero,",
+    ),
     "typo deep down": (
         set_in("evolve.search", sigma=1),
         "evolve.search.sigma: unknown, wanted one of population",
@@ -239,6 +242,10 @@ WRONG = {
         set_in("evolve.search", last_std=0.4),
         "evolve.search.last_std: found 0.4, wanted 0.3 at",
     ),
+    "a refinement that widens": (
+        set_in("evolve.refine", last_std=0.4),
+        "evolve.refine.last_std: found 0.4, wanted 0.1 at",
+    ),
     "idle simulators": (set_in("initialise", simulators=65), "evolve.rollouts: found 64, wanted 65 at least"),
     "limits without brake": (lambda p: p["evolve"]["limits"].pop("brake"), "evolve.limits.brake: is missing"),
     "limits of a horn": (
@@ -378,8 +385,8 @@ def test_other_stages_code_is_forgotten_once_it_has_checked(project, params):
 def test_the_default_tracks_are_used_once(params):
     found = dict(validation.tracks(validation.validate(params)))
     assert found["evaluate"] == range(900_000, 900_100)
-    assert found["explore (after 6 rounds)"] == range(360_000, 360_120)
-    assert len(found) == 1 + 2 + 6 + 1
+    assert found["explore (after 7 rounds)"] == range(370_000, 370_120)
+    assert len(found) == 1 + 2 + 7 + 1
 
 
 def test_limits_go_by_name_and_not_by_order(params):

@@ -1,0 +1,47 @@
+"""The small project, run once and undisturbed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # `small` is imported by that name
+
+import small
+
+RUN = """
+from importlib import import_module
+from wm import config
+for stage, *words in {stages!r}:
+    config.run(import_module("stages." + stage).main, *words)
+"""
+
+
+def stages(*lines):
+    """What runs stages one after the other in one process."""
+    return [sys.executable, "-c", RUN.format(stages=[line.split() for line in lines])]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory):
+    """What JAX compiles for one test's processes serves those of the others; and little care is taken."""
+    small.VARIABLES.update(
+        JAX_COMPILATION_CACHE_DIR=str(tmp_path_factory.mktemp("compiled")),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        XLA_FLAGS="--xla_backend_optimization_level=0",
+    )
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """A folder in which every stage of a round has run."""
+    folder = tmp_path_factory.mktemp("project")
+    small.params(folder)
+    *first, evaluate, explore = [" ".join([name, *words]) for name, words in small.STAGES.items()]
+    code, said = small.run(folder, stages("collect erratic", *first))
+    assert code == 0, said
+    for running in [small.start(folder, stages(line)) for line in (evaluate, explore)]:
+        code, said = small.ended(running)
+        assert code == 0, said
+    assert small.leftovers(folder) == []
+    return folder

@@ -1,0 +1,188 @@
+"""A project of the smallest size in which every stage of a round runs, and what its stages leave."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from wm import cli
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 300.0  # seconds, for what takes a few on an idle machine
+
+CHANGES = {
+    "environment": {"action_repeat": 40},
+    "rounds": {"r0": {"prev": "init"}},
+    "collect": {"lane_follower": {"episodes": 24}, "erratic": {"episodes": 3}},
+    "process": {"min_score": {"lane_follower": -1000}, "validation_share": 0.3},
+    "train_vae": {
+        "latent_size": 4,
+        "widths": [4, 4, 4, 4],
+        "steps": 60,
+        "batch_size": 16,
+        "buffer_episodes": 8,
+        "log_every": 20,
+        "validation_batches": 1,
+    },
+    "initialise": {"hidden_size": 8, "mixtures": 2},
+    "train_rnn": {"first_steps": 60, "batch_size": 4, "log_every": 20, "validation_episodes": 4},
+    "evolve": {
+        "search": {"population": 12, "generations": 40},
+        "rollouts": 4,
+        "horizon_steps": 8,
+        "value_steps": 10,
+        "components": 4,
+        "start_episodes": 8,
+        "starts_per_episode": 4,
+        "snapshot_every": 20,
+        "score_episodes": 4,
+    },
+    "evaluate": {"episodes": 12},
+    "explore": {"episodes": 21},
+}
+
+STAGES = {
+    "collect": ["lane_follower"],
+    "process": [],
+    "train_vae": [],
+    "encode": [],
+    "initialise": [],
+    "train_rnn": ["r0", "init"],
+    "evolve": ["r0", "init"],
+    "evaluate": ["r0"],
+    "explore": ["r0"],
+}
+
+OUTPUTS = {
+    "collect erratic": ["data/raw/erratic"],
+    "collect": ["data/raw/lane_follower"],
+    "train_vae": ["models/vae.eqx", "metrics/train_vae.*", "metrics/reconstructions.png"],
+    "train_rnn": ["models/r0/rnn.eqx", "models/r0/simulators.eqx", "metrics/r0/train_rnn.*"],
+    "evolve": ["models/r0/controller.eqx", "models/r0/snapshots.eqx", "metrics/r0/[de][rv]*.[jc]s*"],
+    "evaluate": ["metrics/r0/real.*", "metrics/r0/drive.*"],
+    "explore": ["data/raw/r0"],
+}
+
+VARIABLES: dict[str, str] = {}  # of every process that is started
+
+# a stage as `python -m stages.NAME` runs it, but with a checkpoint after every step
+EAGER = """
+import sys
+from importlib import import_module
+from wm import checkpoint, config
+checkpoint.Checkpoints.__init__.__defaults__ = (0.0,)
+config.run(import_module(f"stages.{sys.argv[1]}").main, *sys.argv[2:])
+"""
+
+
+def params(folder: Path, **changes: dict[str, Any]) -> None:
+    """Writes the small project's params.yaml with some sections changed."""
+    found = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
+    for change in (CHANGES, changes):
+        cli.merge(found, change)
+    YAML(typ="safe").dump(found, folder / "params.yaml")
+
+
+def command(stage: str, *, eager: bool = False) -> list[str]:
+    """What runs a stage of the small project, "evolve", or with words of its own, "collect erratic"."""
+    name, *words = stage.split()
+    how = ["-c", EAGER, name] if eager else ["-m", f"stages.{name}"]
+    return [sys.executable, *how, *(words or STAGES[name])]
+
+
+def start(folder: Path, words: Sequence[str], **variables: str | None) -> subprocess.Popen[str]:
+    """Starts a command in a session of its own; a variable that is None is unset."""
+    environment = os.environ | VARIABLES | {"PYTHONPATH": str(ROOT)} | variables
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        env={name: value for name, value in environment.items() if value is not None},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(folder: Path, words: Sequence[str], **variables: str | None) -> tuple[int, str]:
+    """Exit code and standard error of a command."""
+    return ended(start(folder, words, **variables))
+
+
+def ended(running: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and standard error, once it has ended by itself."""
+    try:
+        return running.wait(PATIENCE) or 0, running.communicate(timeout=PATIENCE)[1]
+    finally:
+        if running.returncode is None:
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+def until(holds: Callable[[], bool], running: subprocess.Popen[str]) -> None:
+    """Waits until something holds, which it must before the process ends."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert running.poll() is None, running.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def gone(group: int, seconds: float) -> bool:
+    """Whether a process group has no living member any more, or soon."""
+    deadline = time.monotonic() + seconds
+    while any(members(group)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def members(group: int) -> list[int]:
+    """The living processes of a group; the dead that nobody has asked after do not count."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = path.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(of_group) == group and state not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def checksums(folder: Path, stage: str) -> dict[str, str]:
+    """SHA-256 of every file of a stage's outputs."""
+    paths = [path for pattern in OUTPUTS[stage] for path in sorted(folder.glob(pattern))]
+    paths = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+
+def leftovers(folder: Path) -> list[str]:
+    """What no finished stage leaves behind."""
+    return [str(path) for pattern in ("**/*.unfinished", ".scratch/*") for path in folder.glob(pattern)]
+
+
+def copy(project: Path, folder: Path, without: str) -> Path:
+    """The project with everything but one stage's outputs."""
+    shutil.copytree(project, folder, dirs_exist_ok=True)
+    for pattern in OUTPUTS[without]:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
+
+
+def checkpoint_step(path: Path) -> int:
+    """The step of a checkpoint; 0 where there is none."""
+    try:
+        return json.loads(path.read_bytes().partition(b"\n")[0])["notes"]["step"]
+    except (FileNotFoundError, ValueError):
+        return 0

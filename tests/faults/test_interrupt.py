@@ -1,0 +1,152 @@
+"""Stages that are killed, interrupted, or run twice at once."""
+
+import os
+import shutil
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import small
+
+from wm import parallel
+from wm.files import hold
+
+
+def parts(scratch):
+    return len(list(scratch.glob("*/0*/manifest.json")))
+
+
+def lines(scratch):
+    return sum(path.read_bytes().count(b"\n") for path in scratch.glob("*/journal.jsonl"))
+
+
+# stage: how far its scratch folder says it is, how far before the kill, what it says after the restart
+PROGRESS = {
+    "collect": (lambda s: 10 * parts(s), 10, "drives: going on after {} of 24"),
+    "evaluate": (lambda s: 10 * parts(s), 10, "drives: going on after {} of 12"),
+    "explore": (lambda s: 10 * parts(s), 10, "drives: going on after {} of 21"),
+    "train_vae": (lambda s: steps(s, "vae"), 5, "train_vae: going on after {} of 60"),
+    "train_rnn": (lambda s: steps(s, "simulator_0"), 5, "train_rnn r0 simulator_0: going on after {} of 60"),
+    "evolve": (lines, 5, "evolve r0: going on after {} of 40"),
+}
+
+
+def steps(scratch, name):
+    return max((small.checkpoint_step(path) for path in scratch.glob(f"*/{name}/newest")), default=0)
+
+
+def killed(folder, stage):
+    """Kills a stage and all its processes once it is some way on; returns how far it was."""
+    done, least, _ = PROGRESS[stage]
+    running = small.start(folder, small.command(stage, eager=True))
+    small.until(lambda: done(folder / ".scratch") >= least, running)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert small.gone(running.pid, 10)
+    return done(folder / ".scratch")
+
+
+def killed_and_run_again(project, folder, stage):
+    """Kills a stage in the midst of it, and compares what a second run says and leaves."""
+    small.copy(project, folder, without=stage)
+    done = killed(folder, stage)
+    found, wanted = (small.checksums(one, stage) for one in (folder, project))
+    assert found.keys() < wanted.keys()
+    if damaged := stage == "train_vae":
+        [newest] = folder.glob(".scratch/*/vae/newest")
+        newest.write_bytes(newest.read_bytes()[:-100])
+    code, said = small.run(folder, small.command(stage, eager=True))
+    assert code == 0, said
+    assert ("newest: damaged (its checksum differs); going on from the one before" in said) == damaged
+    assert PROGRESS[stage][2].format(done - damaged) in said
+    assert small.checksums(folder, stage) == wanted
+    assert small.leftovers(folder) == []
+
+
+@pytest.fixture(scope="module")
+def outcomes(project, tmp_path_factory):
+    """All stages killed and run again, some of them side by side: they mostly start and compile."""
+    folders = {stage: tmp_path_factory.mktemp(stage) for stage in PROGRESS}
+    with ThreadPoolExecutor(parallel.cores()) as pool:
+        yield {s: pool.submit(killed_and_run_again, project, folders[s], s) for s in PROGRESS}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("stage", PROGRESS)
+def test_a_killed_stage_goes_on_to_the_same_bytes(outcomes, stage):
+    outcomes[stage].result()
+
+
+@pytest.fixture
+def collecting(tmp_path):
+    """A folder in which drives are collected, and the process that does it."""
+    small.params(tmp_path, collect={"lane_follower": {"episodes": 500}})
+    running = small.start(tmp_path, small.command("collect"))
+    small.until(lambda: parts(tmp_path / ".scratch") > 0, running)
+    yield tmp_path, running
+    if small.members(running.pid):
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def test_ctrl_c_is_one_line_without_orphans_or_half_an_output(collecting):
+    folder, running = collecting
+    os.killpg(running.pid, signal.SIGINT)
+    code, said = small.ended(running)
+    assert code == 130
+    told = [line for line in said.splitlines() if not line.startswith("collect lane_follower: ")]
+    assert told == ["interrupted: the same command goes on from here"]
+    assert small.gone(running.pid, 10)
+    assert list((folder / "data" / "raw").iterdir()) == []
+
+
+def test_workers_end_with_a_parent_that_was_killed(collecting):
+    _, running = collecting
+    assert len(small.members(running.pid)) > 1
+    running.kill()
+    assert small.gone(running.pid, 20)
+
+
+def test_ctrl_c_while_it_imports_is_no_noise_either(tmp_path):
+    small.params(tmp_path)
+    running = small.start(tmp_path, small.command("collect"))
+    small.until(lambda: "numpy" in Path(f"/proc/{running.pid}/maps").read_text(), running)
+    os.killpg(running.pid, signal.SIGINT)
+    told = "interrupted: the same command goes on from here\n"
+    assert small.ended(running) in [(-signal.SIGINT, ""), (130, told)]
+    assert small.gone(running.pid, 10)
+
+
+def test_ctrl_c_of_dvc_repro(tmp_path):
+    for name in ("stages", "wm"):
+        (tmp_path / name).symlink_to(small.ROOT / name)
+    shutil.copy(small.ROOT / "dvc.yaml", tmp_path)
+    small.params(tmp_path, collect={"lane_follower": {"episodes": 500}})
+    variables = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    dvc = [sys.executable, "-m", "dvc"]
+    assert small.run(tmp_path, [*dvc, "init", "--no-scm", "-q"], **variables)[0] == 0
+    running = small.start(tmp_path, [*dvc, "repro", "-q", "collect@lane_follower"], **variables)
+    small.until(lambda: parts(tmp_path / ".scratch") > 0, running)
+    os.killpg(running.pid, signal.SIGINT)
+    code, said = small.ended(running)
+    assert code != 0
+    assert "interrupted: the same command goes on from here" in said
+    assert "Traceback" not in said
+    assert small.gone(running.pid, 10)
+    assert list((tmp_path / "data" / "raw").glob("lane_follower*")) == []
+    assert not (tmp_path / "dvc.lock").exists()
+
+
+def test_two_runs_at_once_do_not_harm_each_other_and_clear_away_what_the_dead_left(project, tmp_path):
+    folder = small.copy(project, tmp_path, without="collect erratic")
+    dead, alive = (folder / "data" / "raw" / f".erratic.{name}.unfinished" for name in ("x", "y"))
+    for left in (dead, alive):
+        left.mkdir()
+    lock = hold(alive)
+    assert lock is not None
+    both = [small.start(folder, small.command("collect erratic")) for _ in range(2)]
+    assert [small.ended(one)[0] for one in both] == [0, 0]
+    lock.close()
+    assert small.checksums(folder, "collect erratic") == small.checksums(project, "collect erratic")
+    assert small.leftovers(folder) == [str(alive)]

@@ -1,0 +1,156 @@
+"""Numbers that go wrong while work runs: they stop it, or are counted."""
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import small
+
+from stages import evolve as stage
+from wm import config, dream, evolve, metrics, model_file
+from wm.controller import Controller
+from wm.dream import Episodes, FirstSight, Range, Rules, Starts
+from wm.rnn import RNN, Ensemble
+from wm.vae import VAE
+
+
+def last_line(said):
+    assert "Traceback" not in said
+    return said.splitlines()[-1]
+
+
+def test_a_loss_that_is_no_number_stops_the_stage_and_names_a_checkpoint_that_is_there(project, tmp_path):
+    folder = small.copy(project, tmp_path, without="train_vae")
+    small.params(folder, train_vae={"learning_rate": 1e30})
+    code, said = small.run(folder, small.command("train_vae", eager=True))
+    line = last_line(said)
+    assert code == 1
+    assert line.startswith("error: train_vae: step ")
+    assert "the loss is no longer finite" in line
+    step, named = int(line.split()[3].rstrip(":")), line.split()[-1]
+    assert small.checkpoint_step(folder / named) == step > 0
+    assert small.checksums(folder, "train_vae") == {}
+
+
+def spoil(path, kind):
+    """A model as big as floats allow: its numbers are finite, and what it makes of them is not."""
+    model_file.save(path, jax.tree.map(lambda leaf: leaf * 1e30, model_file.load(path, kind)))
+
+
+def test_dreams_that_are_no_numbers_end_evolution(project, tmp_path):
+    folder = small.copy(project, tmp_path, without="evolve")
+    spoil(folder / "models" / "r0" / "simulators.eqx", Ensemble)
+    code, said = small.run(folder, small.command("evolve"))
+    assert code == 1
+    assert last_line(said) == "error: generation 0: 12 of 12 returns are not finite, wanted a tenth at most"
+    assert small.checksums(folder, "evolve") == {}
+
+
+def test_an_action_that_is_no_number_ends_the_stage_and_not_the_drive(project, tmp_path):
+    folder = small.copy(project, tmp_path, without="evaluate")
+    spoil(folder / "models" / "vae.eqx", VAE)
+    code, said = small.run(folder, small.command("evaluate"))
+    assert code == 1
+    assert last_line(said).startswith("error: RealTrack.step: the action is [nan, nan, nan]")
+    assert small.checksums(folder, "evaluate") == {}
+
+
+def test_a_candidate_without_a_number_is_counted_and_not_averaged():
+    search = evolve.Search(
+        population=16, generations=3, sigma0=0.5, max_std=1.0, last_std=1.0, narrow_from=0.5, diagonal=True
+    )
+
+    def broken(generation, candidates):
+        return np.where(np.arange(16) == 4, [np.nan, np.inf, -np.inf][generation], np.arange(16.0))
+
+    for one in evolve.evolve(broken, np.zeros(4), search, seed=1):
+        assert one.broken == 1
+        assert one.mean_return == pytest.approx((sum(range(16)) - 4) / 15)
+        assert one.best_return == 15
+
+
+def test_evolve_csv_counts_the_broken(project):
+    first, *rows = (project / "metrics" / "r0" / "evolve.csv").read_text().splitlines()
+    assert [row.split(",")[first.split(",").index("broken")] for row in rows] == ["0"] * 40
+
+
+RULES = Rules(1.0, 0, 40)
+
+
+@pytest.fixture(scope="module")
+def dreams():
+    """What whole episodes are dreamt from, in the order of their arguments."""
+    model = RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(0))
+    first = FirstSight(jr.normal(jr.key(1), (5, 4)), jnp.full((5, 4), -1.0), jnp.zeros(5))
+    return [model], model, Controller(features=12), *first, RULES, 50, jr.key(2)
+
+
+def share(dreams, low, high):
+    return float(dream.strays(*dreams, real=Range(jnp.full(4, low), jnp.full(4, high))))
+
+
+def test_strays_are_the_steps_outside_of_the_range(dreams):
+    assert share(dreams, -1e6, 1e6) == 0
+    assert share(dreams, 1e6, 2e6) == 1
+    [model], _, controller, mu, logvar, *_ = dreams
+    starts = Starts(mu, logvar, model.start(5), model.start(5))
+    population = jax.tree.map(lambda leaf: leaf[None], controller)
+    key = jr.fold_in(jr.key(2), 0)
+    *_, z = dream.unroll(
+        model, model, population, starts, key, steps=24, rules=RULES, dropout=0.0, look=lambda z: z
+    )
+    assert z.shape == (24, 1, 5, 4)
+    wanted = np.any(np.abs(np.asarray(z)) > 1.5, axis=-1).mean()
+    assert 0.05 < wanted < 0.95
+    assert share(dreams, -1.5, 1.5) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_steps_after_the_lap_do_not_stray(dreams):
+    *before, _, rules, warm_up, key = dreams
+    all_tiles_but_one_step = jnp.full(5, dream.LAP_POINTS + 1e6)
+    drawn = [*before, all_tiles_but_one_step, rules, warm_up, key]
+    assert np.asarray(dream.whole_episodes(*drawn).frames).tolist() == [90] * 5  # one step, and the warm-up
+    assert share(drawn, 1e6, 2e6) == 1
+
+
+def test_no_number_is_outside_of_every_range():
+    assert Range(jnp.full(2, -1e30), jnp.full(2, 1e30)).left_by(jnp.array([0.0, jnp.nan]))
+
+
+def test_the_range_is_that_of_the_starts_twice_as_wide(dreams):
+    [model], *_ = dreams
+    mu = jnp.array([[0.0, 5.0], [2.0, 5.0]])
+    logvar = jnp.full((2, 2), 2 * jnp.log(0.1))
+    found = Range.of(Starts(mu, logvar, model.start(2), model.start(2)))
+    assert np.allclose(found.low, [1 - 2.6, 5 - 0.6], atol=1e-5)
+    assert np.allclose(found.high, [1 + 2.6, 5 + 0.6], atol=1e-5)
+
+
+def test_dream_json_reports_strays(project):
+    found = json.loads((project / "metrics" / "r0" / "dream.json").read_text())
+    assert 0 <= found["strays"] <= 1
+
+
+@pytest.mark.parametrize(("points", "impossible"), [(metrics.IMPOSSIBLE - 1, False), (951.0, True)])
+def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impossible):
+    [model], *_ = dreams
+    ones = jnp.ones(3)
+    dreamt = Episodes(points * ones, 900 * ones.astype(int), ones > 0, 0 * ones, 0 * ones)
+    sight = FirstSight(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros(3))
+    starts = Starts(*sight[:2], model.start(3), model.start(3))
+    monkeypatch.setattr(dream, "whole_episodes", lambda *_: dreamt)
+    monkeypatch.setattr(dream, "strays", lambda *_, real: 0.25)
+    monkeypatch.setattr(dream, "unseen_starts", lambda shards: sight)
+    settings = config.section(stage.Config, "evolve", path=small.ROOT / "params.yaml")
+    environment = config.section(config.Environment, "environment", path=small.ROOT / "params.yaml")
+    nothing: Any = None
+    world = stage.World(model, starts, nothing)
+    found = stage.dream_score(
+        [world], model, Controller(features=12), nothing, settings, environment, RULES, jr.key(0)
+    )
+    assert found["impossible"] is impossible
+    assert found["strays"] == 0.25
