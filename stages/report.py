@@ -123,7 +123,7 @@ def read_bytes(path: Path) -> bytes:
         raise config.BadInput(f"{path}: {error.strerror}, wanted what a stage drew. {MEND}") from None
 
 
-def picture(rows: list[dict[str, Any]], ranked: list[dict[str, Any]], path: Path) -> None:
+def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path) -> None:
     """Left: means with 95 % intervals by round. Right: controllers of all qualities in both worlds."""
     figure, (axes, right) = pyplot.subplots(1, 2, figsize=(11, 4), dpi=120, width_ratios=[3, 2])
     names = [row["round"] for row in rows]
@@ -135,7 +135,7 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, Any]], path: Path
     axes.axhline(906, color="grey", linestyle=":", label="the paper's driver, trained in reality: 906")
     axes.legend(loc="lower right")
     for name in names:
-        dreamt, real = ([one[world] for one in ranked if one["round"] == name] for world in WORLDS)
+        dreamt, real = ([float(one[world]) for one in ranked if one["round"] == name] for world in WORLDS)
         right.scatter(dreamt, real, s=16, label=name)
     limits = (-150, 1000)
     right.plot(limits, limits, color="grey", linestyle=":")
