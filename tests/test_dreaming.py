@@ -140,8 +140,8 @@ def test_only_some_episodes_begin_anew_and_nothing_happens_to_them():
 
 
 def test_the_last_step_of_a_real_episode_is_the_horizon():
-    assert dreaming.whole_steps(Environment(action_repeat=4, warm_up_frames=50)) == 238
-    assert dreaming.whole_steps(Environment(action_repeat=5, warm_up_frames=50)) == 190
+    assert Environment(action_repeat=4, warm_up_frames=50).most_steps == 238
+    assert Environment(action_repeat=5, warm_up_frames=50).most_steps == 190
     dreams = world(network(0), horizon=2)
     running = begin(dreams, chosen(0))
     assert dreams.frames(running).tolist() == [50]

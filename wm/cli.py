@@ -283,7 +283,7 @@ def export_dataset(arguments: argparse.Namespace) -> None:
 def film_drive(arguments: argparse.Namespace) -> None:
     """A film of one drive beside its dream, in the folder `out`."""
     from wm import agent, dreaming, watch
-    from wm.car_racing import FPS, FRAMES_PER_EPISODE
+    from wm.car_racing import FPS
     from wm.progress import progress
     from wm.worlds import Minds
 
@@ -291,10 +291,9 @@ def film_drive(arguments: argparse.Namespace) -> None:
     environment = agent.environment(arguments.models)
     rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
     make_folder(arguments.out)
-    whole = -(-(FRAMES_PER_EPISODE - environment.warm_up_frames) // environment.action_repeat)
     chosen = {name: getattr(arguments, name) for name in ("seed", "steps", "warm", "dream_steps")}
     running = watch.moments(minds, environment, rules, **chosen)
-    drive = list(progress(running, "drive", 1 + (arguments.steps or whole)))
+    drive = list(progress(running, "drive", 1 + (arguments.steps or environment.most_steps)))
     shown = list(progress(watch.draw(drive), "pictures", len(drive)))
     paths = watch.write(arguments.out, shown, FPS / environment.action_repeat)
     print(f"real {drive[-1].real.score:.0f}, dream {drive[-1].dream.score:.0f}: {', '.join(map(str, paths))}")

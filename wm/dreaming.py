@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt8, UInt32
 
 from wm import dream, mdn, rnn, scores, vae
-from wm.config import Environment
 from wm.dream import FRAME_REWARD, FRAMES_PER_EPISODE, FirstSight, Outcome, Rules, State
 from wm.rnn import RNN, Memory
 from wm.vae import VAE
@@ -177,11 +176,6 @@ def features(z: Float[Array, "batch latent"], memory: Memory) -> Float[Array, "b
 def pictures(model: VAE, z: Float[Array, "batch latent"]) -> UInt8[Array, "batch 64 64 3"]:
     """What the latents look like, as bytes."""
     return jnp.rint(255 * jax.vmap(model.decode)(z)).astype(jnp.uint8)
-
-
-def whole_steps(environment: Environment) -> int:
-    """Steps that a real episode leaves after the warm-up."""
-    return -(-(FRAMES_PER_EPISODE - environment.warm_up_frames) // environment.action_repeat)
 
 
 def dream_rules(folder: Path, action_repeat: int) -> Rules:

@@ -91,7 +91,7 @@ def dreams(
         if not 0 < temperature < math.inf:
             raise config.BadInput(f"CarRacingDream: temperature: found {temperature}, wanted more than 0")
         rules = rules._replace(temperature=float(temperature))
-    steps = dreaming.whole_steps(seen.environment) if horizon_steps is None else horizon_steps
+    steps = seen.environment.most_steps if horizon_steps is None else horizon_steps
     if steps < 1:
         raise config.BadInput(f"CarRacingDream: horizon_steps: found {steps}, wanted at least 1")
     simulators = agent.simulators(seen.folder, seen.agent)
