@@ -70,7 +70,7 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["profile", "nosuch"], "no profile 'nosuch', wanted one of default, paper, smoke"),
+        (["profile", "nosuch"], "no profile 'nosuch', wanted one of default, paper, reduced, smoke"),
         (["evaluate", "--models", "nowhere"], "nowhere/vae.eqx: not found"),
         (["evaluate", "--episodes", "0"], "wanted a whole number of 1 or more"),
         (["dream", "--seed", "-1"], "wanted a whole number of 0 or more"),

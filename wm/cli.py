@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="wm", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     profile = commands.add_parser("profile", help="write params.yaml from a profile")
-    profile.add_argument("name", help="default, smoke, paper: a file of profiles/")
+    profile.add_argument("name", help="default, reduced, smoke, paper: a file of profiles/")
     profile.set_defaults(run=write_profile)
     validate = commands.add_parser("validate", help="check params.yaml")
     validate.set_defaults(run=check_params)
