@@ -1,6 +1,7 @@
 """What the documents say can be run, is run."""
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,12 @@ from wm import files
 from wm.episodes import Episode, Record, Writer
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+
+def snippet(text, path):
+    """The first block of Python in a document, as a file."""
+    path.write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    return str(path)
 
 
 def test_a_shard_is_read_as_data_md_says(tmp_path, monkeypatch):
@@ -28,8 +35,7 @@ def test_a_shard_is_read_as_data_md_says(tmp_path, monkeypatch):
         writer.finish()
     text = (DOCS / "data.md").read_text()
     monkeypatch.chdir(tmp_path)
-    found = {}
-    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], found)
+    found = runpy.run_path(snippet(text, tmp_path / "snippet.py"))
     assert (found["frames"] == drive.observations["frame"]).all()
     assert (found["actions"] == drive.actions).all()
     assert (found["rewards"] == drive.rewards).all()

@@ -137,13 +137,14 @@ def test_a_failed_export_leaves_nothing(source, monkeypatch):
 
 
 def test_what_cannot_be_exported_is_said_in_a_line(source, monkeypatch):
-    with pytest.raises(config.BadInput, match=r"nowhere/manifest\.json: not found"):
+    with pytest.raises(config.BadInput, match=r"nowhere/manifest\.json: No such file"):
         export_minari.export(Path("nowhere"), Path("minari"))
     latents = DRIVES[0].__class__(**{**vars(DRIVES[0]), "observations": {"mu": np.zeros((7, 4), np.float32)}})
     write(Path("data/latents/a"), [latents])
     with pytest.raises(config.BadInput, match=r"data/latents/a: found \['mu'\], wanted frames"):
         export_minari.export(Path("data/latents/a"), Path("minari"))
-    write(Path("data/raw/a b"), DRIVES[:1])
+    write(Path("data/raw/b"), DRIVES[:1])
+    Path("data/raw/b").rename("data/raw/a b")
     with pytest.raises(config.BadInput, match="wanted a folder with a plain name"):
         export_minari.export(Path("data/raw/a b"), Path("minari"))
     with pytest.raises(config.BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*wanted a place to write"):

@@ -219,13 +219,13 @@ def test_bad_input_is_named_and_leaves_no_page(tiny, monkeypatch):
     monkeypatch.setattr(web, "SOURCES", tiny)
     refused("model.js: not found. `wm export-web` needs web/ of the repository")
     write_starts(tiny, mu=np.ones((3, 5)))
-    refused(r"starts.npz: mu: found float32 of shape \(3, 5\), wanted float32 of shape \(3, 4\)")
+    refused(r"starts.npz: mu: found float32 \(3, 5\), wanted float32 \(3, 4\)")
     write_starts(tiny, logvar=np.full((3, 4), np.nan))
-    refused("logvar: found values that are not finite")
+    refused("logvar holds values that are not finite")
     (tiny / "starts.npz").write_bytes(b"no archive")
-    refused("starts.npz: no archive of the arrays mu, logvar, warm_up_reward")
+    refused("starts.npz: .*wanted first moments of drives")
     (tiny / "starts.npz").unlink()
-    refused("starts.npz: not found")
+    refused(r"starts\.npz: .*No such file")
 
 
 def folder(path):

@@ -47,6 +47,7 @@ CHANGES = {
         "score_episodes": 4,
     },
     "evaluate": {"episodes": 12},
+    "fidelity": {"plan_steps": 20, "window_steps": 10},
     "explore": {"episodes": 21},
 }
 
