@@ -13,6 +13,8 @@ import small
 from wm import parallel
 from wm.files import hold
 
+pytestmark = pytest.mark.slow
+
 
 def parts(scratch):
     return len(list(scratch.glob("*/0*/manifest.json")))

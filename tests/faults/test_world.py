@@ -24,6 +24,8 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 """
 
+pytestmark = pytest.mark.slow
+
 
 def without_network(folder):
     """Variables that have every process note down sockets, and the note's path."""
