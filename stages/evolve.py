@@ -81,7 +81,7 @@ class Config(config.Section):
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
     precision: Literal["float32", "bfloat16"]  # of evolution's matrix products
     newest_share: float = Field(ge=0, le=1)
-    trouble_share: float = Field(ge=0, le=1)  # of the dreams that start shortly before a real trouble
+    trouble_share: float = Field(ge=0, le=1)  # of the dreams, that start shortly before a real trouble
     start_episodes: PositiveInt  # real drives that dreams may start from
     starts_per_episode: PositiveInt
     snapshot_every: PositiveInt  # generations
@@ -192,12 +192,13 @@ class World(NamedTuple):
 
 
 def drives(
-    shards: Shards, settings: Config, before: list[str], *, validation: bool = False
+    shards: Shards, drawn: list[Record], length: int
 ) -> Iterator[tuple[list[Record], dict[str, np.ndarray], int]]:
-    """Drives, the newer the likelier, side by side: their records, their columns, a number."""
-    records, rng = shards.kept(validation=validation), np.random.default_rng(settings.seed)
-    drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
-    length, size = longest(records), min(DRIVES_AT_ONCE, len(drawn))
+    """The drawn drives side by side, padded to `length`: records, columns, the number of the first.
+
+    Those that fill no batch at the end are left out.
+    """
+    size = min(DRIVES_AT_ONCE, len(drawn))
     for start in range(0, len(drawn) - size + 1, size):
         chosen = drawn[start : start + size]
         yield chosen, stacked(shards, chosen, length), start
@@ -206,15 +207,33 @@ def drives(
 def start_pool(
     simulator: RNN, watcher: RNN, shards: Shards, settings: Config, before: list[str], key: jax.Array
 ) -> Starts:
-    """Moments of training drives; the same ones for every simulator."""
+    """Moments of training drives, `trouble_share` of them shortly before a trouble, as far as any drive had
+    one; the same ones for every simulator."""
     rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(dream.starts_at)
+    records, count = shards.kept(validation=False), settings.starts_per_episode
+    drawn, smooth = start_drives(shards, settings, before)
     pool = []
-    for records, columns, number in drives(shards, settings, before):
-        rewards = [row[: one.length] for row, one in zip(columns["reward"], records, strict=True)]
-        times = jnp.asarray(np.stack([moments(one, settings, rng) for one in rewards]))
-        pool.append(choose(simulator, watcher, rnn.to_batch(columns), times, jr.fold_in(key, number)))
+    for chosen, columns, number in drives(shards, drawn, longest(records)):
+        times = []
+        for i, one in enumerate(chosen):
+            pick = anywhere if number + i < smooth else before_troubles
+            times.append(pick(columns["reward"][i, : one.length], count, rng))
+        batch = rnn.to_batch(columns)
+        pool.append(choose(simulator, watcher, batch, jnp.asarray(np.stack(times)), jr.fold_in(key, number)))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
+
+
+def start_drives(shards: Shards, settings: Config, before: list[str]) -> tuple[list[Record], int]:
+    """Training drives that dreams start from, the newer the likelier, and how many of them, the first ones,
+    are of all drives; the others had troubles."""
+    records, rng = shards.kept(validation=False), np.random.default_rng(settings.seed)
+    troubled = [record for record in records if len(troubles(shards.read(record).rewards))]
+    share = settings.trouble_share if troubled else 0.0
+    smooth = settings.start_episodes - round(share * settings.start_episodes)
+    counts = (records, smooth), (troubled, settings.start_episodes - smooth)
+    drawn = [draw(some, before, settings.newest_share, count, rng) for some, count in counts if count]
+    return [record for some in drawn for record in some], smooth
 
 
 def value_of_moments(
@@ -231,9 +250,11 @@ def value_of_moments(
         return jnp.swapaxes(hidden, 0, 1)
 
     def samples(validation: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for records, columns, number in drives(shards, settings, before, validation=validation):
+        records, rng = shards.kept(validation=validation), np.random.default_rng(settings.seed)
+        drawn = draw(records, before, settings.newest_share, settings.start_episodes, rng)
+        for chosen, columns, number in drives(shards, drawn, longest(records)):
             hidden = np.asarray(remembered(rnn.to_batch(columns), jr.fold_in(key, number)))
-            for i, record in enumerate(records):
+            for i, record in enumerate(chosen):
                 rewards = np.minimum(columns["reward"][i, : record.length], pace)
                 missed = np.minimum(columns["missed"][i, : record.length], rnn.MOST_MISSED)
                 points = value.to_come(rewards - settings.missed_cost * missed, steps)[::VALUE_EVERY]
@@ -246,17 +267,19 @@ def value_of_moments(
     return found
 
 
-def moments(
-    rewards: Float[np.ndarray, " steps"], settings: Config, rng: np.random.Generator
-) -> Int[np.ndarray, " chosen"]:
-    """Moments of a real drive to dream on from: any, or, where it has troubles, shortly before one."""
-    count = settings.starts_per_episode
-    times = rng.integers(len(rewards), size=count)
-    troubled, lead = rng.random(count) < settings.trouble_share, rng.integers(*TROUBLE_AHEAD, size=count)
-    begun = troubles(rewards)
-    if len(begun) == 0:
-        return times
-    return np.where(troubled, np.maximum(rng.choice(begun, size=count) - lead, 0), times)
+def anywhere(
+    rewards: Float[np.ndarray, " steps"], count: int, rng: np.random.Generator
+) -> Int[np.ndarray, " count"]:
+    """Moments of a real drive to dream on from."""
+    return rng.integers(len(rewards), size=count)
+
+
+def before_troubles(
+    rewards: Float[np.ndarray, " steps"], count: int, rng: np.random.Generator
+) -> Int[np.ndarray, " count"]:
+    """Moments shortly before any of a real drive's troubles, of which there must be one."""
+    lead = rng.integers(*TROUBLE_AHEAD, size=count)
+    return np.maximum(rng.choice(troubles(rewards), size=count) - lead, 0)
 
 
 def troubles(rewards: Float[np.ndarray, " steps"]) -> Int[np.ndarray, " trouble"]:

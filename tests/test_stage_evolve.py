@@ -1,5 +1,8 @@
 """What evolution is told of a dream, and where its dreams start: stages/evolve.py."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from stages import evolve
 from wm import config
 from wm.dream import Outcome, Rules
+from wm.episodes import Record
 
 RULES = Rules(temperature=1.0, patience=4, action_repeat=4)
 IDLE = -0.4
@@ -38,22 +42,49 @@ def test_a_trouble_begins_where_the_tiles_end_for_ten_steps():
     assert len(evolve.troubles(drive[:5])) == 0
 
 
-@pytest.mark.parametrize(("share", "near"), [(0.0, 0.3), (1.0, 1.0)])
-def test_dreams_start_shortly_before_a_trouble_as_often_as_is_asked_for(settings, share, near):
+def test_dreams_start_anywhere_or_shortly_before_a_trouble():
     drive = np.full(200, 3.0)
     drive[100:] = IDLE
-    chosen = settings.model_copy(update={"trouble_share": share, "starts_per_episode": 400})
-    times = evolve.moments(drive, chosen, np.random.default_rng(0))
-    before = (times >= 75) & (times <= 97)
-    assert ((times >= 0) & (times < 200)).all()
-    assert before.mean() == 1.0 if near == 1.0 else before.mean() < near
-
-
-def test_a_drive_without_trouble_is_dreamt_on_from_anywhere(settings):
-    chosen = settings.model_copy(update={"trouble_share": 1.0, "starts_per_episode": 400})
-    times = evolve.moments(np.full(200, 3.0), chosen, np.random.default_rng(0))
+    times = evolve.anywhere(drive, 400, np.random.default_rng(0))
     assert times.min() < 20
     assert times.max() > 180
+    times = evolve.before_troubles(drive, 400, np.random.default_rng(0))
+    assert (times.min(), times.max()) == (76, 97)
+    early = np.array([3.0] * 5 + [IDLE] * 30)
+    assert evolve.before_troubles(early, 400, np.random.default_rng(0)).min() == 0
+
+
+class Drives:
+    """Twenty drives, of which the last two had troubles, or none."""
+
+    def __init__(self, troubled=2):
+        self.records = [Record(i, i, "r0", 60, 0.0, 0.0, False) for i in range(20)]
+        self.troubled = self.records[20 - troubled :]
+
+    def kept(self, *, validation):
+        return self.records
+
+    def read(self, record):
+        rewards = np.full(60, 3.0)
+        rewards[30:] = IDLE if record in self.troubled else 3.0
+        return SimpleNamespace(rewards=rewards)
+
+
+@pytest.mark.parametrize(("share", "smooth"), [(0.0, 40), (0.25, 30), (1.0, 0)])
+def test_a_share_of_all_dreams_starts_in_drives_that_had_troubles(settings, share, smooth):
+    chosen = settings.model_copy(update={"trouble_share": share, "start_episodes": 40})
+    shards: Any = Drives()
+    drawn, found = evolve.start_drives(shards, chosen, ["r0"])
+    assert (len(drawn), found) == (40, smooth)
+    assert all(record in shards.troubled for record in drawn[smooth:])
+    assert smooth == 0 or len(set(map(str, drawn[:smooth]))) > 10
+
+
+def test_drives_without_troubles_are_dreamt_on_from_anywhere(settings):
+    chosen = settings.model_copy(update={"trouble_share": 1.0, "start_episodes": 40})
+    shards: Any = Drives(troubled=0)
+    drawn, smooth = evolve.start_drives(shards, chosen, ["r0"])
+    assert len(drawn) == smooth == 40
 
 
 def test_more_components_than_features_are_refused(settings):

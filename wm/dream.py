@@ -222,6 +222,11 @@ def whole_episodes(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
 
 
+def steps_of(frames: Any, warm_up_frames: int, rules: Rules) -> Any:
+    """The agent's steps in so many frames, the last one cut short if need be."""
+    return -(-(frames - warm_up_frames) // rules.action_repeat)
+
+
 def _parts(
     simulators: Sequence[RNN],
     watcher: RNN,
@@ -235,7 +240,7 @@ def _parts(
     look: Callable[[Array], Any] = lambda z: None,
 ) -> Iterator[tuple[Episodes, Any]]:
     """Each simulator's share of the episodes, and what `look` makes of their latents, time first."""
-    steps = -(-(FRAMES_PER_EPISODE - warm_up_frames) // rules.action_repeat)
+    steps = steps_of(FRAMES_PER_EPISODE, warm_up_frames, rules)
     population = jax.tree.map(lambda leaf: leaf[None], controller)
     for i, simulator in enumerate(simulators):
         turn = slice(i, None, len(simulators))
@@ -289,8 +294,7 @@ def strays(
     for part, outside in _parts(
         simulators, watcher, controller, mu, logvar, warm_up_reward, rules, warm_up_frames, key, real.left_by
     ):
-        steps = -(-(part.frames - warm_up_frames) // rules.action_repeat)
-        driving = jnp.arange(len(outside))[:, None] < steps
+        driving = jnp.arange(len(outside))[:, None] < steps_of(part.frames, warm_up_frames, rules)
         found.append(jnp.sum(outside & driving))
         driven.append(jnp.sum(driving))
     return jnp.sum(jnp.stack(found)) / jnp.sum(jnp.stack(driven))
