@@ -1,0 +1,89 @@
+"""The tables of docs/results.md, as Markdown, from what the last `dvc repro` left in metrics and data.
+
+uv run python -m bench.tables
+"""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from wm import config, files
+from wm.config import FRAMES_PER_EPISODE, Environment
+
+LATENTS, METRICS = Path("data/latents"), Path("metrics")
+LOST = 600  # points; a drive below is one that got stuck
+SCORES = """round, real drives before it, real frames, M: NLL, dream (100), real mean ± std (100), sem,
+median, worst, best, laps, missed tiles, below 600"""
+FIDELITY = """round, promised / kept in steps 1 to 10, in the last 10, really on the road then,
+drift of latents, drift of points"""
+
+
+def main() -> None:
+    params = config.read()
+    environment = config.section(Environment, "environment")
+    rounds = config.mapping(params, "rounds")
+    table(SCORES, [scores(name, rounds[name]["prev"], environment) for name in rounds])
+    table(FIDELITY, [fidelity(name) for name in rounds])
+
+
+def scores(name: str, prev: str, environment: Environment) -> list[str]:
+    """What the round's driver came to, and what had been driven until then."""
+    home = METRICS / name
+    model, dream, real = (files.read_json(home / f"{kind}.json") for kind in ("train_rnn", "dream", "real"))
+    drives, frames = driven(prev, environment)
+    score = real["score"]
+    lost = sum(float(row["score"]) < LOST for row in rows(home / "real.csv"))
+    return [
+        name,
+        f"{drives:,}",
+        f"{frames:,}",
+        f"{model['rnn']['nll']:.1f}",
+        f"{dream['score']['mean']:.0f} ± {dream['score']['std']:.0f}",
+        f"{score['mean']:.0f} ± {score['std']:.0f}",
+        *(f"{score[part]:.0f}" for part in ("sem", "median", "min", "max")),
+        str(real["laps"]),
+        f"{real['missed']:.1f}",
+        str(lost),
+    ]
+
+
+def driven(prev: str, environment: Environment) -> tuple[int, int]:
+    """Real drives that a round's models learn from, and their frames, warm-ups included."""
+    records = files.read_json(LATENTS / prev / "manifest.json")["episodes"]
+    real = [record for record in records if record["kept"] and not record["mirrored"]]
+    lengths = [environment.warm_up_frames + environment.action_repeat * record["length"] for record in real]
+    return len(real), sum(min(length, FRAMES_PER_EPISODE) for length in lengths)
+
+
+def fidelity(name: str) -> list[str]:
+    """What the round's dreams promise and keep, and how far they drift in 5, 20, 50 and 100 steps."""
+    drift = files.read_json(METRICS / name / "fidelity.json")["drift"]
+    windows = rows(METRICS / name / "exploitation.csv")
+    return [
+        name,
+        *(
+            f"{float(w['dream_reward']):.2f} / {float(w['real_reward']):.2f} ({float(w['agreement']):.2f})"
+            for w in (windows[0], windows[-1])
+        ),
+        f"{float(windows[-1]['real_on_road']):.0%}".replace("%", " %"),
+        ", ".join(f"{value:.2f}" for key, value in drift.items() if key.startswith("latent")),
+        ", ".join(f"{value:.1f}" for key, value in drift.items() if key.startswith("reward")),
+    ]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def table(heads: str, lines: list[list[str]]) -> None:
+    """Prints a table of Markdown."""
+    names = [name.strip() for name in heads.split(",")]
+    for cells in (names, ["---"] * len(names), *lines):
+        print("| " + " | ".join(cells) + " |")
+    print()
+
+
+if __name__ == "__main__":
+    config.run(main)
