@@ -7,6 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bench.chaos import checksums, clone, run
+from wm import files
 
 INITIAL = {
     "collect@lane_follower",
@@ -58,6 +59,15 @@ def test_metrics_lay_dream_beside_real(smoke):
     for name in ("dream.json", "real.json"):
         assert str(Path("metrics", "r1", name)) in shown
     assert "score.mean" in shown
+
+
+def test_the_tables_of_the_results_have_a_line_a_round(smoke):
+    printed = run(smoke[0], sys.executable, "-m", "bench.tables").splitlines()
+    for name in ("r0", "r1"):
+        scores, fidelity = (line for line in printed if line.startswith(f"| {name} |"))
+        score = files.read_json(smoke[0] / "metrics" / name / "real.json")["score"]
+        assert f"| {score['mean']:.0f} ± {score['std']:.0f} |" in scores
+        assert fidelity.count("|") == 7
 
 
 def would_run(folder, section, **change):
