@@ -4,8 +4,8 @@
 
 The data and models that the round starts from stay as they are, so `dvc repro` must have made them. A
 change of `train_rnn` trains its RNNs again, one of `initialise` begins them anew (for `train_rnn.steps`), any
-other only evolves. A line for each evolution seed goes to the end of docs/levers.csv. The tracks, 500000
-and up, are never those of `evaluate`.
+other only evolves. A line for each evolution seed goes to the end of docs/levers.csv, or of `--table`. The
+tracks, 500000 and up, are never those of `evaluate`.
 """
 
 import argparse
@@ -35,11 +35,12 @@ def main() -> None:
     parser.add_argument("name", help="what the change is called in the table")
     parser.add_argument("changes", nargs="*", help="section.key=value, the value as in params.yaml")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of evolution")
+    parser.add_argument("--table", type=Path, default=TABLE, help="the CSV file that the lines go to")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         row = measured(arguments.round, arguments.name, [*arguments.changes, f"evolve.seed={seed}"])
         print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
-        append(row)
+        append(row, arguments.table)
 
 
 def measured(round_name: str, name: str, changes: list[str]) -> dict[str, Any]:
@@ -118,10 +119,10 @@ def stage(folder: Path, name: str, *arguments: str) -> None:
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def append(row: dict[str, Any]) -> None:
+def append(row: dict[str, Any], table: Path) -> None:
     """One more line at the end of the table."""
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="", encoding="utf-8") as file:
+    new = not table.exists()
+    with table.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
         if new:
             writer.writeheader()

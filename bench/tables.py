@@ -3,6 +3,7 @@
 uv run python -m bench.tables
 """
 
+import argparse
 import csv
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,49 @@ FIDELITY = """round, promised / kept in steps 1 to 10, in the last 10, really on
 drift of latents, drift of points"""
 
 
+LEVERS = """what, round, M: NLL, drift of points in 20 steps, dream by seed, real mean ± std by seed, mean,
+laps of 40, below 600"""
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.tables", description=__doc__)
+    parser.add_argument("levers", nargs="?", type=Path, help="a CSV file of bench.levers")
+    levers = parser.parse_args().levers
+    if levers:
+        table(LEVERS, by_change(rows(levers)))
+    else:
+        results()
+
+
+def by_change(measured: list[dict[str, Any]]) -> list[list[str]]:
+    """A line for each change in each round, whatever lies between its seeds."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in measured:
+        groups.setdefault((row["name"], row["round"]), []).append(row)
+    return [lever(*key, group) for key, group in groups.items()]
+
+
+def lever(name: str, round_name: str, measured: list[dict[str, Any]]) -> list[str]:
+    """What a change came to, with one seed after the other."""
+
+    def mean(key: str, form: str) -> str:
+        return form.format(sum(float(row[key]) for row in measured) / len(measured))
+
+    return [
+        name,
+        round_name,
+        mean("nll", "{:.1f}"),
+        mean("reward_drift_20", "{:.0f}"),
+        ", ".join(f"{float(row['dream']):.0f}" for row in measured),
+        ", ".join(f"{float(row['mean']):.0f} ± {float(row['std']):.0f}" for row in measured),
+        mean("mean", "**{:.0f}**"),
+        ", ".join(row["laps"] for row in measured),
+        ", ".join(row["lost"] for row in measured),
+    ]
+
+
+def results() -> None:
+    """The rounds' scores, and their dreams against reality."""
     params = config.read()
     environment = config.section(Environment, "environment")
     rounds = config.mapping(params, "rounds")

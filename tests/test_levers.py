@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import levers
+from bench import levers, tables
 from wm import config
 
 
@@ -27,3 +27,13 @@ def test_development_tracks_are_not_those_of_the_evaluation():
     evaluated = config.read(levers.ROOT / config.PARAMS)["evaluate"]
     tracks = range(levers.FIRST_TRACK, levers.FIRST_TRACK + levers.TRACKS)
     assert not set(tracks) & set(range(evaluated["seed"], evaluated["seed"] + evaluated["episodes"]))
+
+
+def test_lines_of_one_change_make_one_line_of_the_table(tmp_path):
+    numbers = {"nll": 35.0, "reward_drift_20": 30.0, "dream": 890.0, "std": 20.0, "laps": 20, "lost": 1}
+    for name, mean in [("a", 900.0), ("b", 500.0), ("a", 880.0)]:
+        levers.append({"name": name, "round": "r3", "mean": mean, **numbers}, tmp_path / "levers.csv")
+    first, second = tables.by_change(tables.rows(tmp_path / "levers.csv"))
+    assert first[0] == "a"
+    assert first[5:] == ["900 ± 20, 880 ± 20", "**890**", "20, 20", "1, 1"]
+    assert second[6] == "**500**"
