@@ -8,10 +8,10 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from wm import config, files
-from wm.config import FRAMES_PER_EPISODE, Environment
+from wm import card, config, files
+from wm.config import Environment
 
-LATENTS, METRICS = Path("data/latents"), Path("metrics")
+METRICS = Path("metrics")
 LOST = 600  # points; a drive below is one that got stuck
 SCORES = """round, real drives before it, real frames, M: NLL, dream (100), real mean ± std (100), sem,
 median, worst, best, laps, missed tiles, below 600"""
@@ -73,7 +73,7 @@ def scores(name: str, prev: str, environment: Environment) -> list[str]:
     """What the round's driver came to, and what had been driven until then."""
     home = METRICS / name
     model, dream, real = (files.read_json(home / f"{kind}.json") for kind in ("train_rnn", "dream", "real"))
-    drives, frames = driven(prev, environment)
+    drives, frames = card.real_data(prev, environment)
     score = real["score"]
     lost = sum(float(row["score"]) < LOST for row in rows(home / "real.csv"))
     return [
@@ -88,14 +88,6 @@ def scores(name: str, prev: str, environment: Environment) -> list[str]:
         f"{real['missed']:.1f}",
         str(lost),
     ]
-
-
-def driven(prev: str, environment: Environment) -> tuple[int, int]:
-    """Real drives that a round's models learn from, and their frames, warm-ups included."""
-    records = files.read_json(LATENTS / prev / "manifest.json")["episodes"]
-    real = [record for record in records if record["kept"] and not record["mirrored"]]
-    lengths = [environment.warm_up_frames + environment.action_repeat * record["length"] for record in real]
-    return len(real), sum(min(length, FRAMES_PER_EPISODE) for length in lengths)
 
 
 def fidelity(name: str) -> list[str]:
