@@ -1,6 +1,8 @@
-"""The tables of docs/results.md, as Markdown, from what the last `dvc repro` left in metrics and data.
+"""Tables in Markdown: those of docs/results.md, from what the last `dvc repro` left in metrics and data, or
+one with a line for each change that `bench.levers` measured.
 
-uv run python -m bench.tables
+    uv run python -m bench.tables
+    uv run python -m bench.tables docs/levers.csv
 """
 
 import argparse
@@ -8,17 +10,15 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from bench.levers import LOST
 from wm import card, config, files
 from wm.config import Environment
 
 METRICS = Path("metrics")
-LOST = 600  # points; a drive below is one that got stuck
 SCORES = """round, real drives before it, real frames, M: NLL, dream (100), real mean ± std (100), sem,
 median, worst, best, laps, missed tiles, below 600"""
 FIDELITY = """round, promised / kept in steps 1 to 10, in the last 10, really on the road then,
 drift of latents, drift of points"""
-
-
 LEVERS = """what, round, M: NLL, drift of points in 20 steps, dream by seed, real mean ± std by seed, mean,
 laps of 40, below 600"""
 

@@ -100,8 +100,8 @@ def test_profiles_write_params_and_say_what_changed(tmp_path):
     assert "evaluate.episodes: 100 -> 4" in ended.stdout
     assert "already" in wm("profile", "smoke", cwd=tmp_path).stdout
     wm("profile", "default", cwd=tmp_path)
-    yaml = YAML(typ="safe")
-    assert yaml.load(tmp_path / "params.yaml") == yaml.load(ROOT / "profiles" / "default.yaml")
+    safe = YAML(typ="safe")
+    assert safe.load(tmp_path / "params.yaml") == safe.load(ROOT / "profiles" / "default.yaml")
 
 
 def test_publish_takes_the_starts_of_dreams_along_unless_they_fit_no_model(models, tmp_path, monkeypatch):

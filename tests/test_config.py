@@ -16,8 +16,8 @@ def params():
 
 
 def test_params_are_the_default_profile():
-    yaml = YAML(typ="safe")
-    assert yaml.load(ROOT / "params.yaml") == yaml.load(ROOT / "profiles" / "default.yaml")
+    safe = YAML(typ="safe")
+    assert safe.load(ROOT / "params.yaml") == safe.load(ROOT / "profiles" / "default.yaml")
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "profiles").glob("*.yaml")])

@@ -72,11 +72,11 @@ def test_the_tables_of_the_results_have_a_line_a_round(smoke):
 
 def would_run(folder, section, **change):
     """The stages that a change of params.yaml touches, and all that lie downstream of them."""
-    yaml, path = YAML(), folder / "params.yaml"
+    round_trip, path = YAML(), folder / "params.yaml"
     before = path.read_text()
-    params = yaml.load(before)
+    params = round_trip.load(before)
     params[section].update(change)
-    yaml.dump(params, path)
+    round_trip.dump(params, path)
     try:
         touched = started(dvc(folder, "repro", "--dry"))
         return started(dvc(folder, "repro", "--dry", "--force", "--downstream", *touched))

@@ -147,13 +147,13 @@ def write_profile(arguments: argparse.Namespace) -> None:
     if arguments.name != chosen.stem or not chosen.exists():
         names = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
         raise config.BadInput(f"{PROFILES}: no profile {arguments.name!r}, wanted one of {names}")
-    yaml = YAML()
-    params = yaml.load(PROFILES / "default.yaml")
+    round_trip = YAML()
+    params = round_trip.load(PROFILES / "default.yaml")
     merge(params, config.read(chosen))
     before = config.read() if config.PARAMS.exists() else {}
     validate(params)
     with files.replacing(config.PARAMS) as unfinished:
-        yaml.dump(params, unfinished)
+        round_trip.dump(params, unfinished)
     changed = list(differences(before, config.read(), ""))
     print("\n".join(changed) or f"{config.PARAMS}: already {arguments.name}")
 

@@ -249,10 +249,10 @@ def run_refused(capsys, stage):
 
 
 def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsys):
-    yaml = YAML(typ="safe")
-    params = yaml.load(project / "params.yaml")
+    safe = YAML(typ="safe")
+    params = safe.load(project / "params.yaml")
     params["evolve"]["rounds_from_zero"] = 0
-    yaml.dump(params, project / "params.yaml")
+    safe.dump(params, project / "params.yaml")
     spoil(project / "models/init/controller.eqx", "flipped")
     assert "error: models/init/controller.eqx: sha256" in run_refused(capsys, "evolve r0 init")
 
@@ -296,20 +296,20 @@ def test_what_does_not_fit_together_is_refused(project, capsys, stage):
 
 
 def test_a_filter_that_keeps_nothing_shows_the_scores(project, capsys):
-    yaml = YAML(typ="safe")
-    params = yaml.load(project / "params.yaml")
+    safe = YAML(typ="safe")
+    params = safe.load(project / "params.yaml")
     params["process"]["min_score"] = {"erratic": 60}
-    yaml.dump(params, project / "params.yaml")
+    safe.dump(params, project / "params.yaml")
     said = run_refused(capsys, "process")
     wanted = "process.min_score.erratic: no episode scores above 60.0; they score 50, 50, 50, 50"
     assert said == f"error: params.yaml: {wanted}\n"
 
 
 def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(project, capsys):
-    yaml = YAML(typ="safe")
-    params = yaml.load(project / "params.yaml")
+    safe = YAML(typ="safe")
+    params = safe.load(project / "params.yaml")
     params["fidelity"]["plan_steps"] = params["evolve"]["value_steps"] = STEPS
-    yaml.dump(params, project / "params.yaml")
+    safe.dump(params, project / "params.yaml")
     wanted = (
         "fidelity.plan_steps: found 30, wanted less than a drive in data/latents/r0 has; they have 30, 30"
     )
