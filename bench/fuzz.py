@@ -90,8 +90,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     tasks = [(name, arguments.inputs, arguments.seed) for name in READERS]
-    with parallel.processes(workers=0) as executor:
-        results = [show(one) for one in parallel.ordered(executor, fuzzed, tasks, ahead=len(tasks))]
+    with parallel.processes(workers=0) as pool:
+        results = [show(one) for one in parallel.ordered(pool, fuzzed, tasks)]
     sys.exit(any(one.crashes for one in results))
 
 

@@ -51,18 +51,18 @@ def main(source: str) -> None:
     settings = config.section(Config, "collect", source)
     environment = config.section(config.Environment, "environment")
     tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]
+    compute = config.section(parallel.Compute, "compute")
+
+    def driven(some: Sequence[tuple[str, config.Environment, int]]) -> Iterator[Episode]:
+        with parallel.pool(compute) as pool:
+            yield from parallel.ordered(pool, episode, some)
+
     params, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
     with scratch.folder(stage, params, []) as unfinished, files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
-        for drive in progress(put_by(unfinished, tasks, drives), stage, len(tasks)):
+        for drive in progress(put_by(unfinished, tasks, driven), stage, len(tasks)):
             writer.write(drive)
         writer.finish()
-
-
-def drives(tasks: Sequence[tuple[str, config.Environment, int]]) -> Iterator[Episode]:
-    """The tasks' drives, in their order, on all cores."""
-    with parallel.processes(workers=0) as executor:
-        yield from parallel.ordered(executor, episode, tasks, ahead=4 * parallel.cores())
 
 
 if __name__ == "__main__":

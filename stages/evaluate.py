@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from wm import agent, config, files, film, pictures, scratch
 from wm.agent import Drive, Models
 from wm.episodes import Episode, put_by
+from wm.parallel import Compute
 from wm.progress import progress
 
 MODELS, METRICS = Path("models"), Path("metrics")
@@ -22,6 +23,7 @@ class Config(config.Section):
 def main(round_name: str) -> None:
     settings = config.section(Config, "evaluate")
     environment = config.section(config.Environment, "environment")
+    compute = config.section(Compute, "compute")
     folder = MODELS / round_name
     models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
     models.load()
@@ -29,7 +31,7 @@ def main(round_name: str) -> None:
     params, stage = [settings.model_dump(), environment.model_dump()], f"evaluate {round_name}"
 
     def driven(some: Sequence[Drive]) -> Iterator[Episode]:
-        return agent.drive(models, some, environment, round_name, workers=0)
+        return agent.drive(models, some, environment, round_name, compute)
 
     with scratch.folder(stage, params, models.paths) as unfinished:
         episodes = list(progress(put_by(unfinished, drives, driven), stage, len(drives)))

@@ -13,6 +13,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from wm import agent, config, files, scratch
 from wm.agent import Drive, Models
 from wm.episodes import Episode, Writer, put_by
+from wm.parallel import Compute
 from wm.progress import progress
 
 RAW, MODELS = Path("data/raw"), Path("models")
@@ -28,6 +29,7 @@ class Config(config.Section):
 def main(round_name: str) -> None:
     settings = config.section(Config, "explore")
     environment = config.section(config.Environment, "environment")
+    compute = config.section(Compute, "compute")
     drives = plan(settings, len(config.rounds_until(round_name)))
     folder = MODELS / round_name
     models = Models(
@@ -40,7 +42,7 @@ def main(round_name: str) -> None:
     params, stage = [settings.model_dump(), environment.model_dump()], f"explore {round_name}"
 
     def driven(some: Sequence[Drive]) -> Iterator[Episode]:
-        return agent.drive(models, some, environment, round_name, workers=0)
+        return agent.drive(models, some, environment, round_name, compute)
 
     with scratch.folder(stage, params, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
         writer = Writer(new, round_name)

@@ -6,7 +6,6 @@ they score on the real track, and all that it takes to dream with them.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ import jax.random as jr
 import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import agent, config, controller, dream, fidelity, files, model_file, parallel, rnn, scores
+from wm import agent, config, controller, dream, fidelity, files, model_file, parallel, rnn, scores, scratch
 from wm.agent import Drive, Models
 from wm.controller import Controller, Snapshots
 from wm.dream import Rules
 from wm.episodes import Record, Shards, longest, stacked
+from wm.parallel import Compute
 from wm.progress import progress
 from wm.rnn import RNN, Ensemble
 
@@ -42,6 +42,7 @@ class Config(config.Section):
 def main(round_name: str) -> None:
     settings = config.section(Config, "fidelity")
     environment = config.section(config.Environment, "environment")
+    compute = config.section(Compute, "compute")
     key = jr.fold_in(jr.key(settings.seed), len(config.rounds_until(round_name)))
     drift_key, plan_key, noise_key = jr.split(key, 3)
     folder, shards = MODELS / round_name, Shards(LATENTS / round_name)
@@ -61,9 +62,11 @@ def main(round_name: str) -> None:
     rules = Rules(**dreamt.rules.model_dump())
 
     drifts = drift(simulators, shards, unseen, drift_key)
-    table = exploitation(simulators, watcher, last, shards, long, settings, environment, rules, plan_key)
+    table = exploitation(
+        simulators, watcher, last, shards, long, settings, environment, compute, rules, plan_key
+    )
     ranked = candidates(last, snapshots, settings, noise_key)
-    real = on_the_track(ranked, folder, settings, environment, round_name)
+    real = on_the_track(ranked, folder, settings, environment, compute, round_name)
 
     home = METRICS / round_name
     files.write_csv(home / "exploitation.csv", table)
@@ -111,6 +114,7 @@ def exploitation(
     records: list[Record],
     settings: Config,
     environment: config.Environment,
+    compute: Compute,
     rules: Rules,
     key: jax.Array,
 ) -> list[dict[str, Any]]:
@@ -140,9 +144,8 @@ def exploitation(
                 drawn[turn], share.action, times[turn], found.action, strict=True
             )
         ]
-    with parallel.processes(workers=0) as executor:
-        tasks = [(plan, environment) for plan in plans]
-        running = parallel.ordered(executor, carry_out, tasks, ahead=4 * parallel.cores())
+    with parallel.pool(compute) as pool:
+        running = parallel.ordered(pool, carry_out, [(plan, environment) for plan in plans])
         carried = list(progress(running, "exploitation test", len(plans)))
     window, repeat = settings.window_steps, environment.action_repeat
     return fidelity.windows(np.concatenate(promised), carried, window=window, action_repeat=repeat)
@@ -170,17 +173,18 @@ def on_the_track(
     folder: Path,
     settings: Config,
     environment: config.Environment,
+    compute: Compute,
     source: str,
 ) -> dict[str, float]:
     """Each controller's mean score on the same real tracks."""
     seeds = range(settings.seed, settings.seed + settings.tracks)
     places = np.linspace(0, 1, len(ranked))
     drives = [Drive(seed, snapshot=float(place)) for place in places for seed in seeds]
-    with tempfile.TemporaryDirectory() as scratch:
-        snapshots = Path(scratch, "snapshots.eqx")
+    with scratch.folder(f"fidelity {source}", settings.model_dump(), [folder / "snapshots.eqx"]) as shared:
+        snapshots = shared / "snapshots.eqx"
         model_file.save(snapshots, controller.snapshots(list(ranked.values())))
         models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx", snapshots)
-        running = agent.drive(models, drives, environment, source, workers=0)
+        running = agent.drive(models, drives, environment, source, compute)
         found = [e.record.score for e in progress(running, "ranking on the track", len(drives))]
     means = np.reshape(found, (len(ranked), settings.tracks)).mean(axis=1)
     return dict(zip(ranked, means.round(2).tolist(), strict=True))

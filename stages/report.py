@@ -44,7 +44,7 @@ LIBRARIES = (
 
 
 def main() -> None:
-    params = config.read()
+    params = {name: value for name, value in config.read().items() if name != "compute"}
     rounds = [read_round(name) for name in params["rounds"]]
     ranks = scores.read(METRICS / "ranks.json", scores.Ranks)[0]
     ranked = read_csv(METRICS / "ranks.csv")

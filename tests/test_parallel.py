@@ -20,7 +20,7 @@ def sleep(seconds):
 
 def test_results_come_in_the_order_of_the_tasks():
     with parallel.processes(2) as pool:
-        found = [int(one[0]) for one in parallel.ordered(pool, numbers, range(6), ahead=4)]
+        found = [int(one[0]) for one in parallel.ordered(pool, numbers, range(6))]
     assert found == list(range(6))
 
 
@@ -28,7 +28,7 @@ def test_results_come_in_the_order_of_the_tasks():
 def test_an_abandoned_pool_ends_at_once_whatever_its_workers_are_at(reads):
     def abandon():
         with parallel.processes(2) as pool:
-            for count, _ in enumerate(parallel.ordered(pool, numbers, range(1000), ahead=8), 1):
+            for count, _ in enumerate(parallel.ordered(pool, numbers, range(1000)), 1):
                 if count == reads:
                     raise KeyboardInterrupt
 
@@ -40,7 +40,7 @@ def test_an_abandoned_pool_ends_at_once_whatever_its_workers_are_at(reads):
 def test_a_task_under_way_is_not_waited_for():
     def results():
         with parallel.processes(1) as pool:
-            yield from parallel.ordered(pool, sleep, [0, 600], ahead=2)
+            yield from parallel.ordered(pool, sleep, [0, 600])
 
     running = results()
     next(running)

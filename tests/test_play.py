@@ -18,6 +18,7 @@ from wm.config import Environment
 from wm.controller import Controller, stack
 from wm.dream import Rules, Starts
 from wm.game import Game, steered
+from wm.parallel import Compute
 from wm.rnn import RNN
 from wm.vae import VAE
 from wm.worlds import DreamWorld, Minds, RealWorld
@@ -110,7 +111,11 @@ def test_an_agent_plays_as_it_drives_for_its_score(pretrained):
     """RealWorld draws every frame and advances two memories: rewards and actions stay as they are."""
     played = game(pretrained, driver=True)
     rewards = [played.step(set())["real"].reward for _ in range(12)]
-    episode = next(agent.drive(Models.within(PRETRAINED), [Drive(7)], ENVIRONMENT, "agent", workers=1))
+    episode = next(
+        agent.drive(
+            Models.within(PRETRAINED), [Drive(7)], ENVIRONMENT, "agent", Compute(scheduler="local", workers=1)
+        )
+    )
     assert np.allclose(rewards, episode.rewards[:12], atol=1e-4)
     assert np.allclose(played.action, episode.actions[11], atol=1e-3)
 

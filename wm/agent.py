@@ -16,6 +16,7 @@ from wm.car_racing import FRAMES_PER_EPISODE, RealTrack, shrink
 from wm.config import Environment
 from wm.controller import Controller, Snapshots, stack
 from wm.episodes import Episode
+from wm.parallel import Compute
 from wm.rnn import RNN, Ensemble, Memory
 from wm.rollout import drive_together
 from wm.vae import VAE
@@ -69,6 +70,12 @@ class Models:
         """All of them."""
         return [path for path in (self.vae, self.rnn, self.controller, self.snapshots) if path]
 
+    @property
+    def absolute(self) -> "Models":
+        """The same files, for a process that runs elsewhere in the file system."""
+        snapshots = self.snapshots and self.snapshots.absolute()
+        return Models(self.vae.absolute(), self.rnn.absolute(), self.controller.absolute(), snapshots)
+
     def load(self) -> Agent:
         """The agent. Raises BadModelFile, for its snapshots and for models that do not fit together, too."""
         agent = Agent(
@@ -120,16 +127,17 @@ SEATS = 10  # drives side by side in one process
 
 
 def drive(
-    models: Models, drives: Sequence[Drive], environment: Environment, source: str, workers: int
+    models: Models, drives: Sequence[Drive], environment: Environment, source: str, compute: Compute
 ) -> Iterator[Episode]:
-    """The drives' episodes, in their order; the same whatever the number of workers (0: all cores)."""
+    """The drives' episodes, in their order; the same wherever they are made."""
     models.load()  # so that a bad file is reported before any process is started
+    models = models.absolute
     tasks = [
         _Task(models, tuple(drives[start : start + SEATS]), environment, source)
         for start in range(0, len(drives), SEATS)
     ]
-    with parallel.processes(workers) as executor:
-        for episodes in parallel.ordered(executor, _drive, tasks, ahead=2 * (workers or 8)):
+    with parallel.pool(compute) as pool:
+        for episodes in parallel.ordered(pool, _drive, tasks):
             yield from episodes
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,14 @@ def parser() -> argparse.ArgumentParser:
     publish.set_defaults(run=publish_round)
     evaluate = commands.add_parser("evaluate", help="drive real tracks with an agent")
     evaluate.add_argument("--workers", type=at_least(0), default=0, help="processes; 0: all cores")
+    evaluate.add_argument(
+        "--scheduler", default="local", help="of a Dask cluster that does it instead, tcp://host:8786"
+    )
     evaluate.set_defaults(run=drive_real)
+    worker = commands.add_parser("worker", help="work for a Dask scheduler, on all cores")
+    worker.add_argument("scheduler", help="its address, tcp://host:8786")
+    worker.add_argument("--workers", type=at_least(0), default=0, help="processes; 0: one for every core")
+    worker.set_defaults(run=work)
     dream = commands.add_parser("dream", help="drive dreamt tracks with an agent")
     dream.set_defaults(run=drive_dream)
     onnx = commands.add_parser("export-onnx", help="an agent's models as ONNX files")
@@ -216,16 +224,34 @@ def drive_real(arguments: argparse.Namespace) -> None:
 
     from wm import agent
     from wm.agent import Drive, Models
+    from wm.parallel import Compute
     from wm.progress import progress
 
     began = time.perf_counter()
+    wanted = {"scheduler": arguments.scheduler, "workers": arguments.workers}
+    compute = config.validated(Compute, wanted, "evaluate: compute")
     models = Models.within(arguments.models)
     environment = agent.environment(arguments.models)
     drives = [Drive(arguments.seed + i) for i in range(arguments.episodes)]
-    running = agent.drive(models, drives, environment, "agent", arguments.workers)
+    running = agent.drive(models, drives, environment, "agent", compute)
     episodes = [replace(one, observations={}) for one in progress(running, "evaluate", len(drives))]
     scores = np.array([episode.record.score for episode in episodes])
     show(arguments, "real", agent.came_to(episodes, environment), scores, began)
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Worker processes of one thread each for a Dask scheduler, until it or you end them."""
+    from importlib.util import find_spec
+
+    from wm import parallel
+
+    config.validated(parallel.Compute, {"scheduler": arguments.scheduler, "workers": 0}, "worker: compute")
+    if find_spec("distributed") is None:
+        raise config.BadInput("worker: wants the extra dask: `uv sync --extra dask`")
+    count = str(arguments.workers or parallel.cores())
+    dask = [sys.executable, "-m", "distributed.cli.dask_worker", arguments.scheduler]
+    command = [*dask, "--nworkers", count, "--nthreads", "1", "--no-dashboard"]
+    os.execve(sys.executable, command, os.environ | parallel.ONE_THREAD)
 
 
 def drive_dream(arguments: argparse.Namespace) -> None:

@@ -1,16 +1,28 @@
-"""Independent tasks on all cores, results in the order of the tasks."""
+"""Independent tasks on all cores or on a cluster, results in the order of the tasks.
 
+Processes of this machine, or an existing Dask cluster whose workers run the same code in the same folder, or
+a copy of it: the results are the same, whichever it is and however many they are.
+"""
+
+import hashlib
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from multiprocessing import connection
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import NonNegativeInt, field_validator
+
+from wm import config
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -24,23 +36,100 @@ ONE_THREAD = {
 }
 
 
+LOCAL, ADDRESS = "local", re.compile(r"(tcp|tls|ws|wss)://\S+")
+AHEAD = 4  # tasks that are under way at once, for each worker
+CONNECT_SECONDS = 10
+
+
+class Compute(config.Section):
+    """Where independent tasks run: nothing that comes out depends on it."""
+
+    scheduler: str  # of a Dask cluster, or local
+    workers: NonNegativeInt  # processes of this machine, if local; 0: one for every core
+
+    @field_validator("scheduler")
+    @classmethod
+    def _address(cls, scheduler: str) -> str:
+        if scheduler != LOCAL and not ADDRESS.fullmatch(scheduler):
+            raise ValueError("wanted local or the address of a Dask scheduler, tcp://host:8786")
+        return scheduler
+
+
+class Pool(NamedTuple):
+    """What runs tasks, and how many of them at once."""
+
+    executor: Executor
+    workers: int
+
+
 def cores() -> int:
     """The processor cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[Executor]:
+def pool(compute: Compute) -> Iterator[Pool]:
+    """Where tasks are to run. Raises BadInput where no cluster answers."""
+    with processes(compute.workers) if compute.scheduler == LOCAL else cluster(compute.scheduler) as found:
+        yield found
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Pool]:
+    """The workers of the Dask scheduler at `address`; what they have not begun on leaving is dropped.
+
+    A task whose worker dies is done again by another one. Raises BadInput where there is no such cluster.
+    """
+    place = f"compute.scheduler: found {address}"
+    try:
+        from distributed import Client
+    except ImportError:
+        raise config.BadInput(f"{place}, which wants the extra dask: `uv sync --extra dask`") from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error) or type(error).__name__
+        raise config.BadInput(f"{place}, wanted the address of a Dask scheduler: {reason}") from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError:
+            raise config.BadInput(f"{place}, which has no workers. Run `wm worker {address}`.") from None
+        threads: Any = client.nthreads()  # by worker
+        yield Pool(client.get_executor(pure=False), sum(threads.values()))
+
+
+class Elsewhere(Generic[Task, Result]):
+    """A function as another machine is to call it: with the code that it has here."""
+
+    def __init__(self, function: Callable[[Task], Result]) -> None:
+        self.function, self.code = function, code()
+
+    def __call__(self, task: Task) -> Result:
+        if code() != self.code:
+            raise config.Halted(f"worker in {Path.cwd()}: it runs other code than asks it, wanted the same")
+        return self.function(task)
+
+
+@cache
+def code() -> str:
+    """SHA-256 of the project's modules, as this process finds them."""
+    home = Path(__file__).parents[1]
+    paths = sorted([*home.glob("wm/*.py"), *home.glob("stages/*.py")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Pool]:
     """`workers` fresh processes of one thread each (0: one for every core), gone on leaving: where that is
     by an exception, or because nobody reads on, at once, whatever they are at."""
     saved = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # spawned processes inherit it before they import anything
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        workers or cores(), multiprocessing.get_context("spawn"), initializer=_follow_parent
-    )
+    workers = workers or cores()
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
     try:
-        yield pool
+        yield Pool(pool, workers)
     except BaseException:
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
@@ -75,17 +164,17 @@ def _follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def ordered(
-    executor: Executor, function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int
-) -> Iterator[Result]:
-    """`function` of every task, in the tasks' order, at most `ahead` of them under way at once."""
+def ordered(pool: Pool, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    """`function` of every task, in the tasks' order, `AHEAD` for each worker under way at once at most."""
     remaining = iter(tasks)
+    if not isinstance(pool.executor, ProcessPoolExecutor):
+        function = Elsewhere(function)
 
     def submit(count: int) -> list[Future[Result]]:
         with _deaf_children():  # processes start when they are first needed
-            return [executor.submit(function, task) for task in islice(remaining, count)]
+            return [pool.executor.submit(function, task) for task in islice(remaining, count)]
 
-    waiting = deque(submit(ahead))
+    waiting = deque(submit(AHEAD * pool.workers))
     while waiting:
         result = waiting.popleft().result()
         waiting.extend(submit(1))

@@ -1,0 +1,139 @@
+"""A real Dask cluster on this machine, its workers processes of their own: the same drives as at home."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import collect
+from wm import config, parallel
+from wm.config import BadInput, Environment, Halted
+
+ROOT = Path(__file__).parents[1]
+TASKS = [("erratic", Environment(action_repeat=4, warm_up_frames=50), seed) for seed in range(12)]
+
+
+def evaluate(*options):
+    """`wm evaluate` with the published agent."""
+    command = [sys.executable, "-m", "wm.cli", "evaluate", "--seed", "5", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def started(*command):
+    """A process, the head of a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+
+
+def kill(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture
+def scheduler():
+    """The address of a Dask scheduler without workers."""
+    address = ["--host", "127.0.0.1", "--port", str(free_port()), "--no-dashboard"]
+    process = started("distributed.cli.dask_scheduler", *address)
+    yield f"tcp://127.0.0.1:{address[3]}"
+    kill(process)
+
+
+@pytest.fixture
+def workers(scheduler):
+    """Two workers, as people start them."""
+    processes = [started("wm.cli", "worker", scheduler, "--workers", "1") for _ in range(2)]
+    wait_for(scheduler, len(processes))
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            kill(process)
+
+
+def wait_for(scheduler, count):
+    from distributed import Client
+
+    with Client(scheduler, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(count, timeout=120)
+
+
+def seen(episode):
+    return (episode.record, *(part.tobytes() for part in (episode.actions, episode.rewards)))
+
+
+def test_drives_are_the_same_though_a_worker_is_killed_midway(scheduler, workers):
+    local = parallel.Compute(scheduler="local", workers=2)
+    with parallel.pool(local) as pool:
+        wanted = list(parallel.ordered(pool, collect.episode, TASKS))
+    found = []
+    with parallel.pool(parallel.Compute(scheduler=scheduler, workers=0)) as pool:
+        assert pool.workers == 2
+        for episode in parallel.ordered(pool, collect.episode, TASKS):
+            found.append(episode)
+            if len(found) == 2:
+                kill(workers[0])
+    for one, other in zip(found, wanted, strict=True):
+        assert seen(one) == seen(other)
+        np.testing.assert_array_equal(one.observations["frame"], other.observations["frame"])
+
+
+def test_an_agent_drives_on_the_cluster_as_at_home(scheduler, workers):
+    given = ("--episodes", "12", "--json")
+    home, away = (json.loads(evaluate(*given, *more).stdout) for more in ((), ("--scheduler", scheduler)))
+    assert (home["real"], home["returns"]) == (away["real"], away["returns"])
+
+
+def test_what_no_worker_has_begun_is_dropped_with_the_pool(scheduler, workers):
+    from distributed import Client
+
+    with parallel.pool(parallel.Compute(scheduler=scheduler, workers=0)) as pool:
+        next(parallel.ordered(pool, time.sleep, [0, *[20] * 7]))
+    with Client(scheduler, timeout=60, set_as_default=False) as client:
+        assert not client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.tasks)
+
+
+def test_a_scheduler_without_workers_is_refused(scheduler, monkeypatch):
+    monkeypatch.setattr(parallel, "CONNECT_SECONDS", 3)
+    with (
+        pytest.raises(BadInput, match=f"has no workers. Run `wm worker {scheduler}`"),
+        parallel.pool(parallel.Compute(scheduler=scheduler, workers=0)),
+    ):
+        pass
+
+
+def test_no_scheduler_is_told_of_in_one_line():
+    address = f"tcp://127.0.0.1:{free_port()}"
+    ended = evaluate("--scheduler", address)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: compute.scheduler: found {address}, wanted the address")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("scheduler", ["dask", "http://host:8786", "tcp://"])
+def test_what_is_no_address_is_refused(scheduler):
+    with pytest.raises(
+        BadInput, match=f"here: compute.scheduler: found '{scheduler}', wanted local or the address"
+    ):
+        config.validated(parallel.Compute, {"scheduler": scheduler, "workers": 0}, "here: compute")
+
+
+def test_a_worker_of_other_code_is_refused(monkeypatch):
+    task = parallel.Elsewhere(abs)
+    assert task(-3) == 3
+    task.code = "other"
+    with pytest.raises(Halted, match="runs other code"):
+        task(-3)
