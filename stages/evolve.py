@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from wm import config, controller, dream, files, metrics, model_file, rnn, scratch, value
+from wm import config, controller, devices, dream, files, metrics, model_file, rnn, scratch, value
 from wm.controller import Basis, Controller
 from wm.dream import Outcome, Rules, Starts
 from wm.episodes import Record, Shards, draw, longest, stacked
@@ -353,7 +353,7 @@ def dream_fitness(
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
     def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
-        vectors = jnp.asarray(candidates, jnp.float32)
+        vectors = devices.split(jnp.asarray(candidates, jnp.float32))
         return returns(worlds, watcher, vectors, jr.fold_in(key, generation))
 
     return fitness

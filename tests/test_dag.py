@@ -41,6 +41,7 @@ LAYERS = [
         "fit",
         "parallel",
         "model_file",
+        "devices",
         "metrics",
         "pictures",
         "charts",

@@ -1,4 +1,7 @@
-"""The one gradient loop, a generator of the model after each step, and the training of a stage's model."""
+"""The one gradient loop, a generator of the model after each step, and the training of a stage's model.
+
+Batches are shared out over all devices.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from wm.checkpoint import Checkpoints
 from wm.config import Halted
+from wm.devices import split
 from wm.progress import progress
 
 M = TypeVar("M")
@@ -59,7 +63,7 @@ def fit(
 
     state = start(optimiser, model) if state is None else state
     for step, batch in enumerate(batches, done):
-        model, state, metrics = update((batch, jr.fold_in(key, step)), model, state)
+        model, state, metrics = update((split(batch), jr.fold_in(key, step)), model, state)
         numbers = {name: float(value) for name, value in metrics.items()}
         if not all(map(math.isfinite, numbers.values())):
             raise Diverged(f"step {step}: the loss is no longer finite: {numbers}")

@@ -1,0 +1,94 @@
+"""One device or four: the same training and the same evolution, to rounding."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from wm import config, devices, fit, model_file, rnn, vae
+from wm.controller import Controller
+from wm.dream import Rules, Starts
+from wm.rnn import RNN
+from wm.vae import VAE
+
+ROOT = Path(__file__).parents[1]
+WEIGHTS = {"reward_weight": 1.0, "missed_weight": 1.0, "done_weight": 1.0, "dropout": 0.1}
+
+
+def trained(model, loss, batch):
+    """The losses of a few steps, and what the model has become."""
+    optimiser = fit.adam(1e-3, 4, 10.0)
+    for one in fit.fit(model, loss, [batch] * 4, optimiser, key=jr.key(1)):
+        yield one.metrics["loss"]
+    yield from (leaf.ravel()[::97] for leaf in jax.tree.leaves(eqx.filter(one.model, eqx.is_array)))
+
+
+def random_batch(rng, shape):
+    columns = {name: rng.normal(size=(*shape, 32)) for name in ("mu", "logvar")}
+    columns |= {"action": rng.uniform(size=(*shape, 3)), "reward": rng.normal(size=shape)}
+    columns = {name: values.astype(np.float32) for name, values in columns.items()}
+    flags = {"missed": np.ones(shape, int), "done": np.zeros(shape, bool), "mask": np.ones(shape, bool)}
+    return rnn.to_batch(columns | flags)
+
+
+def fitness(model, rng):
+    """A generation's, from starts of no meaning."""
+    from stages import evolve
+
+    settings = config.section(evolve.Config, "evolve", path=ROOT / "params.yaml")
+    memory = model.start(settings.rollouts)
+    z = jnp.asarray(rng.normal(size=(settings.rollouts, 32)), jnp.float32)
+    world = evolve.World(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore
+    first = Controller(features=288)
+    judge = evolve.dream_fitness([world], model, first.with_parameters, settings, Rules(1.0, 0, 4), jr.key(2))
+    candidates = rng.normal(size=(16, first.parameters.size)) / 10
+    return judge(0, candidates)
+
+
+def figures():
+    rng = np.random.default_rng(0)
+    model = model_file.load(ROOT / "models/pretrained/rnn.eqx", RNN)
+    frames = rng.integers(0, 256, (8, 64, 64, 3), np.uint8)
+    loss = eqx.Partial(rnn.loss, **WEIGHTS)
+    found = [
+        *trained(model, loss, random_batch(rng, (8, 30))),
+        *trained(VAE(latent_size=4, widths=(4, 8), key=jr.key(3)), vae.loss, frames),
+        fitness(model_file.load(ROOT / "models/pretrained/rnn.eqx", RNN), rng),
+    ]
+    return np.concatenate([np.ravel(one) for one in found])
+
+
+def on(count, path):
+    """The figures of a process with so many devices."""
+    flags = f"--xla_force_host_platform_device_count={count}"
+    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, __file__, str(path)]
+    subprocess.run(command, env=environment, check=True)
+    return np.load(path)
+
+
+def test_four_devices_do_what_one_does(tmp_path):
+    one, four = on(1, tmp_path / "one.npy"), on(4, tmp_path / "four.npy")
+    assert len(one) > 1000
+    np.testing.assert_allclose(four, one, rtol=2e-3, atol=2e-4)
+
+
+def test_nothing_is_done_on_one_device():
+    if jax.device_count() > 1:
+        pytest.skip("more than one device here")
+    array = np.arange(3)
+    assert devices.split(array) is array
+
+
+if __name__ == "__main__":
+    np.save(sys.argv[1], figures())
+    shards = devices.split(jnp.zeros((8, 2))).sharding  # pyright: ignore
+    assert len(shards.device_set) == jax.device_count()
+    assert devices.split(jnp.zeros(7)).sharding.is_fully_replicated  # pyright: ignore
