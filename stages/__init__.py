@@ -1,7 +1,29 @@
-"""One module a stage. While `python -m stages.<name>` still imports, Ctrl-C ends it without a word."""
+"""One module a stage. While `python -m stages.<name>` still imports, Ctrl-C ends it without a word.
 
+What JAX compiles for a stage is kept in the scratch folder, for the next round's.
+"""
+
+import os
 import signal
 import sys
 
-if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `config.run`
+
+def keep_compiled() -> None:
+    """Has JAX, not yet imported, keep what takes it long: by processor, for no other may run it."""
+    import hashlib  # here, once Ctrl-C is seen to
+    from pathlib import Path
+
+    described = Path("/proc/cpuinfo")
+    if not described.exists():
+        return
+    kinds = [line for line in described.read_text().splitlines() if line.startswith(("flags", "Features"))]
+    name = f"compiled-{hashlib.sha256(''.join(kinds[:1]).encode()).hexdigest()[:16]}"
+    folder = Path(os.environ.get("DVC_ROOT", "."), ".scratch", name).absolute()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+if sys.argv[0] == "-m":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `config.run`
+    keep_compiled()

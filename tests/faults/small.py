@@ -169,7 +169,8 @@ def checksums(folder: Path, stage: str) -> dict[str, str]:
 
 def leftovers(folder: Path) -> list[str]:
     """What no finished stage leaves behind."""
-    return [str(path) for pattern in ("**/*.unfinished", ".scratch/*") for path in folder.glob(pattern)]
+    found = [path for pattern in ("**/*.unfinished", ".scratch/*") for path in folder.glob(pattern)]
+    return [str(path) for path in found if not path.name.startswith("compiled-")]
 
 
 def copy(project: Path, folder: Path, without: str) -> Path:
