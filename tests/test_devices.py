@@ -71,7 +71,7 @@ def on(count, path):
     environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, __file__, str(path)]
     subprocess.run(command, env=environment, check=True)
-    return np.load(path)
+    return np.load(path, allow_pickle=False)
 
 
 def test_four_devices_do_what_one_does(tmp_path):
