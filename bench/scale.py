@@ -1,0 +1,98 @@
+"""What real drives cost on one worker and on more: `uv run --extra dask python -m bench.scale`.
+
+The published agent's drives, and scripted ones, on 1, 2 and 4 processes of this machine and on as many
+workers of a Dask cluster on loopback. The start of the processes counts; on the cluster, whose workers
+stay, it does not. More workers than cores show what a core gives, not what a machine more would.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages import collect
+from wm import agent, parallel
+from wm.agent import Drive, Models
+from wm.config import Environment
+from wm.parallel import Compute
+
+PRETRAINED = Path("models/pretrained")
+ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+FIRST_TRACK = 900_000_000  # far from those of any stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
+    parser.add_argument("--episodes", type=int, default=80, help="of each kind, each time")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    arguments = parser.parse_args()
+    print(f"{parallel.cores()} cores; minutes for 1,000 episodes, from {arguments.episodes}")
+    print("| workers | where | scripted | the agent's |\n|---|---|---|---|")
+    for workers in arguments.workers:
+        local = Compute(scheduler=parallel.LOCAL, workers=workers)
+        print(row(workers, "processes", local, arguments.episodes), flush=True)
+        with dask(workers) as cluster:
+            print(row(workers, "Dask", cluster, arguments.episodes), flush=True)
+
+
+def row(workers: int, where: str, compute: Compute, episodes: int) -> str:
+    """A line of the table."""
+    minutes = [one(compute, episodes) / 60 * 1000 / episodes for one in (scripted, driven)]
+    return f"| {workers} | {where} | {' | '.join(f'{one:.1f}' for one in minutes)} |"
+
+
+def scripted(compute: Compute, episodes: int) -> float:
+    """Seconds for drives of the lane follower."""
+    tasks = [("lane_follower", ENVIRONMENT, FIRST_TRACK + i) for i in range(episodes)]
+    began = time.monotonic()
+    with parallel.pool(compute) as pool:
+        for _ in parallel.ordered(pool, collect.episode, tasks):
+            pass
+    return time.monotonic() - began
+
+
+def driven(compute: Compute, episodes: int) -> float:
+    """Seconds for drives of the agent."""
+    drives = [Drive(FIRST_TRACK + i) for i in range(episodes)]
+    began = time.monotonic()
+    for _ in agent.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute):
+        pass
+    return time.monotonic() - began
+
+
+@contextmanager
+def dask(workers: int) -> Iterator[Compute]:
+    """A cluster on loopback."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    address, options = (
+        f"tcp://127.0.0.1:{port}",
+        ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+    )
+    scheduler = start("distributed.cli.dask_scheduler", *options)
+    worker = start("wm.cli", "worker", address, "--workers", str(workers))
+    try:
+        from distributed import Client
+
+        with Client(address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=120)
+        yield Compute(scheduler=address, workers=0)
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait()
+
+
+def start(*module: str) -> subprocess.Popen:
+    """A module run by a process of its own, in silence."""
+    return subprocess.Popen([sys.executable, "-m", *module], stderr=subprocess.DEVNULL, env=os.environ)
+
+
+if __name__ == "__main__":
+    main()
