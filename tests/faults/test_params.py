@@ -88,7 +88,10 @@ WRONG = {
         set_in("collect.erratic", sed=1),
         "collect.erratic.sed: unknown, wanted one of seed, ep",
     ),
-    "unknown section": (lambda p: p.update(evolv={}), "evolv: unknown, wanted one of environment, compute, rounds,"),
+    "unknown section": (
+        lambda p: p.update(evolv={}),
+        "evolv: unknown, wanted one of environment, compute, rounds,",
+    ),
     "section missing": (lambda p: p.pop("rank"), "rank: is missing"),
     "section empty": (
         lambda p: p.update(rank=None),
