@@ -17,17 +17,21 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from wm import config, files, fit, model_file, pictures, scratch, vae
 from wm.checkpoint import Checkpoints
 from wm.episodes import Record, Shards, frame_batches
-from wm.vae import MOST_WIDTHS, VAE
+from wm.vae import CHANNELS, MOST_WIDTHS, VAE
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
 METRICS = Path("metrics")
 ACTIVE_VARIANCE = 0.01  # of mu over frames, from which on a latent dimension counts as used
 
 
+Level = Annotated[int, Field(ge=1, le=255)]
+
+
 class Config(config.Section):
     seed: NonNegativeInt
     latent_size: PositiveInt
     widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=MOST_WIDTHS)]
+    brightest: Annotated[list[Level], Field(min_length=CHANNELS, max_length=CHANNELS)]  # red, green, blue
     steps: PositiveInt
     batch_size: PositiveInt
     buffer_episodes: PositiveInt
@@ -44,7 +48,12 @@ def main() -> None:
     shards.expect_frames()
     validation = validation_frames(shards, settings)
     init_key, fit_key, check_key = jr.split(jr.key(settings.seed), 3)
-    model = VAE(latent_size=settings.latent_size, widths=tuple(settings.widths), key=init_key)
+    model = VAE(
+        latent_size=settings.latent_size,
+        widths=settings.widths,
+        brightest=settings.brightest,
+        key=init_key,
+    )
     loss = partial(vae.loss, kl_weight=settings.kl_weight)
     with scratch.folder("train_vae", settings.model_dump(), [DATA]) as unfinished:
         model, curve = fit.train(

@@ -82,9 +82,25 @@ def test_upsample_is_the_adjoint_of_downsample():
 
 
 def test_normalise_maps_bytes_to_the_unit_interval():
-    floats = vae.normalise(jnp.array([0, 51, 255], jnp.uint8).reshape(1, 3, 1))
+    floats = vae.normalise(jnp.array([0, 51, 255], jnp.uint8).reshape(1, 1, 3))
     assert floats.dtype == jnp.float32
     np.testing.assert_allclose(floats.ravel(), [0, 0.2, 1], rtol=1e-6)
+
+
+def test_what_is_brighter_than_the_brightest_is_neither_seen_nor_to_be_shown(frames):
+    model = make(latent_size=3, widths=WIDTHS, brightest=(255, 120, 255), key=new_key(3))
+    capped = frames.at[..., 1].set(jnp.minimum(frames[..., 1], 120))
+    assert (frames[..., 1] > 120).any()
+    for ours, wanted in zip(vae.encode(model, frames), vae.encode(model, capped), strict=True):
+        np.testing.assert_array_equal(ours, wanted)
+    assert float(vae.loss(model, frames, new_key(5))[0]) == float(vae.loss(model, capped, new_key(5))[0])
+    assert float(vae.normalise(frames, model.brightest)[..., 1].max()) == pytest.approx(120 / 255)
+
+
+@pytest.mark.parametrize("brightest", [(255, 255), (255, 0, 255), (255, 256, 255)])
+def test_a_brightest_of_no_colour_is_refused(brightest):
+    with pytest.raises(ValueError, match="brightest"):
+        VAE(latent_size=3, widths=WIDTHS, brightest=brightest, key=new_key(3))
 
 
 def fixed_posterior(model: VAE, mu: list[float], logvar: list[float]) -> VAE:

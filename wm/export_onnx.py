@@ -103,6 +103,7 @@ def encoder(vae: VAE, metadata: dict[str, str]) -> bytes:
 
     graph, size = Graph(), vae.latent_size
     x = graph.add("Cast", "frame", to=TensorProto.FLOAT)
+    x = graph.add("Min", x, graph.constant(np.array(vae.brightest, np.float32)))
     x = graph.add("Div", x, graph.constant(np.float32(255)))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     for conv in vae.down:

@@ -20,13 +20,14 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar, UInt8
 SIDE = 64
 MOST_WIDTHS = 6  # each halves the side
 CHANNELS = 3
+WHITE = (255, 255, 255)
 
 
 def normalise(
-    frames: UInt8[Array, "*batch height width channel"],
+    frames: UInt8[Array, "*batch height width channel"], brightest: Sequence[int] = WHITE
 ) -> Float[Array, "*batch height width channel"]:
-    """Frames as floats in [0, 1]."""
-    return frames.astype(jnp.float32) / 255
+    """Frames as floats in [0, 1], red, green and blue no brighter than `brightest`."""
+    return jnp.minimum(frames, jnp.array(brightest, jnp.uint8)).astype(jnp.float32) / 255
 
 
 def convolve(
@@ -178,7 +179,10 @@ class ConvTranspose(eqx.Module):
 
 
 class VAE(eqx.Module):
-    """Convolutional VAE of 64 x 64 frames; `widths` are the encoder's channels (paper: 32, 64, 128, 256)."""
+    """Convolutional VAE of 64 x 64 frames; `widths` are the encoder's channels (paper: 32, 64, 128, 256).
+
+    It sees, and learns to show, red, green and blue no brighter than `brightest` (paper: white).
+    """
 
     down: list[Conv]
     to_latent: eqx.nn.Linear
@@ -186,16 +190,20 @@ class VAE(eqx.Module):
     up: list[ConvTranspose]
     latent_size: int = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
+    brightest: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
         self,
         *,
         latent_size: int,
         widths: Sequence[int] = (16, 32, 64, 128),
+        brightest: Sequence[int] = WHITE,
         key: PRNGKeyArray,
     ):
         if not 1 <= len(widths) <= MOST_WIDTHS:
             raise ValueError(f"found {len(widths)} widths, wanted 1 to {MOST_WIDTHS}")
+        if len(brightest) != CHANNELS or not all(1 <= one <= 255 for one in brightest):
+            raise ValueError(f"found a brightest of {list(brightest)}, wanted {CHANNELS} of 1 to 255")
         down_key, up_key, to_key, from_key = jr.split(key, 4)
         channels = (CHANNELS, *widths)
         side = SIDE // 2 ** len(widths)
@@ -207,18 +215,22 @@ class VAE(eqx.Module):
         self.to_latent = eqx.nn.Linear(side * side * widths[-1], 2 * latent_size, key=to_key)
         self.from_latent = eqx.nn.Linear(latent_size, side * side * widths[-1], key=from_key)
         self.latent_size = latent_size
-        self.widths = tuple(widths)
+        self.widths, self.brightest = tuple(widths), tuple(brightest)
 
     @property
     def sizes(self) -> dict[str, Any]:
         """What `__init__` takes, but for the key."""
-        return {"latent_size": self.latent_size, "widths": list(self.widths)}
+        return {
+            "latent_size": self.latent_size,
+            "widths": list(self.widths),
+            "brightest": list(self.brightest),
+        }
 
     def encode(
         self, frame: UInt8[Array, "64 64 3"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
         """Mean and log-variance of the latent."""
-        x = normalise(frame)
+        x = normalise(frame, self.brightest)
         for conv in self.down:
             x = jax.nn.relu(conv(x))
         mu, logvar = jnp.split(self.to_latent(x.ravel()), 2)
@@ -264,7 +276,7 @@ def loss(
     """Squared error summed over the image plus weighted KL summed over the latent, mean of the batch."""
     mu, logvar = jax.vmap(model.encode)(frames)
     decoded = jax.vmap(model.decode)(sample(mu, logvar, key))
-    squared_error = jnp.sum(jnp.square(decoded - normalise(frames))) / len(frames)
+    squared_error = jnp.sum(jnp.square(decoded - normalise(frames, model.brightest))) / len(frames)
     kl = jnp.sum(jnp.square(mu) + jnp.exp(logvar) - 1 - logvar) / 2 / len(frames)
     total = squared_error + kl_weight * kl
     return total, {"loss": total, "squared_error": squared_error, "kl": kl}
