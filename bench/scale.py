@@ -6,7 +6,6 @@ stay, it does not. More workers than cores show what a core gives, not what a ma
 """
 
 import argparse
-import os
 import socket
 import subprocess
 import sys
@@ -91,7 +90,7 @@ def dask(workers: int) -> Iterator[Compute]:
 
 def start(*module: str) -> subprocess.Popen:
     """A module run by a process of its own, in silence."""
-    return subprocess.Popen([sys.executable, "-m", *module], stderr=subprocess.DEVNULL, env=os.environ)
+    return subprocess.Popen([sys.executable, "-m", *module], stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,14 @@ def test_what_is_no_address_is_refused(scheduler):
         config.validated(parallel.Compute, {"scheduler": scheduler, "workers": 0}, "here: compute")
 
 
+@pytest.mark.parametrize("scheduler", ["local", "host:8786"])
+def test_a_worker_wants_an_address(scheduler):
+    command = [sys.executable, "-m", "wm.cli", "worker", scheduler]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    wanted = "wanted the address of a Dask scheduler, tcp://host:8786"
+    assert (ended.returncode, ended.stderr) == (2, f"error: worker: found {scheduler!r}, {wanted}\n")
+
+
 def test_a_worker_of_other_code_is_refused(monkeypatch):
     task = parallel.Elsewhere(abs)
     assert task(-3) == 3

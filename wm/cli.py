@@ -245,7 +245,11 @@ def work(arguments: argparse.Namespace) -> None:
 
     from wm import parallel
 
-    config.validated(parallel.Compute, {"scheduler": arguments.scheduler, "workers": 0}, "worker: compute")
+    if not parallel.ADDRESS.fullmatch(arguments.scheduler):
+        found = config.shown(arguments.scheduler)
+        raise config.BadInput(
+            f"worker: found {found}, wanted the address of a Dask scheduler, tcp://host:8786"
+        )
     if find_spec("distributed") is None:
         raise config.BadInput("worker: wants the extra dask: `uv sync --extra dask`")
     count = str(arguments.workers or parallel.cores())

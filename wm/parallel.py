@@ -1,7 +1,7 @@
 """Independent tasks on all cores or on a cluster, results in the order of the tasks.
 
-Processes of this machine, or an existing Dask cluster whose workers run the same code in the same folder, or
-a copy of it: the results are the same, whichever it is and however many they are.
+Processes of this machine, or an existing Dask cluster whose workers share the project's folder: the results
+are the same, whichever it is and however many they are.
 """
 
 import hashlib
