@@ -18,6 +18,7 @@ class Config(config.Section):
     seed: NonNegativeInt
     hidden_size: PositiveInt
     mixtures: PositiveInt
+    joint: bool  # one choice of the mixture's component for all latent dimensions, instead of one for each
     simulators: NonNegativeInt  # RNNs that make the dreams; 0: the agent's own makes them
 
 
@@ -27,6 +28,7 @@ def main() -> None:
         "latent_size": model_file.load(VAE_MODEL, VAE).latent_size,
         "hidden_size": settings.hidden_size,
         "mixtures": settings.mixtures,
+        "joint": settings.joint,
     }
     own_key, other_key = jr.split(jr.key(settings.seed))
     model_file.save(FOLDER / "rnn.eqx", RNN(**sizes, key=own_key))

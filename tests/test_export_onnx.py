@@ -114,10 +114,10 @@ def test_the_controller_acts_as_c_acts(exported, agent, drive):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """An agent of other sizes, limits and pedals than the published one, its mixture sharper than allowed."""
+    """An agent of other sizes, limits and pedals than the published one, its mixture joint and too sharp."""
     folder = tmp_path_factory.mktemp("small")
-    one = RNN(latent_size=3, hidden_size=5, mixtures=2, key=jr.key(1))
-    sharp = one.head_bias.at[2 * 2 * 3 : 3 * 2 * 3].set(-9.0)
+    one = RNN(latent_size=3, hidden_size=5, mixtures=2, joint=True, key=jr.key(1))
+    sharp = one.head_bias.at[2 + 2 * 3 : 2 + 2 * 2 * 3].set(-9.0)
     controller = Controller(features=8, limits=((-0.5, 0.5), (0.25, 0.5), (0.0, 1.0)), pedals="tanh")
     parameters = jnp.asarray(3 * np.random.default_rng(2).normal(size=27), jnp.float32)
     model_file.save(
@@ -145,6 +145,12 @@ def test_an_agent_of_other_sizes(small):
     cell = np.zeros((9, 5), np.float32)
     found = run(small / "rnn_step.onnx", z=z, action=actions, hidden=hidden, cell=cell)
     assert (found["log_sigma"] == rnn.MIN_LOG_SIGMA).all()
+    memory = rnn.Memory(jnp.asarray(hidden), jnp.asarray(cell))
+    after = rnn.step(wanted.rnn, jnp.asarray(z), jnp.asarray(actions), memory)
+    mixture = wanted.rnn.predict(after.hidden).mixture
+    assert found["logits"].shape == (9, 2, 1)
+    for name, value in mixture._asdict().items():
+        assert_same(found[name], value)
 
 
 def test_a_file_says_what_it_is_and_what_goes_in(small):

@@ -50,3 +50,28 @@ def test_the_mode_is_the_weightiest_components_mean():
         log_sigma=jnp.zeros((3, 2)),
     )
     assert mdn.mode(mixture).tolist() == [3.0, 2.0]
+
+
+@pytest.fixture
+def joint(mixture):
+    return mixture._replace(logits=mixture.logits[:, :1])
+
+
+def test_the_density_of_a_joint_mixture_is_that_of_scipy(joint):
+    z = jnp.array([-1.3, 0.0, 0.4, 2.0])
+    components = stats.norm.pdf(np.asarray(z), joint.mean, np.exp(joint.log_sigma)).prod(axis=1)
+    density = (softmax(joint.logits[:, 0]) * components).sum()
+    assert np.allclose(mdn.log_density(joint, z), [np.log(density)], atol=1e-5)
+
+
+def test_dimensions_of_a_joint_mixture_choose_together():
+    """Of two far components all dimensions come from one; chosen by themselves they would be mixed."""
+    mixture = mdn.Mixture(jnp.zeros((2, 1)), jnp.array([[-50.0] * 4, [50.0] * 4]), jnp.zeros((2, 4)))
+    noise = mdn.draw_noise(jr.key(3), (1000, 4), 2)
+    high = np.asarray(mdn.sample(mixture, noise, 1.0)) > 0
+    assert set(high.sum(axis=1)) == {0, 4}
+    assert high.mean() == pytest.approx(0.5, abs=0.1)
+    apart = mixture._replace(logits=jnp.zeros((2, 4)))
+    assert set((np.asarray(mdn.sample(apart, noise, 1.0)) > 0).sum(axis=1)) == {0, 1, 2, 3, 4}
+    assert mdn.mode(mixture._replace(logits=jnp.array([[0.0], [1.0]]))).tolist() == [50.0] * 4
+    assert mdn.expectation(mixture).tolist() == [0.0] * 4

@@ -34,10 +34,10 @@ def page(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def tiny(tmp_path):
+@pytest.fixture(params=[False, True], ids=["mixtures", "joint mixture"])
+def tiny(tmp_path, request):
     """A folder with a small agent by chance, of two simulators, tanh pedals and narrow limits."""
-    sizes = {"latent_size": 4, "hidden_size": 6, "mixtures": 3}
+    sizes = {"latent_size": 4, "hidden_size": 6, "mixtures": 3, "joint": request.param}
     controller = Controller(features=10, limits=((-0.5, 0.4), (0.0, 0.6), (0.1, 1.0)), pedals="tanh")
     controller = controller.with_parameters(jr.normal(jr.key(4), controller.parameters.shape))
     model_file.save(tmp_path / "vae.eqx", VAE(latent_size=4, widths=(4, 5, 6, 7), key=jr.key(0)))

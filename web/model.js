@@ -5,9 +5,12 @@
 /**
  * @typedef {{shape: number[], values: Float32Array}} Tensor  row-major
  * @typedef {{hidden: Float32Array, cell: Float32Array}} Memory  (hidden)
- * @typedef {{logits: Float32Array, mean: Float32Array, logSigma: Float32Array}} Mixture  (mixture, latent) each
+ * @typedef {{logits: Float32Array, mean: Float32Array, logSigma: Float32Array}} Mixture  (mixture, latent) each, or
+ *   logits (mixture, 1): one choice for all latents
  * @typedef {{gumbel: Float32Array, normal: Float32Array}} Noise  (mixture, latent) and (latent)
  */
+
+const ACTION_SIZE = 3;
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
@@ -95,6 +98,7 @@ class RNN {
     this.hiddenWeight = transposed(tensor("hidden_weight"));
     this.gateBias = tensor("gate_bias").values;
     this.hiddenSize = tensor("hidden_weight").shape[0];
+    this.latents = tensor("input_weight").shape[0] - ACTION_SIZE;
     this.noBias = new Float32Array(4 * this.hiddenSize);
     this.gates = new Float32Array(4 * this.hiddenSize);
     this.recurrent = new Float32Array(4 * this.hiddenSize);
@@ -136,10 +140,11 @@ class RNN {
   predict(hidden) {
     const out = new Float32Array(this.head.bias.length);
     affine(out, 0, this.head.weight, this.head.bias, hidden);
-    const part = (out.length - 3) / 3; // after the mixture: reward, missed tiles, done
-    const [logits, mean, logSigma] = [0, 1, 2].map((i) => out.subarray(i * part, (i + 1) * part));
-    for (let i = 0; i < part; i++) logSigma[i] = Math.max(logSigma[i], this.minLogSigma);
-    const reward = this.rewardUnit * out[3 * part];
+    const part = this.mixtures * this.latents;
+    const end = out.length - 3; // of the mixture: reward, missed tiles and done follow
+    const [logits, mean] = [out.subarray(0, end - 2 * part), out.subarray(end - 2 * part, end - part)];
+    const logSigma = out.subarray(end - part, end).map((one) => Math.max(one, this.minLogSigma));
+    const reward = this.rewardUnit * out[end];
     return { mixture: { logits, mean, logSigma }, reward, failure: sigmoid(out[out.length - 1]) };
   }
 }
@@ -152,12 +157,14 @@ class RNN {
  */
 function sample({ logits, mean, logSigma }, { gumbel, normal }, temperature) {
   const size = normal.length;
+  const choices = (logits.length * size) / mean.length;
   return Float32Array.from(normal, (chance, i) => {
-    let best = i;
-    for (let k = i + size; k < logits.length; k += size) {
-      if (logits[k] / temperature + gumbel[k] > logits[best] / temperature + gumbel[best]) best = k;
-    }
-    return mean[best] + Math.exp(logSigma[best]) * Math.sqrt(temperature) * chance;
+    const choice = i % choices;
+    const worth = (k) => logits[k * choices + choice] / temperature + gumbel[k * size + choice];
+    let best = 0;
+    for (let k = 1; k * size < mean.length; k++) if (worth(k) > worth(best)) best = k;
+    const at = best * size + i;
+    return mean[at] + Math.exp(logSigma[at]) * Math.sqrt(temperature) * chance;
   });
 }
 
@@ -167,16 +174,18 @@ function sample({ logits, mean, logSigma }, { gumbel, normal }, temperature) {
  * @param {Mixture} mixture
  */
 function spread({ logits, logSigma }, latents) {
+  const choices = (logits.length * latents) / logSigma.length;
   let sigma = 0;
   let entropy = 0;
   for (let i = 0; i < latents; i++) {
+    const choice = i % choices;
     let greatest = -Infinity;
-    for (let k = i; k < logits.length; k += latents) greatest = Math.max(greatest, logits[k]);
+    for (let k = choice; k < logits.length; k += choices) greatest = Math.max(greatest, logits[k]);
     let total = 0;
-    for (let k = i; k < logits.length; k += latents) total += Math.exp(logits[k] - greatest);
-    for (let k = i; k < logits.length; k += latents) {
-      const weight = Math.exp(logits[k] - greatest) / total;
-      sigma += weight * Math.exp(logSigma[k]);
+    for (let k = choice; k < logits.length; k += choices) total += Math.exp(logits[k] - greatest);
+    for (let k = 0; k * latents < logSigma.length; k++) {
+      const weight = Math.exp(logits[k * choices + choice] - greatest) / total;
+      sigma += weight * Math.exp(logSigma[k * latents + i]);
       entropy -= weight > 0 ? weight * Math.log(weight) : 0;
     }
   }

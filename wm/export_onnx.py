@@ -150,6 +150,7 @@ def rnn_step(rnn: RNN, metadata: dict[str, str]) -> bytes:
     hidden = graph.add("Mul", leave, graph.add("Tanh", cell), output="hidden_after")
     predict(graph, rnn, hidden)
     state, mixture = ("batch", rnn.hidden_size), ("batch", rnn.mixtures, rnn.latent_size)
+    choice = ("batch", rnn.mixtures, rnn.choices)
     inputs = [
         tensor("z", ("batch", rnn.latent_size), "latent of what is seen"),
         tensor("action", ("batch", ACTION_SIZE), f"the action taken then: {ACTION}"),
@@ -157,7 +158,7 @@ def rnn_step(rnn: RNN, metadata: dict[str, str]) -> bytes:
         tensor("cell", state, "cell before, zeros at first"),
     ]
     outputs = [
-        tensor("logits", mixture, "of the components of the next latent's mixture, not normalised"),
+        tensor("logits", choice, "of the components of the next latent's mixture, not normalised"),
         tensor("mean", mixture, "of the components"),
         tensor("log_sigma", mixture, "logarithm of the components' standard deviation"),
         tensor("reward", ("batch",), "expected of the action, in points"),
@@ -171,9 +172,10 @@ def rnn_step(rnn: RNN, metadata: dict[str, str]) -> bytes:
 
 def predict(graph: Graph, rnn: RNN, hidden: str) -> None:
     """Adds what `hidden` expects: `logits`, `mean`, `log_sigma`, `reward`, `missed`, `done_logit`."""
-    out, count = graph.linear(hidden, rnn.head_weight, rnn.head_bias), rnn.mixtures * rnn.latent_size
-    parts = graph.split(out, [f"head_{i}" for i in range(6)], [count] * 3 + [1] * 3)
-    mixture = graph.constant(np.array([0, rnn.mixtures, rnn.latent_size]))
+    out = graph.linear(hidden, rnn.head_weight, rnn.head_bias)
+    widths = [rnn.mixtures * size for size in (rnn.choices, rnn.latent_size, rnn.latent_size)]
+    parts = graph.split(out, [f"head_{i}" for i in range(6)], widths + [1] * 3)
+    mixture = graph.constant(np.array([0, rnn.mixtures, -1]))
     flat = graph.constant(np.array([-1]))
     graph.add("Reshape", parts[0], mixture, output="logits")
     graph.add("Reshape", parts[1], mixture, output="mean")

@@ -1,4 +1,5 @@
-"""Mixtures of Gaussians, one for every latent dimension (Bishop 1994; Ha & Schmidhuber 2018, A.2)."""
+"""Mixtures of Gaussians: one for every latent dimension (Ha & Schmidhuber 2018, A.2), or one for all of them
+together (Bishop 1994)."""
 
 from typing import NamedTuple
 
@@ -11,25 +12,29 @@ from jaxtyping import Array, Float, PRNGKeyArray
 class Mixture(NamedTuple):
     """`logits` of the components (not normalised), their means and the logarithms of their sigmas.
 
-    The latent axis is last because the sums over the few components then run along it.
+    Each latent dimension chooses a component of its own, or, where `logits` has but one choice, all of them the
+    same. The latent axis is last because the sums over the few components then run along it.
     """
 
-    logits: Float[Array, "*batch mixture latent"]
+    logits: Float[Array, "*batch mixture choice"]
     mean: Float[Array, "*batch mixture latent"]
     log_sigma: Float[Array, "*batch mixture latent"]
 
 
 class Noise(NamedTuple):
-    """The chance in one sample: standard Gumbel for the component, standard normal within it."""
+    """The chance in one sample: standard Gumbel for the component, of which a joint choice takes the first
+    dimension's, standard normal within it."""
 
     gumbel: Float[Array, "*batch mixture latent"]
     normal: Float[Array, "*batch latent"]
 
 
-def log_density(mixture: Mixture, z: Float[Array, "*batch latent"]) -> Float[Array, "*batch latent"]:
-    """Natural logarithm of each dimension's density at `z`."""
+def log_density(mixture: Mixture, z: Float[Array, "*batch latent"]) -> Float[Array, "*batch choice"]:
+    """Natural logarithm of the density at `z`: each dimension's, or of all together where their choice is one."""
     deviation = (z[..., None, :] - mixture.mean) * jnp.exp(-mixture.log_sigma)
     gaussian = -0.5 * (deviation**2 + jnp.log(2 * jnp.pi)) - mixture.log_sigma
+    if mixture.logits.shape[-1] == 1:
+        gaussian = gaussian.sum(axis=-1, keepdims=True)
     weight = jax.nn.log_softmax(mixture.logits, axis=-2)
     return jax.nn.logsumexp(weight + gaussian, axis=-2)
 
@@ -44,7 +49,8 @@ def sample(
     mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float
 ) -> Float[Array, "*batch latent"]:
     """A sample; temperature divides the logits and multiplies sigma by its square root."""
-    chosen = jnp.argmax(mixture.logits / temperature + noise.gumbel, axis=-2, keepdims=True)
+    gumbel = noise.gumbel[..., : mixture.logits.shape[-1]]
+    chosen = jnp.argmax(mixture.logits / temperature + gumbel, axis=-2, keepdims=True)
     one_hot = jnp.arange(mixture.logits.shape[-2])[:, None] == chosen
     mean = jnp.sum(jnp.where(one_hot, mixture.mean, 0), axis=-2)
     log_sigma = jnp.sum(jnp.where(one_hot, mixture.log_sigma, 0), axis=-2)

@@ -65,6 +65,7 @@ def to_batch(columns: dict[str, np.ndarray]) -> Batch:
 class RNN(eqx.Module):
     """LSTM with one linear head for mixture, reward, missed tiles and done; takes any leading batch axes.
 
+    `joint`: one choice of the mixture's component for all latent dimensions, instead of one for each.
     Initialised uniformly in +-1/sqrt(hidden), forget gates at bias 1 (Jozefowicz et al. 2015).
     """
 
@@ -76,11 +77,16 @@ class RNN(eqx.Module):
     latent_size: int = eqx.field(static=True)
     hidden_size: int = eqx.field(static=True)
     mixtures: int = eqx.field(static=True)
+    joint: bool = eqx.field(static=True)
 
-    def __init__(self, *, latent_size: int, hidden_size: int, mixtures: int, key: PRNGKeyArray):
+    def __init__(
+        self, *, latent_size: int, hidden_size: int, mixtures: int, key: PRNGKeyArray, joint: bool = False
+    ):
         input_key, hidden_key, head_key = jr.split(key, 3)
         limit = hidden_size**-0.5
-        gates, head = 4 * hidden_size, 3 * latent_size * mixtures + 3
+        self.latent_size, self.hidden_size = latent_size, hidden_size
+        self.mixtures, self.joint = mixtures, joint
+        gates, head = 4 * hidden_size, mixtures * (self.choices + 2 * latent_size) + 3
 
         def uniform(key: PRNGKeyArray, *shape: int) -> Array:
             return jr.uniform(key, shape, minval=-limit, maxval=limit)
@@ -90,13 +96,17 @@ class RNN(eqx.Module):
         self.gate_bias = jnp.zeros(gates).at[hidden_size : 2 * hidden_size].set(1.0)
         self.head_weight = uniform(head_key, hidden_size, head)
         self.head_bias = jnp.zeros(head)
-        self.latent_size, self.hidden_size, self.mixtures = latent_size, hidden_size, mixtures
 
     @property
     def sizes(self) -> dict[str, Any]:
         """What `__init__` takes, but for the key."""
-        names = ("latent_size", "hidden_size", "mixtures")
+        names = ("latent_size", "hidden_size", "mixtures", "joint")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def choices(self) -> int:
+        """How many choices of a component a latent takes."""
+        return 1 if self.joint else self.latent_size
 
     def start(self, *batch: int) -> Memory:
         """The memory before anything was seen."""
@@ -118,8 +128,9 @@ class RNN(eqx.Module):
     def predict(self, hidden: Float[Array, "*batch hidden"]) -> Prediction:
         """What the memory after (z_t, a_t) expects."""
         out = product(hidden, self.head_weight) + self.head_bias
-        parts = jnp.split(out[..., :-3], 3, axis=-1)
-        shape = (*hidden.shape[:-1], self.mixtures, self.latent_size)
+        weights, means = self.mixtures * self.choices, self.mixtures * self.latent_size
+        parts = jnp.split(out[..., :-3], [weights, weights + means], axis=-1)
+        shape = (*hidden.shape[:-1], self.mixtures, -1)
         logits, mean, log_sigma = (part.reshape(shape) for part in parts)
         mixture = mdn.Mixture(logits, mean, jnp.maximum(log_sigma, MIN_LOG_SIGMA))
         return Prediction(mixture, REWARD_UNIT * out[..., -3], out[..., -2], out[..., -1])
@@ -143,8 +154,17 @@ class Ensemble(eqx.Module):
     stacked: RNN  # its leaves have a leading axis of `count`
     count: int = eqx.field(static=True)
 
-    def __init__(self, *, count: int, latent_size: int, hidden_size: int, mixtures: int, key: PRNGKeyArray):
-        sizes = {"latent_size": latent_size, "hidden_size": hidden_size, "mixtures": mixtures}
+    def __init__(
+        self,
+        *,
+        count: int,
+        latent_size: int,
+        hidden_size: int,
+        mixtures: int,
+        key: PRNGKeyArray,
+        joint: bool = False,
+    ):
+        sizes = {"latent_size": latent_size, "hidden_size": hidden_size, "mixtures": mixtures, "joint": joint}
         self.stacked = eqx.filter_vmap(lambda key: RNN(**sizes, key=key))(jr.split(key, count))
         self.count = count
 
