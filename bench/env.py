@@ -1,21 +1,28 @@
-"""Real frames a second, Gymnasium and `wm.car_racing` in turn: `uv run python -m bench.env`.
+"""Real frames a second, Gymnasium, EnvPool and `wm.car_racing` in turn: `uv run python -m bench.env`.
 
 All drive whole episodes with random actions, each held for four frames, on the same tracks and the
-same core; the time to make a track counts.
+same core; the time to make a track counts. EnvPool, which draws tracks of its own, takes part where it is
+installed; physics alone, nothing drawn, are what the drawing could at best be made to vanish to.
 """
 
+import importlib.util
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import gymnasium
 import numpy as np
 
+from bench.timing import Row
 from wm.car_racing import CarRacing, RealTrack
 
 ACTION_REPEAT = 4
 FRAMES = 1000
 ROUNDS = 3
+GYMNASIUM, ENVPOOL, PHYSICS = "Gymnasium", "EnvPool", "physics alone"
+OURS = EVERY_FRAME, LAST_FRAME = "real track, all drawn", f"real track, every {ACTION_REPEAT}th frame drawn"
 
 
 def random_actions(seed: int) -> np.ndarray:
@@ -43,17 +50,44 @@ def drive_ours(track: RealTrack, seed: int) -> int:
     return observation.frames
 
 
-def main() -> None:
-    if hasattr(os, "sched_setaffinity"):  # the same core for all
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+class Physics(CarRacing):
+    """Nothing drawn."""
+
+    def draw(self) -> np.ndarray:
+        return NOTHING
+
+
+NOTHING = np.zeros((96, 96, 3), np.uint8)
+
+
+def drive_envpool(pool: Any, seed: int) -> int:
+    """Its own track; a thread and an environment, so that it has a core as the others have."""
+    pool.reset()
+    actions = random_actions(seed)[:, None]
+    for frame in range(FRAMES):
+        _, _, terminated, truncated, _ = pool.step(actions[frame // ACTION_REPEAT])
+        if terminated[0] or truncated[0]:
+            return frame + 1
+    return FRAMES
+
+
+def measured() -> dict[str, float]:
+    """Frames a second of each."""
     gymnasium_env = gymnasium.make("CarRacing-v3")
     every_frame = gymnasium.wrappers.TimeLimit(CarRacing(), FRAMES)
+    physics = gymnasium.wrappers.TimeLimit(Physics(), FRAMES)
     last_frame = RealTrack(action_repeat=ACTION_REPEAT, warm_up_frames=50)
     drives: dict[str, Callable[[int], int]] = {
-        "Gymnasium": lambda seed: drive_gymnasium(gymnasium_env, seed),
-        "ours, every frame drawn": lambda seed: drive_gymnasium(every_frame, seed),
-        f"ours, every {ACTION_REPEAT}th frame drawn": lambda seed: drive_ours(last_frame, seed),
+        GYMNASIUM: lambda seed: drive_gymnasium(gymnasium_env, seed),
+        EVERY_FRAME: lambda seed: drive_gymnasium(every_frame, seed),
+        LAST_FRAME: lambda seed: drive_ours(last_frame, seed),
+        PHYSICS: lambda seed: drive_gymnasium(physics, seed),
     }
+    if importlib.util.find_spec("envpool"):
+        import envpool  # pyright: ignore[reportMissingImports]
+
+        pool = envpool.make_gymnasium("CarRacing-v3", num_envs=1, num_threads=1)
+        drives[ENVPOOL] = lambda seed: drive_envpool(pool, seed)
     frames = dict.fromkeys(drives, 0)
     seconds = dict.fromkeys(drives, 0.0)
     for seed in range(ROUNDS):
@@ -61,11 +95,34 @@ def main() -> None:
             start = time.perf_counter()
             frames[name] += drive(seed)
             seconds[name] += time.perf_counter() - start
-    base = frames["Gymnasium"] / seconds["Gymnasium"]
-    for name in drives:
-        rate = frames[name] / seconds[name]
-        print(f"{name:28} {rate:7.0f} frames/s  {rate / base:5.1f} x")
+    return {name: frames[name] / seconds[name] for name in drives}
+
+
+def rows() -> list[Row]:
+    """Each way of drawing against Gymnasium and, where it is there, EnvPool."""
+    with one_core():
+        rates = measured()
+    limit = (PHYSICS, rates[PHYSICS])
+    lines = [Row(name, "frames", rates[name], GYMNASIUM, rates[GYMNASIUM], *limit) for name in OURS]
+    if ENVPOOL in rates:
+        lines.append(Row(LAST_FRAME, "frames", rates[LAST_FRAME], ENVPOOL, rates[ENVPOOL], *limit))
+    return lines
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """The same core for all."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 if __name__ == "__main__":
-    main()
+    for row in rows():
+        print("  ".join(row.cells))

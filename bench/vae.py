@@ -1,14 +1,12 @@
-"""Speed of the VAE beside the same network in the library's convolutions.
+"""Speed of the VAE beside the same network in the library's convolutions and in PyTorch.
 
-`uv run python -m bench.vae [--paper]` prints frames a second of training (batch 128, Adam) and of encoding,
-measured in alternation so that a busy machine slows all alike. The networks: `ours`; `lax` (channels
-last, `jax.lax` convolutions) and `equinox` (channels first, `eqx.nn.Conv2d` and `ConvTranspose2d`);
-with PyTorch importable also `torch`. Ratios are to the faster of `lax` and `equinox`.
+`uv run python -m bench.vae [--paper]` prints frames a second of training (batch 128, Adam) and of encoding.
+The networks: `ours`; `lax` (channels last, `jax.lax` convolutions) and `equinox` (channels first,
+`eqx.nn.Conv2d` and `ConvTranspose2d`), of which the faster counts; with PyTorch importable also `torch`.
 """
 
 import argparse
 import importlib.util
-import time
 from collections.abc import Callable
 
 import equinox as eqx
@@ -18,6 +16,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
+from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product
 from wm import vae
 from wm.vae import VAE
 
@@ -129,27 +128,35 @@ def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, C
     return train, run
 
 
-def alternate(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Frames a second of each, the median of rounds in which all take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for round_ in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if round_:  # the first compiles
-                seconds[name].append(time.perf_counter() - start)
-    return {name: BATCH / float(np.median(times)) for name, times in seconds.items()}
+def encoding_flop(widths: tuple[int, ...]) -> int:
+    """Operations of the encoder's products for one frame; the decoder's are as many."""
+    sides = [64 >> i for i in range(1, len(widths) + 1)]
+    layers = zip((3, *widths[:-1]), widths, sides, strict=True)
+    dense = 2 * sides[-1] ** 2 * widths[-1] * 2 * LATENT
+    return dense + sum(2 * 16 * channel * out * side**2 for channel, out, side in layers)
 
 
-def report(title: str, rates: dict[str, float]) -> None:
-    """Prints the rates and our ratio to the faster of the library's two."""
-    listed = "  ".join(f"{name} {rate:7,.0f}" for name, rate in rates.items())
-    peer = max(rates["lax"], rates["equinox"])
-    print(f"{title:32} {listed}  frames/s   ours / best library form {rates['ours'] / peer:.2f}")
+def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
+    """Frames a second of training and of encoding at these widths."""
+    flop = encoding_flop(widths)
+    training, encoding = measured(widths, rounds)
+    return [
+        *compared(f"VAE training {'-'.join(map(str, widths))}", training, 6 * flop),
+        *compared(f"VAE encoding {'-'.join(map(str, widths))}", encoding, flop),
+    ]
 
 
-def measure(widths: tuple[int, ...], rounds: int) -> None:
-    """Prints training and encoding rates at these widths."""
+def compared(path: str, seconds: dict[str, float], flop: int) -> list[Row]:
+    """A line for the library's convolutions, and one for PyTorch where it was there."""
+    rates = {name: BATCH / time for name, time in seconds.items() if name != MATRIX_NAME}
+    limit = MATRIX_FLOP / seconds[MATRIX_NAME] / flop
+    library = max(rates["lax"], rates["equinox"])
+    peers = {"jax.lax or Equinox": library} | ({"PyTorch": rates["torch"]} if "torch" in rates else {})
+    return [Row(path, "frames", rates["ours"], *peer, MATRIX_NAME, limit) for peer in peers.items()]
+
+
+def measured(widths: tuple[int, ...], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds of a training step, and of encoding a batch."""
     frames = np.random.default_rng(0).integers(0, 256, (BATCH, 64, 64, 3), dtype=np.uint8)
     model = VAE(latent_size=LATENT, widths=widths, key=jr.key(0))
     models = {
@@ -161,9 +168,8 @@ def measure(widths: tuple[int, ...], rounds: int) -> None:
     encode = {name: encoder(model, frames) for name, model in models.items()}
     if importlib.util.find_spec("torch"):
         train["torch"], encode["torch"] = torch_pair(widths, frames)
-    name = "-".join(map(str, widths))
-    report(f"training {name}", alternate(train, rounds))
-    report(f"encoding {name}", alternate(encode, 5 * rounds))
+    limit = {MATRIX_NAME: matrix_product()}
+    return alternate({**train, **limit}, rounds), alternate({**encode, **limit}, 5 * rounds)
 
 
 if __name__ == "__main__":
@@ -172,4 +178,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=8)
     arguments = parser.parse_args()
     for widths in (SMALL, PAPER) if arguments.paper else (SMALL,):
-        measure(widths, arguments.rounds)
+        for row in rows(widths, arguments.rounds):
+            print("  ".join(row.cells))

@@ -1,0 +1,47 @@
+"""Speed of evaluation, the published agent on real tracks: `uv run python -m bench.drives`.
+
+What the machine could do at most are the same drives carried out once more, without the agent.
+"""
+
+import time
+from pathlib import Path
+
+from bench.timing import Row
+from wm import agent, parallel
+from wm.agent import Drive, Models
+from wm.car_racing import RealTrack
+from wm.config import Environment
+from wm.episodes import Episode
+from wm.parallel import Compute
+
+PRETRAINED = Path("models/pretrained")
+ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+FIRST_TRACK, TRACKS = 920_000_000, 100  # far from those of any stage
+
+
+def rows() -> list[Row]:
+    """Drives a minute, start of the processes included."""
+    compute = Compute(scheduler=parallel.LOCAL, workers=0)
+    drives = [Drive(FIRST_TRACK + i) for i in range(TRACKS)]
+    began = time.perf_counter()
+    episodes = list(agent.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute))
+    driven = time.perf_counter() - began
+    began = time.perf_counter()
+    with parallel.pool(compute) as pool:
+        list(parallel.ordered(pool, again, episodes))
+    limit = "the tracks without the agent", 60 * TRACKS / (time.perf_counter() - began)
+    path = f"evaluation, {TRACKS} tracks in {driven:.0f} s"
+    return [Row(path, "drives a minute", 60 * TRACKS / driven, "", 0.0, *limit)]
+
+
+def again(episode: Episode) -> None:
+    """The same actions on the same track."""
+    track = RealTrack(ENVIRONMENT.action_repeat, ENVIRONMENT.warm_up_frames)
+    track.reset(episode.record.seed)
+    for action in episode.actions:
+        track.step(action)
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print("  ".join(row.cells))

@@ -1,0 +1,208 @@
+"""Speed of the RNN's training, of the dream, and of evolution: `uv run python -m bench.rnn`.
+
+With PyTorch importable the same network there: `nn.LSTM` and one linear head, the same losses, Adam and
+clipping; the same dream of simulator, watcher and controller, a step after the other. Sizes are those of the
+default profile; the generation is the whole of one, with what CMA-ES does between dreams.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import repeat
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product
+from wm import dream, fit, rnn
+from wm.controller import Controller, principal_components
+from wm.dream import Rules, Starts
+from wm.evolve import Search, evolve
+from wm.rnn import ACTION_SIZE, RNN, Batch
+
+LATENT, HIDDEN, MIXTURES = 32, 256, 5
+EPISODES, STEPS = 16, 238  # of a training batch: whole drives
+POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of a generation
+COMPONENTS = 64  # directions in which controllers are searched
+COORDINATES = ACTION_SIZE * (COMPONENTS + 1)
+WEIGHTS = {"reward_weight": 10.0, "missed_weight": 10.0, "done_weight": 10.0}
+LOSS = partial(rnn.loss, **WEIGHTS, dropout=0.0)
+GATES = 4 * HIDDEN
+HEAD = 3 * LATENT * MIXTURES + 3
+LSTM_FLOP = 2 * (LATENT + ACTION_SIZE + HIDDEN) * GATES  # of a step of one episode
+HEAD_FLOP = 2 * HIDDEN * HEAD
+SEARCH = Search(
+    population=POPULATION,
+    generations=1000,
+    sigma0=0.1,
+    max_std=0.1,
+    last_std=0.02,
+    narrow_from=0.4,
+    diagonal=True,
+)
+
+
+def batch() -> Batch:
+    """Drives by chance, as long as real ones."""
+    rng = np.random.default_rng(0)
+    shape = (EPISODES, STEPS)
+    return Batch(
+        mu=jnp.asarray(rng.normal(size=(*shape, LATENT)), jnp.float32),
+        logvar=jnp.full((*shape, LATENT), -2.0),
+        action=jnp.asarray(rng.uniform(0, 1, (*shape, ACTION_SIZE)), jnp.float32),
+        reward=jnp.asarray(rng.normal(size=shape), jnp.float32),
+        missed=jnp.zeros(shape, jnp.int32),
+        done=jnp.zeros(shape, bool),
+        mask=jnp.ones(shape, bool),
+    )
+
+
+def network(seed: int) -> RNN:
+    """One of the default's sizes."""
+    return RNN(latent_size=LATENT, hidden_size=HIDDEN, mixtures=MIXTURES, key=jr.key(seed))
+
+
+def trainer() -> Callable[[], object]:
+    """A training step of the stage's own loop."""
+    steps = fit.fit(network(0), LOSS, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
+    return lambda: next(steps)
+
+
+def torch_trainer() -> Callable[[], object]:
+    """The same in PyTorch."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    lstm, head = nn.LSTM(LATENT + ACTION_SIZE, HIDDEN), nn.Linear(HIDDEN, HEAD)
+    parameters = [*lstm.parameters(), *head.parameters()]
+    adam = torch.optim.Adam(parameters, lr=1e-3)
+    data = [torch.from_numpy(np.swapaxes(np.asarray(part), 0, 1).copy()) for part in batch()]
+    mu, logvar, action, reward, missed, done, _ = data
+    done, missed = done.float(), missed.float()
+
+    def train() -> None:
+        z = mu + torch.exp(logvar / 2) * torch.randn_like(mu)
+        out = head(lstm(torch.cat([z, action], dim=-1))[0])
+        parts = out[..., :-3].reshape(*out.shape[:-1], 3, MIXTURES, LATENT).unbind(dim=-3)
+        logits, mean, log_sigma = (part[:-1] for part in parts)
+        log_sigma = log_sigma.clamp(min=rnn.MIN_LOG_SIGMA)
+        deviation = (z[1:, :, None] - mean) * torch.exp(-log_sigma)
+        gaussian = -0.5 * (deviation.square() + math.log(2 * math.pi)) - log_sigma
+        density = torch.logsumexp(torch.log_softmax(logits, dim=-2) + gaussian, dim=-2)
+        total = -density.sum(dim=-1).mean()
+        scaled = (rnn.REWARD_UNIT * out[..., -3] - reward).square().mean() / rnn.REWARD_UNIT**2
+        total = total + WEIGHTS["reward_weight"] * scaled
+        total = total + WEIGHTS["missed_weight"] * (out[..., -2] - missed).square().mean()
+        failure = nn.functional.binary_cross_entropy_with_logits(out[..., -1], done)
+        total = total + WEIGHTS["done_weight"] * failure
+        adam.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(parameters, 10.0)
+        adam.step()
+        total.item()
+
+    return train
+
+
+def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
+    """Returns of candidates, `ROLLOUTS` dreams of `HORIZON` steps each, in one compiled call."""
+    simulator, watcher = (rnn.in_precision(network(seed), precision) for seed in (0, 1))
+    rng, rules = np.random.default_rng(0), Rules(temperature=1.0, patience=0, action_repeat=4)
+    z = jnp.asarray(rng.normal(size=(ROLLOUTS, LATENT)), jnp.float32)
+    starts = Starts(z, jnp.full_like(z, -2.0), *(model.start(ROLLOUTS) for model in (simulator, watcher)))
+    basis = principal_components(rng.normal(size=(1024, LATENT + HIDDEN)), COMPONENTS)
+    first = Controller(features=LATENT + HIDDEN)
+
+    @jax.jit
+    def returns(candidates: jax.Array) -> jax.Array:
+        population = jax.vmap(partial(basis.controller, first))(candidates)
+        outcome = dream.unroll(
+            simulator, watcher, population, starts, jr.key(0), steps=HORIZON, rules=rules, dropout=0.0
+        )[1]
+        return dream.returns(outcome).mean(axis=-1)
+
+    return lambda candidates: returns(jnp.asarray(candidates, jnp.float32)).block_until_ready()
+
+
+def torch_dreamer() -> Callable[[], object]:
+    """The same dreams in PyTorch, float32, without gradients."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    simulator, watcher = (nn.LSTMCell(LATENT + ACTION_SIZE, HIDDEN) for _ in range(2))
+    head = nn.Linear(HIDDEN, HEAD)
+    weight = torch.zeros(POPULATION, LATENT + HIDDEN, ACTION_SIZE)
+    count = POPULATION * ROLLOUTS
+
+    @torch.no_grad()
+    def run() -> None:
+        z = torch.randn(ROLLOUTS, LATENT).repeat(POPULATION, 1)
+        memory, watched = ([torch.zeros(count, HIDDEN)] * 2 for _ in range(2))
+        survival, total = torch.ones(count), torch.zeros(count)
+        for _ in range(HORIZON):
+            seen = torch.cat([z, watched[0]], dim=-1).reshape(POPULATION, ROLLOUTS, -1)
+            raw = torch.bmm(seen, weight).reshape(count, ACTION_SIZE)
+            action = torch.cat([raw[:, :1].tanh(), raw[:, 1:].sigmoid()], dim=-1)
+            told = torch.cat([z, action], dim=-1)
+            memory, watched = simulator(told, memory), watcher(told, watched)
+            out = head(memory[0])
+            logits, mean, log_sigma = out[:, :-3].reshape(count, 3, MIXTURES, LATENT).unbind(dim=1)
+            uniform = torch.rand(ROLLOUTS, MIXTURES, LATENT).repeat(POPULATION, 1, 1)
+            chosen = (logits - torch.log(-torch.log(uniform))).argmax(dim=1, keepdim=True)
+            sigma = log_sigma.gather(1, chosen)[:, 0].clamp(min=rnn.MIN_LOG_SIGMA).exp()
+            noise = torch.randn(ROLLOUTS, LATENT).repeat(POPULATION, 1)
+            z = mean.gather(1, chosen)[:, 0] + sigma * noise
+            failure = out[:, -1].sigmoid()
+            total += survival * (1 - failure) * rnn.REWARD_UNIT * out[:, -3]
+            total += survival * failure * dream.FAILURE_REWARD
+            survival = survival * (1 - failure)
+        total.reshape(POPULATION, ROLLOUTS).mean(dim=1)
+
+    return run
+
+
+def rows() -> list[Row]:
+    """Training, the dream and a generation."""
+    return [*training(), *dreaming()]
+
+
+def training() -> list[Row]:
+    """Steps of gradient a second."""
+    runs = {"ours": trainer(), MATRIX_NAME: matrix_product()}
+    if importlib.util.find_spec("torch"):
+        runs["PyTorch"] = torch_trainer()
+    seconds = alternate(runs, 20)
+    limit = MATRIX_FLOP / seconds[MATRIX_NAME] / (3 * EPISODES * STEPS * (LSTM_FLOP + HEAD_FLOP))
+    peer = ("PyTorch", 1 / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
+    return [Row("RNN training, 16 drives of 238", "steps", 1 / seconds["ours"], *peer, MATRIX_NAME, limit)]
+
+
+def dreaming() -> list[Row]:
+    """Steps of the dream a second, and generations."""
+    still = np.zeros((POPULATION, COORDINATES))
+    dreamers = {precision: dreamer(precision) for precision in ("float32", "bfloat16")}
+    generations = evolve(lambda _, asked: dreamers["bfloat16"](asked), still[0], SEARCH, seed=1)
+    runs: dict[str, Callable[[], object]] = {
+        **{name: partial(dream, still) for name, dream in dreamers.items()},
+        "generation": lambda: next(generations),
+        MATRIX_NAME: matrix_product(),
+    }
+    if importlib.util.find_spec("torch"):
+        runs["PyTorch"] = torch_dreamer()
+    seconds = alternate(runs, 10)
+    steps = POPULATION * ROLLOUTS * HORIZON
+    limit = MATRIX_NAME, MATRIX_FLOP / seconds[MATRIX_NAME] / (2 * LSTM_FLOP + HEAD_FLOP)
+    peer = ("PyTorch", steps / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
+    dreams_alone = "its dreams alone", 1 / seconds["bfloat16"]
+    return [
+        *(Row(f"dream, 64 x 64, {name}", "steps", steps / seconds[name], *peer, *limit) for name in dreamers),
+        Row("CMA-ES, a generation", "generations", 1 / seconds["generation"], "", 0.0, *dreams_alone),
+    ]
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print("  ".join(row.cells))

@@ -1,0 +1,154 @@
+"""Speed of shards, and what loading them costs the training stages: `uv run python -m bench.shards`.
+
+Some drives of the lane follower, over and over. The peer is NumPy's compressed archive of the same drives. A
+whole training loop is held against its steps alone.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle, islice, repeat
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from bench import rnn as bench_rnn
+from bench.timing import Row
+from stages import collect
+from stages.train_rnn import InMemory
+from wm import fit, rnn, vae
+from wm.config import Environment
+from wm.episodes import Episode, Shards, Writer, frame_batches, longest, stacked
+from wm.vae import VAE
+
+ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+FIRST_TRACK = 910_000_000  # far from those of any stage
+DRIVES, COPIES = 8, 8
+VAE_BATCH, VAE_STEPS, RNN_STEPS = 128, 60, 40
+BUFFER = 16  # drives, read twice in so many steps
+
+
+def rows() -> list[Row]:
+    """Writing, reading, and the two training loops."""
+    drives = [collect.episode(("lane_follower", ENVIRONMENT, FIRST_TRACK + i)) for i in range(DRIVES)]
+    drives = list(islice(cycle(drives), DRIVES * COPIES))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        lines = files(drives, folder)
+        write_all(with_latents(drives), folder / "latents")
+        return [*lines, vae_loop(Shards(folder / "shards")), rnn_loop(InMemory(folder / "latents"))]
+
+
+def files(drives: list[Episode], folder: Path) -> list[Row]:
+    """Frames a second, written and read."""
+    frames = sum(drive.record.length for drive in drives)
+
+    def rate(run: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        run()
+        return frames / (time.perf_counter() - began)
+
+    def read_shards() -> None:
+        shards = Shards(folder / "shards")
+        for record in shards.kept():
+            shards.read(record)
+
+    def write_archives() -> None:
+        for i, drive in enumerate(drives):
+            np.savez_compressed(folder / f"{i}.npz", frame=drive.observations["frame"])
+
+    def read_archives() -> None:
+        for i in range(len(drives)):
+            with np.load(folder / f"{i}.npz", allow_pickle=False) as archive:
+                archive["frame"]
+
+    rates = {
+        "written": (rate(lambda: write_all(drives, folder / "shards")), rate(write_archives)),
+        "read": (rate(read_shards), rate(read_archives)),
+    }
+    size = sum(path.stat().st_size for path in (folder / "shards").iterdir()) / frames
+    return [
+        Row(
+            f"shards {done}, {size / 1000:.1f} kB a frame, 10 GB in {1e10 / size / ours:.0f} s",
+            "frames",
+            ours,
+            "NumPy archives",
+            archives,
+        )
+        for done, (ours, archives) in rates.items()
+    ]
+
+
+def write_all(drives: list[Episode], folder: Path) -> None:
+    """The drives in shards."""
+    writer = Writer(folder, "bench")
+    for drive in drives:
+        writer.write(drive)
+    writer.finish()
+
+
+def with_latents(drives: list[Episode]) -> list[Episode]:
+    """The drives with latents by chance in place of frames."""
+    rng = np.random.default_rng(0)
+
+    def latents(length: int) -> dict[str, np.ndarray]:
+        shape = (length, bench_rnn.LATENT)
+        return {"mu": rng.normal(size=shape).astype(np.float32), "logvar": np.full(shape, -2, np.float32)}
+
+    return [replace(drive, observations=latents(drive.record.length)) for drive in drives]
+
+
+def vae_loop(shards: Shards) -> Row:
+    """Frames a second of the VAE's training, the frames read from shards."""
+    model = VAE(latent_size=bench_rnn.LATENT, widths=(16, 32, 64, 128), key=jr.key(0))
+    batches = frame_batches(shards, shards.kept(), batch_size=VAE_BATCH, buffer_episodes=BUFFER, seed=0)
+    whole, steps = loop(model, vae.loss, batches, VAE_STEPS)
+    return whole_loop("VAE training from shards", VAE_BATCH * whole, VAE_BATCH * steps, "frames")
+
+
+def rnn_loop(shards: Shards) -> Row:
+    """Steps a second of the RNN's training, the drives read from shards."""
+    model, records, rng = bench_rnn.network(0), shards.kept(), np.random.default_rng(0)
+    length = longest(records)
+
+    def batches() -> Iterator[rnn.Batch]:
+        while True:
+            drawn = [records[i] for i in rng.integers(len(records), size=bench_rnn.EPISODES)]
+            yield rnn.to_batch(stacked(shards, drawn, length))
+
+    whole, steps = loop(model, bench_rnn.LOSS, batches(), RNN_STEPS)
+    return whole_loop("RNN training from shards", whole, steps, "steps")
+
+
+def whole_loop(path: str, whole: float, steps: float, unit: str) -> Row:
+    """A loop held against its steps alone."""
+    return Row(path, unit, whole, "", 0.0, "its steps alone", steps)
+
+
+def loop(model: Any, loss: Callable, batches: Iterator[Any], steps: int) -> tuple[float, float]:
+    """Steps a second of the whole loop, and of the same steps on a batch that is always there; in turn."""
+    always = repeat(jax.tree.map(jnp.asarray, next(batches)))
+    seconds = {"whole": 0.0, "steps": 0.0}
+    loops = {
+        name: fit.fit(jax.tree.map(jnp.copy, model), loss, some, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1))
+        for name, some in (("whole", batches), ("steps", always))
+    }
+    for fitting in loops.values():
+        next(fitting)  # compiles
+    for _ in range(steps // 10):
+        for name, fitting in loops.items():
+            began = time.perf_counter()
+            for _ in islice(fitting, 10):
+                pass
+            seconds[name] += time.perf_counter() - began
+    return steps / seconds["whole"], steps / seconds["steps"]
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print("  ".join(row.cells))
