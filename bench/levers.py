@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,16 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of evolution")
     parser.add_argument("--table", type=Path, default=TABLE, help="the CSV file that the lines go to")
     arguments = parser.parse_args()
-    for seed in arguments.seeds:
-        row = measured(arguments.round, arguments.name, [*arguments.changes, f"evolve.seed={seed}"])
-        print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+    for row in measured(arguments.round, arguments.name, arguments.changes, arguments.seeds):
         append(row, arguments.table)
 
 
-def measured(round_name: str, name: str, changes: list[str]) -> dict[str, Any]:
-    """The round's agent under the changed parameters, its dream and its real scores."""
-    began, params = time.monotonic(), config.read(ROOT / config.PARAMS)
+def measured(
+    round_name: str, name: str, changes: list[str], seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """The round's agent under the changed parameters, its dream and its real scores, for each seed of
+    evolution; RNNs that have to be trained are the same for all."""
+    params = config.read(ROOT / config.PARAMS)
     config.ancestry(round_name, params["rounds"])
     prev = params["rounds"][round_name]["prev"]
     params["evaluate"] = {"seed": FIRST_TRACK, "episodes": TRACKS}
@@ -53,32 +55,53 @@ def measured(round_name: str, name: str, changes: list[str]) -> dict[str, Any]:
         apply(change, params)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        YAML().dump(params, folder / config.PARAMS)
-        link(folder, "data/latents", prev)
-        link(folder, "models", "vae.eqx")
-        sections = {change.split(".")[0] for change in changes}
-        if "initialise" in sections:
-            stage(folder, "initialise")
-            (folder / "models" / config.FIRST_ROUND).rename(folder / "models" / prev)
-        else:
-            link(folder, "models", prev)
-        if sections & {"initialise", "train_rnn"}:
-            stage(folder, "train_rnn", round_name, prev)
-        else:
-            link(folder, f"models/{round_name}", "rnn.eqx", "simulators.eqx")
-            link(folder, f"metrics/{round_name}", "train_rnn.json")
-        stage(folder, "evolve", round_name, prev)
-        stage(folder, "evaluate", round_name)
-        home = folder / "metrics" / round_name
-        model, dream, real = (
-            files.read_json(home / f"{name}.json") for name in ("train_rnn", "dream", "real")
-        )
-        with (home / "real.csv").open(newline="", encoding="utf-8") as file:
-            scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
+        write(params, folder)
+        given(folder, round_name, prev, {change.split(".")[0] for change in changes})
+        for seed in seeds:
+            began = time.monotonic()
+            apply(one := f"evolve.seed={seed}", params)
+            write(params, folder)
+            stage(folder, "evolve", round_name, prev)
+            stage(folder, "evaluate", round_name)
+            row = {
+                "name": name,
+                "changes": " ".join([*changes, one]),
+                "round": round_name,
+                **came_to(folder / "metrics" / round_name),
+                "seconds": round(time.monotonic() - began),
+            }
+            print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+            yield row
+
+
+def write(params: dict[str, Any], folder: Path) -> None:
+    """The parameters that stages in `folder` read."""
+    YAML().dump(params, folder / config.PARAMS)
+
+
+def given(folder: Path, round_name: str, prev: str, changed: set[str]) -> None:
+    """What evolution starts from, in `folder`: the project's own, or trained there if these sections of the
+    parameters have an influence on it."""
+    link(folder, "data/latents", prev)
+    link(folder, "models", "vae.eqx")
+    if "initialise" in changed:
+        stage(folder, "initialise")
+        (folder / "models" / config.FIRST_ROUND).rename(folder / "models" / prev)
+    else:
+        link(folder, "models", prev)
+    if changed & {"initialise", "train_rnn"}:
+        stage(folder, "train_rnn", round_name, prev)
+    else:
+        link(folder, f"models/{round_name}", "rnn.eqx", "simulators.eqx")
+        link(folder, f"metrics/{round_name}", "train_rnn.json")
+
+
+def came_to(home: Path) -> dict[str, Any]:
+    """What the stages wrote of one driver, in short."""
+    model, dream, real = (files.read_json(home / f"{name}.json") for name in ("train_rnn", "dream", "real"))
+    with (home / "real.csv").open(newline="", encoding="utf-8") as file:
+        scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
     return {
-        "name": name,
-        "changes": " ".join(changes),
-        "round": round_name,
         "nll": model["rnn"]["nll"],
         "reward_drift_20": model["rnn"]["reward_drift_20"],
         "dream": dream["score"]["mean"],
@@ -89,7 +112,6 @@ def measured(round_name: str, name: str, changes: list[str]) -> dict[str, Any]:
         "missed": real["missed"],
         "lost": int((scores < LOST).sum()),
         "tracks": TRACKS,
-        "seconds": round(time.monotonic() - began),
     }
 
 

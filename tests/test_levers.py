@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench import levers, tables
-from wm import config
+from bench import hypotheses, levers, tables
+from wm import config, validation
 
 
 @pytest.fixture
@@ -37,3 +37,25 @@ def test_lines_of_one_change_make_one_line_of_the_table(tmp_path):
     assert first[0] == "a"
     assert first[5:] == ["900 ± 20, 880 ± 20", "**890**", "20, 20", "1, 1"]
     assert second[6] == "**500**"
+
+
+def test_every_experiment_is_one_that_params_yaml_allows():
+    """Each changes parameters that there are, to values that they may have."""
+    params = config.read(levers.ROOT / config.PARAMS)
+    for experiment in hypotheses.experiments(list(params["rounds"])):
+        changed = config.read(levers.ROOT / config.PARAMS)
+        for change in (*experiment.changes, "evolve.seed=3"):
+            levers.apply(change, changed)
+        assert changed != params
+        validation.validate(changed)
+
+
+def test_experiments_that_are_in_the_table_are_not_made_again(tmp_path):
+    first, second = hypotheses.experiments(["r0", "r1"])[:2]
+    table = tmp_path / "hypotheses.csv"
+    assert not hypotheses.known(first, 1, table)
+    row = {"name": first.name, "changes": " ".join([*first.changes, "evolve.seed=1"]), "round": first.round}
+    levers.append(row, table)
+    assert hypotheses.known(first, 1, table)
+    assert not hypotheses.known(first, 2, table)
+    assert not hypotheses.known(second, 1, table)
