@@ -1,0 +1,100 @@
+"""Time and memory of the stages that read drives, at the default number of drives and at ten times as many.
+
+    uv run python -m bench.memory
+
+The drives are synthetic, some real ones over and over, each under a track of its own. The steps of training
+and of evolution are few; time is that of a whole process, memory the most that it had at once, as Linux tells
+it. Some twenty minutes and 12 GB of disk.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+
+from bench import levers
+from bench.tables import table
+from stages import collect
+from wm import config
+from wm.config import Environment
+from wm.episodes import Writer
+
+ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+FIRST_TRACK, REAL = 930_000_000, 8  # real drives of each source
+FACTORS = (1, 10)
+POLL = 0.2  # seconds between two looks at a process
+FEW = ("train_vae.steps=150", "train_rnn.first_steps=20", "evolve.search.generations=3")
+STAGES = (
+    ("process",),
+    ("train_vae",),
+    ("encode",),
+    ("initialise",),
+    ("train_rnn", "r0", "init"),
+    ("evolve", "r0", "init"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
+    parser.add_argument("--factors", type=int, nargs="+", default=FACTORS, help="times the default drives")
+    lines: dict[str, list[str]] = {name: [name] for name, *_ in STAGES}
+    factors = parser.parse_args().factors
+    for factor in factors:
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, seconds, megabytes in measured(Path(scratch), factor):
+                print(f"{factor}x {name}: {seconds:.0f} s, {megabytes:.0f} MB", flush=True)
+                lines[name] += [f"{seconds:.0f}", f"{megabytes:,.0f}"]
+    print()
+    table(", ".join(["stage", *(f"s at {n}x, MB at {n}x" for n in factors)]), list(lines.values()))
+
+
+def measured(folder: Path, factor: int):
+    """Name, seconds and MB of each stage, on `factor` times the drives of params.yaml."""
+    params = config.read(levers.ROOT / config.PARAMS)
+    for change in FEW:
+        levers.apply(change, params)
+    for source, section in params["collect"].items():
+        write(source, factor * section["episodes"], section["seed"], folder / "data/raw" / source)
+    levers.write(params, folder)
+    for name, *arguments in STAGES:
+        yield name, *cost([sys.executable, "-m", f"stages.{name}", *arguments], folder)
+
+
+def write(source: str, count: int, seed: int, folder: Path) -> None:
+    """`count` drives of a scripted driver, of which but `REAL` are different."""
+    real = [collect.episode((source, ENVIRONMENT, FIRST_TRACK + i)) for i in range(REAL)]
+    writer = Writer(folder, source)
+    for number, episode in enumerate(islice(cycle(real), count)):
+        writer.write(replace(episode, record=replace(episode.record, seed=seed + number)))
+    writer.finish()
+
+
+def cost(command: list[str], folder: Path) -> tuple[float, float]:
+    """Seconds that a process took, and the most MB that it had. Raises CalledProcessError where it failed."""
+    began, most = time.monotonic(), 0.0
+    environment = os.environ | {"PYTHONPATH": str(levers.ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        most = max(most, most_so_far(process.pid))
+        time.sleep(POLL)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return time.monotonic() - began, most
+
+
+def most_so_far(pid: int) -> float:
+    """MB; 0 where the process has just ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if "VmHWM" in line), 0.0)
+
+
+if __name__ == "__main__":
+    config.run(main)
