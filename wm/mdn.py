@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 class Mixture(NamedTuple):
     """`logits` of the components (not normalised), their means and the logarithms of their sigmas.
 
-    Each latent dimension chooses a component of its own, or, where `logits` has but one choice, all of them the
-    same. The latent axis is last because the sums over the few components then run along it.
+    Each latent dimension chooses a component of its own, or, where `logits` has but one choice, all of them
+    the same. The latent axis is last because the sums over the few components then run along it.
     """
 
     logits: Float[Array, "*batch mixture choice"]
@@ -30,7 +30,7 @@ class Noise(NamedTuple):
 
 
 def log_density(mixture: Mixture, z: Float[Array, "*batch latent"]) -> Float[Array, "*batch choice"]:
-    """Natural logarithm of the density at `z`: each dimension's, or of all together where their choice is one."""
+    """Natural logarithm of the density at `z`: each dimension's, or of all where their choice is one."""
     deviation = (z[..., None, :] - mixture.mean) * jnp.exp(-mixture.log_sigma)
     gaussian = -0.5 * (deviation**2 + jnp.log(2 * jnp.pi)) - mixture.log_sigma
     if mixture.logits.shape[-1] == 1:
