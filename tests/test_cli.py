@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax.random as jr
 import numpy as np
@@ -114,7 +115,7 @@ def test_publish_takes_the_starts_of_dreams_along_unless_they_fit_no_model(model
     (tmp_path / "models/vae.eqx").write_bytes((models / "vae.eqx").read_bytes())
     for name in ("rnn.eqx", "controller.eqx"):
         (folder / name).write_bytes((models / name).read_bytes())
-    sizes = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
+    sizes: dict[str, Any] = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
     model_file.save(folder / "simulators.eqx", Ensemble(count=1, **sizes, key=jr.key(2)))
     for world in ("dream", "real"):
         (scores / f"{world}.json").write_text("{}")

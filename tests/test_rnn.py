@@ -1,4 +1,5 @@
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ import pytest
 from wm import fit, mdn, model_file, rnn
 from wm.rnn import RNN, Batch, Ensemble
 
-SIZES = {"latent_size": 4, "hidden_size": 16, "mixtures": 3}
+SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 16, "mixtures": 3}
 LOSS = partial(rnn.loss, reward_weight=10.0, missed_weight=10.0, done_weight=10.0, dropout=0.0)
 
 

@@ -30,7 +30,7 @@ from wm.vae import VAE
 
 ROOT = Path(__file__).parents[2]
 LATENT, HIDDEN, STEPS = 4, 8, 30
-SIZES = {"latent_size": LATENT, "hidden_size": HIDDEN, "mixtures": 2}
+SIZES: dict[str, Any] = {"latent_size": LATENT, "hidden_size": HIDDEN, "mixtures": 2}
 ROUND = {"score": {"mean": 1.0, "sem": 0.1}, "rules": {"temperature": 1.0, "patience": 0, "action_repeat": 4}}
 
 
