@@ -276,7 +276,7 @@ def test_what_does_not_fit_together_is_refused(project, capsys, stage):
     if what == "vae":
         model_file.save(project / "models/vae.eqx", VAE(latent_size=5, widths=(4, 4), key=jr.key(0)))
     elif what in ("init", "r0"):
-        sizes = SIZES | {"latent_size": 5}
+        sizes: dict[str, Any] = SIZES | {"latent_size": 5}
         model_file.save(project / f"models/{what}/rnn.eqx", RNN(**sizes, key=jr.key(1)))
         model_file.save(project / f"models/{what}/simulators.eqx", Ensemble(count=1, **sizes, key=jr.key(1)))
     elif what == "controller":
