@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from bench import drives, env, rnn, shards, vae
 from bench.tables import table
+from bench.timing import show
 
 HEADS = "path, unit, ours, peer, ours / peer, of the limit"
 LIBRARIES = ("jax", "equinox", "gymnasium", "numpy", "pyarrow", "cma", "torch", "envpool")
@@ -18,9 +19,8 @@ LIBRARIES = ("jax", "equinox", "gymnasium", "numpy", "pyarrow", "cma", "torch", 
 def main() -> None:
     lines = []
     for module in (env, vae, rnn, shards, drives):
-        for row in module.rows():
-            lines.append(row.cells)
-            print("  ".join(row.cells), flush=True)
+        show(rows := module.rows())
+        lines += [row.cells for row in rows]
     print()
     table(HEADS, lines)
     print(f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, {libraries()}")

@@ -4,18 +4,15 @@ What the machine could do at most are the same drives carried out once more, wit
 """
 
 import time
-from pathlib import Path
 
-from bench.timing import Row
+from bench.scale import ENVIRONMENT, PRETRAINED
+from bench.timing import Row, show
 from wm import agent, parallel
 from wm.agent import Drive, Models
 from wm.car_racing import RealTrack
-from wm.config import Environment
 from wm.episodes import Episode
 from wm.parallel import Compute
 
-PRETRAINED = Path("models/pretrained")
-ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
 FIRST_TRACK, TRACKS = 920_000_000, 100  # far from those of any stage
 
 
@@ -43,5 +40,4 @@ def again(episode: Episode) -> None:
 
 
 if __name__ == "__main__":
-    for row in rows():
-        print("  ".join(row.cells))
+    show(rows())

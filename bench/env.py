@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from bench.timing import Row
+from bench.timing import Row, show
 from wm.car_racing import CarRacing, RealTrack
 
 ACTION_REPEAT = 4
@@ -124,5 +124,4 @@ def one_core() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for row in rows():
-        print("  ".join(row.cells))
+    show(rows())

@@ -58,16 +58,24 @@ def experiments(rounds: list[str]) -> list[Experiment]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.hypotheses", description=__doc__)
-    parser.add_argument("--share", default="1/1", help="I/N: the I-th of N parts of the experiments")
+    parser.add_argument("--share", type=share, default=(1, 1), help="I/N: the I-th of N parts of them")
     parser.add_argument("--table", type=Path, default=TABLE, help="the CSV file that the lines go to")
     arguments = parser.parse_args()
-    part, parts = map(int, arguments.share.split("/"))
+    part, parts = arguments.share
     rounds = list(config.read(levers.ROOT / config.PARAMS)["rounds"])
     for experiment in experiments(rounds)[part - 1 :: parts]:
         left = [seed for seed in SEEDS if not known(experiment, seed, arguments.table)]
         if left:
             for row in levers.measured(experiment.round, experiment.name, list(experiment.changes), left):
                 levers.append(row, arguments.table)
+
+
+def share(text: str) -> tuple[int, int]:
+    """Which part, of how many. Raises ArgumentTypeError, which argparse tells of in one line."""
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"found {text}, wanted I/N with I from 1 to N, as 1/2")
+    return int(part), int(parts)
 
 
 def known(experiment: Experiment, seed: int, table: Path) -> bool:

@@ -13,18 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
 from bench import levers
+from bench.scale import ENVIRONMENT
 from bench.tables import table
 from stages import collect
 from wm import config
-from wm.config import Environment
 from wm.episodes import Writer
 
-ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
 FIRST_TRACK, REAL = 930_000_000, 8  # real drives of each source
 FACTORS = (1, 10)
 POLL = 0.2  # seconds between two looks at a process
@@ -53,7 +53,7 @@ def main() -> None:
     table(", ".join(["stage", *(f"s at {n}x, MB at {n}x" for n in factors)]), list(lines.values()))
 
 
-def measured(folder: Path, factor: int):
+def measured(folder: Path, factor: int) -> Iterator[tuple[str, float, float]]:
     """Name, seconds and MB of each stage, on `factor` times the drives of params.yaml."""
     params = config.read(levers.ROOT / config.PARAMS)
     for change in FEW:

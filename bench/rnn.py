@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product
+from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
 from wm import dream, fit, rnn
 from wm.controller import Controller, principal_components
 from wm.dream import Rules, Starts
@@ -204,5 +204,4 @@ def dreaming() -> list[Row]:
 
 
 if __name__ == "__main__":
-    for row in rows():
-        print("  ".join(row.cells))
+    show(rows())

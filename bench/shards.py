@@ -4,6 +4,7 @@ Some drives of the lane follower, over and over. The peer is NumPy's compressed 
 whole training loop is held against its steps alone.
 """
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,15 +19,14 @@ import jax.random as jr
 import numpy as np
 
 from bench import rnn as bench_rnn
-from bench.timing import Row
+from bench.scale import ENVIRONMENT
+from bench.timing import Row, alternate, show
 from stages import collect
 from stages.train_rnn import InMemory
 from wm import fit, rnn, vae
-from wm.config import Environment
 from wm.episodes import Episode, Shards, Writer, frame_batches, longest, stacked
 from wm.vae import VAE
 
-ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
 FIRST_TRACK = 910_000_000  # far from those of any stage
 DRIVES, COPIES = 8, 8
 VAE_BATCH, VAE_STEPS, RNN_STEPS = 128, 60, 40
@@ -48,10 +48,9 @@ def files(drives: list[Episode], folder: Path) -> list[Row]:
     """Frames a second, written and read."""
     frames = sum(drive.record.length for drive in drives)
 
-    def rate(run: Callable[[], object]) -> float:
-        began = time.perf_counter()
-        run()
-        return frames / (time.perf_counter() - began)
+    def write_shards() -> None:
+        shutil.rmtree(folder / "shards", ignore_errors=True)
+        write_all(drives, folder / "shards")
 
     def read_shards() -> None:
         shards = Shards(folder / "shards")
@@ -67,21 +66,15 @@ def files(drives: list[Episode], folder: Path) -> list[Row]:
             with np.load(folder / f"{i}.npz", allow_pickle=False) as archive:
                 archive["frame"]
 
-    rates = {
-        "written": (rate(lambda: write_all(drives, folder / "shards")), rate(write_archives)),
-        "read": (rate(read_shards), rate(read_archives)),
-    }
+    written = alternate({"ours": write_shards, "peer": write_archives}, 3)
+    read = alternate({"ours": read_shards, "peer": read_archives}, 3)
     size = sum(path.stat().st_size for path in (folder / "shards").iterdir()) / frames
-    return [
-        Row(
-            f"shards {done}, {size / 1000:.1f} kB a frame, 10 GB in {1e10 / size / ours:.0f} s",
-            "frames",
-            ours,
-            "NumPy archives",
-            archives,
-        )
-        for done, (ours, archives) in rates.items()
-    ]
+    lines = []
+    for done, seconds in (("written", written), ("read", read)):
+        ours, peer = (frames / seconds[name] for name in ("ours", "peer"))
+        path = f"shards {done}, {size / 1000:.1f} kB a frame, 10 GB in {1e10 / size / ours:.0f} s"
+        lines.append(Row(path, "frames", ours, "NumPy archives", peer))
+    return lines
 
 
 def write_all(drives: list[Episode], folder: Path) -> None:
@@ -150,5 +143,4 @@ def loop(model: Any, loss: Callable, batches: Iterator[Any], steps: int) -> tupl
 
 
 if __name__ == "__main__":
-    for row in rows():
-        print("  ".join(row.cells))
+    show(rows())

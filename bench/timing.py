@@ -33,6 +33,12 @@ class Row(NamedTuple):
         return [self.path, self.unit, figure(self.ours), peer, ratio, share]
 
 
+def show(rows: list[Row]) -> None:
+    """Prints a line for each."""
+    for row in rows:
+        print("  ".join(row.cells), flush=True)
+
+
 def figure(value: float) -> str:
     """With three digits at least."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

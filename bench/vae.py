@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product
+from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
 from wm import vae
 from wm.vae import VAE
 
@@ -129,7 +129,7 @@ def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, C
 
 
 def encoding_flop(widths: tuple[int, ...]) -> int:
-    """Operations of the encoder's products for one frame; the decoder's are as many."""
+    """Operations of the encoder's products for one frame; the decoder's are nearly as many."""
     sides = [64 >> i for i in range(1, len(widths) + 1)]
     layers = zip((3, *widths[:-1]), widths, sides, strict=True)
     dense = 2 * sides[-1] ** 2 * widths[-1] * 2 * LATENT
@@ -178,5 +178,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=8)
     arguments = parser.parse_args()
     for widths in (SMALL, PAPER) if arguments.paper else (SMALL,):
-        for row in rows(widths, arguments.rounds):
-            print("  ".join(row.cells))
+        show(rows(widths, arguments.rounds))
