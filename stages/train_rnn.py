@@ -1,13 +1,16 @@
 """Trains the RNNs of a round, going on from the round before: `python -m stages.train_rnn r0 init`.
 
-The agent's own first, then the simulators, each on batches of its own.
+The agent's own and the simulators side by side, each on batches of its own.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -23,6 +26,8 @@ from wm.rnn import RNN, Batch, Ensemble
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps after which
 RECENT_EPISODES = 4096  # stay in memory, some 300 MB of latents
+
+Trained = TypeVar("Trained")
 
 
 class Config(config.Section):
@@ -62,18 +67,36 @@ def main(round_name: str, prev: str) -> None:
     shards.expect_latents(own.latent_size)
     inputs = [LATENTS / prev, MODELS / prev / "rnn.eqx", MODELS / prev / "simulators.eqx"]
     names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]
-    trained, curves, stage = [], {}, f"train_rnn {round_name}"
+    stage = f"train_rnn {round_name}"
     with scratch.folder(stage, settings.model_dump(), inputs) as unfinished:
-        for number, (name, model) in enumerate(zip(names, [own, *simulators.members], strict=True)):
-            checkpoints = Checkpoints(unfinished / name)
-            model, curves[name] = train(
-                model, shards, settings, before, number, checkpoints, f"{stage} {name}"
+        trainings = [
+            partial(
+                train, model, shards, settings, before, i, Checkpoints(unfinished / name), f"{stage} {name}"
             )
-            trained.append(model)
+            for i, (name, model) in enumerate(zip(names, [own, *simulators.members], strict=True))
+        ]
+        trained, curves = zip(*side_by_side(trainings), strict=True)
         folder = MODELS / round_name
         model_file.save(folder / "rnn.eqx", trained[0])
-        model_file.save(folder / "simulators.eqx", simulators.with_members(trained[1:]))
-        report(curves, METRICS / round_name)
+        model_file.save(folder / "simulators.eqx", simulators.with_members(list(trained[1:])))
+        report(dict(zip(names, curves, strict=True)), METRICS / round_name)
+
+
+def side_by_side(trainings: list[Callable[[Event], Trained]]) -> list[Trained]:
+    """What they come to: in a thread each, for one alone leaves cores idle; on several devices one after the
+    other, for what these tell each other must not cross. They leave off at the event, which comes when one
+    of them raises, or at Ctrl-C."""
+    leave_off = Event()
+    with ThreadPoolExecutor(len(trainings) if jax.device_count() == 1 else 1) as pool:
+        running = [pool.submit(training, leave_off) for training in trainings]
+        try:
+            for one in as_completed(running):
+                one.result()
+        except BaseException:
+            leave_off.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [one.result() for one in running]
 
 
 def train(
@@ -84,8 +107,10 @@ def train(
     number: int,
     checkpoints: Checkpoints,
     label: str,
+    leave_off: Event,
 ) -> tuple[RNN, list[dict[str, Any]]]:
-    """The trained model and its curve; `number` makes its chance unlike that of the others."""
+    """The trained model and its curve; `number` makes its chance unlike that of the others. At the event
+    its batches come to an end."""
     steps = settings.steps if before else settings.first_steps
     fit_key, check_key = jr.split(jr.fold_in(jr.fold_in(jr.key(settings.seed), len(before)), number))
     loss = partial(
@@ -96,10 +121,16 @@ def train(
     )
     validation = validation_batches(shards, settings, before)
     check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))
+
+    def until_left_off(done: int) -> Iterator[Batch]:
+        return takewhile(
+            lambda _: not leave_off.is_set(), batches(shards, settings, before, number, steps, done)
+        )
+
     return fit.train(
         model,
         partial(loss, dropout=settings.dropout),
-        partial(batches, shards, settings, before, number, steps),
+        until_left_off,
         fit.adam(settings.learning_rate, steps, settings.gradient_clip),
         key=fit_key,
         steps=steps,

@@ -1,8 +1,12 @@
+from functools import partial
+from threading import Barrier, Event
+
 import numpy as np
 import pytest
 
-from stages.train_rnn import InMemory, report
+from stages.train_rnn import InMemory, report, side_by_side
 from wm import files
+from wm.config import Halted
 from wm.episodes import Episode, Record, Writer
 from wm.files import read_json
 
@@ -45,3 +49,33 @@ def test_curves_lie_side_by_side(tmp_path):
     report(curves, tmp_path)
     assert (tmp_path / "train_rnn.csv").read_text() == "step,nll,simulator_0_nll\n1,3.0,4.0\n"
     assert read_json(tmp_path / "train_rnn.json") == {"rnn": {"nll": 3.0}, "simulator_0": {"nll": 4.0}}
+
+
+def test_trainings_run_at_once_and_come_back_in_their_order():
+    first_is_there = Event()
+
+    def first(leave_off):
+        first_is_there.set()
+        return 1
+
+    def second(leave_off):
+        assert first_is_there.wait(10)
+        return 2
+
+    assert side_by_side([second, first]) == [2, 1]
+
+
+def test_one_that_fails_ends_the_others():
+    left_off, all_run = [], Barrier(3, timeout=10)
+
+    def fails(leave_off):
+        all_run.wait()
+        raise Halted("no more")
+
+    def goes_on(number, leave_off):
+        all_run.wait()
+        left_off.append((number, leave_off.wait(10)))
+
+    with pytest.raises(Halted, match="no more"):
+        side_by_side([partial(goes_on, 1), fails, partial(goes_on, 2)])
+    assert sorted(left_off) == [(1, True), (2, True)]

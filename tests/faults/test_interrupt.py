@@ -103,6 +103,17 @@ def test_ctrl_c_is_one_line_without_orphans_or_half_an_output(collecting):
     assert list((folder / "data" / "raw").iterdir()) == []
 
 
+def test_ctrl_c_ends_all_rnns_in_training_in_one_line(project, tmp_path):
+    small.copy(project, tmp_path, without="train_rnn")
+    running = small.start(tmp_path, small.command("train_rnn", eager=True))
+    small.until(lambda: steps(tmp_path / ".scratch", "rnn") > 0, running)
+    os.killpg(running.pid, signal.SIGINT)
+    code, said = small.ended(running)
+    assert code == 130
+    told = [line for line in said.splitlines() if not line.startswith("train_rnn r0 ")]
+    assert told == ["interrupted: the same command goes on from here"]
+
+
 def test_workers_end_with_a_parent_that_was_killed(collecting):
     _, running = collecting
     assert len(small.members(running.pid)) > 1
