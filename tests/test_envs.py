@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -200,9 +202,9 @@ def test_pixels_are_the_decoded_latent_and_rendered_large(models):
         ({"models": "nowhere"}, "nowhere/vae.eqx: not found"),
         ({"observation": "words"}, "observation: found 'words', wanted one of latent, pixels"),
         ({"render_mode": "human"}, "render_mode: found 'human'"),
-        ({"temperature": 0.0}, "temperature: found 0.0, wanted more than 0"),
+        ({"temperature": 0.0}, "temperature: found 0.0, wanted a number above 0"),
         ({"temperature": float("nan")}, "temperature: found nan"),
-        ({"horizon_steps": 0}, "horizon_steps: found 0, wanted at least 1"),
+        ({"horizon_steps": 0}, "horizon_steps: found 0, wanted a whole number of 1 or more"),
         ({"start_seeds": []}, r"start_seeds: found \[\]"),
         ({"start_seeds": [-1]}, r"start_seeds: found \[-1\]"),
     ],
@@ -210,6 +212,55 @@ def test_pixels_are_the_decoded_latent_and_rendered_large(models):
 def test_wrong_options_are_named(models, options, message):
     with pytest.raises(config.BadInput, match=message):
         envs.CarRacingDream(**({"models": models} | options))
+
+
+UNCHECKED = """
+import sys
+import numpy as np
+from wm import config, envs
+for options in ({"temperature": "hot"}, {"horizon_steps": 2.5}, {"start_seeds": 7}, {"num_envs": 2.5}):
+    try:
+        envs.CarRacingDreams(**{"num_envs": 2, "models": sys.argv[1]} | options)
+    except config.BadInput as error:
+        print(error)
+vector = envs.CarRacingDreams(2, models=sys.argv[1])
+print(np.array_equal(vector.reset(seed=np.int64(3))[0], vector.reset(seed=3)[0]))
+try:
+    vector.reset(seed=1.5)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_what_is_of_a_wrong_type_is_named_where_types_are_not_checked(models):
+    """Tests check the types of arguments, programs do not."""
+    command = [sys.executable, "-c", UNCHECKED, str(models)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == [
+        "CarRacingDream: temperature: found 'hot', wanted a number above 0",
+        "CarRacingDream: horizon_steps: found 2.5, wanted a whole number of 1 or more",
+        "CarRacingDream: start_seeds: found 7, wanted seeds of 0 or more, at least one",
+        "CarRacingDream: num_envs: found 2.5, wanted a whole number of 1 or more",
+        "True",
+        "CarRacingDreams.reset: seed: found 1.5; a whole number is wanted, or 2, one for each.",
+    ]
+
+
+def test_seeds_and_masks_may_be_lists(models):
+    vector = envs.CarRacingDreams(2, models=models)
+    first = vector.reset(seed=3)[0]
+    assert np.array_equal(vector.reset(seed=[3, 4], options={"reset_mask": [True, True]})[0], first)
+    with pytest.raises(ValueError, match=r"seed: found \[1\]; a whole number is wanted, or 2, one for each"):
+        vector.reset(seed=[1])
+
+
+def test_the_real_track_asks_for_a_reset_as_the_dream_does(models):
+    env = envs.RealCarRacing(models, render_mode="rgb_array")
+    with pytest.raises(ResetNeeded, match="step: the episode is over"):
+        env.step(np.zeros(3, np.float32))
+    with pytest.raises(ResetNeeded, match="render: no episode"):
+        env.render()
+    env.close()
 
 
 def test_dreams_can_begin_on_given_tracks_and_follow_the_agents_rules(models, tmp_path):

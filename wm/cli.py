@@ -11,6 +11,8 @@ from typing import Any
 from wm import config
 
 PRETRAINED, PROFILES, STARTS = Path("models/pretrained"), Path("profiles"), Path("data/scores")
+LARGEST = 2**32 - 1  # seed, as JAX, Gymnasium and PyTorch all take it
+HOTTEST = 100.0
 
 
 def main() -> None:
@@ -48,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     dream.set_defaults(run=drive_dream)
     onnx = commands.add_parser("export-onnx", help="an agent's models as ONNX files")
     onnx.add_argument("--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx")
-    onnx.add_argument("--out", type=Path, default=Path("models/onnx"), help="folder to write to")
+    onnx.add_argument(
+        "--out", type=Path, default=Path("models/onnx"), help="folder to write to; %(default)s unless given"
+    )
     onnx.set_defaults(run=export_onnx)
     dataset = commands.add_parser("export-dataset", help="a folder of drives as another library's dataset")
     dataset.add_argument("--format", choices=["minari"], default="minari")
@@ -61,14 +65,19 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--models", type=Path, default=PRETRAINED, help="vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"
         )
-        command.add_argument("--episodes", type=at_least(1), default=100)
+        command.add_argument("--episodes", type=at_least(1), default=100, help="%(default)s unless given")
         command.add_argument(
             "--seed", type=at_least(0), default=0, help="of the first track; the others follow"
         )
         command.add_argument("--json", action="store_true", help="one JSON object and nothing else")
     web = commands.add_parser("export-web", help="make the page on which a person drives the dream")
     web.add_argument("--models", type=Path, default=PRETRAINED, help="the agent, with starts.npz")
-    web.add_argument("--out", type=Path, default=Path("dream.html"), help="one file that needs no other")
+    web.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dream.html"),
+        help="one file that needs no other; %(default)s unless given",
+    )
     web.add_argument("--weights", choices=("float16", "int8"), default="float16", help="int8: half as large")
     web.set_defaults(run=export_web)
     add_watch(commands.add_parser("watch", help="film one real drive of an agent beside its dream"))
@@ -80,7 +89,12 @@ def add_watch(watch: argparse.ArgumentParser) -> None:
     """The options of `wm watch`."""
     add_drive(watch, "of the drive; 0: all of it")
     watch.add_argument("--out", type=Path, required=True, help="folder of film.webm, film.webp, strip.png")
-    watch.add_argument("--warm", type=at_least(1), default=12, help="real steps that the dream sees first")
+    watch.add_argument(
+        "--warm",
+        type=at_least(1),
+        default=12,
+        help="real steps that the dream sees first; %(default)s unless given",
+    )
     watch.add_argument(
         "--dream-steps", type=at_least(0), default=0, help="after which it sees reality again; 0: never"
     )
@@ -92,7 +106,7 @@ def add_play(play: argparse.ArgumentParser) -> None:
     add_drive(play, "after which the window closes; 0: when you close it")
     play.add_argument("--world", choices=("real", "dream", "both"), default="both")
     play.add_argument("--agent", action="store_true", help="the agent drives until you press an arrow key")
-    play.add_argument("--temperature", type=above_zero, help="of the dream; evolution's unless given")
+    play.add_argument("--temperature", type=temperature, help="of the dream; evolution's unless given")
     play.set_defaults(run=open_window)
 
 
@@ -103,25 +117,28 @@ def add_drive(command: argparse.ArgumentParser, steps: str) -> None:
     command.add_argument("--steps", type=at_least(0), default=0, help=steps)
 
 
-def at_least(least: int) -> Any:
-    """A parser of whole numbers that refuses smaller ones."""
+def at_least(least: int, most: int = LARGEST) -> Any:
+    """A parser of whole numbers that refuses smaller ones, and those that no seed or count can be."""
 
     def whole_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number of {least} or more")
+        if not (text.isdecimal() and least <= int(text) <= most):
+            wanted = f"{least} or more" if len(text) < len(str(most)) else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number of {wanted}")
         return int(text)
 
     return whole_number
 
 
-def above_zero(text: str) -> float:
-    """A number greater than zero."""
+def temperature(text: str) -> float:
+    """A number above 0, `HOTTEST` at most."""
     try:
         found = float(text)
     except ValueError:
         found = 0.0
-    if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a number above 0")
+    if not 0 < found <= HOTTEST:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, wanted a number above 0 and no more than {HOTTEST:.0f}"
+        )
     return found
 
 
@@ -326,7 +343,8 @@ def film_drive(arguments: argparse.Namespace) -> None:
     drive = list(progress(running, "drive", 1 + (arguments.steps or environment.most_steps)))
     shown = list(progress(watch.draw(drive), "pictures", len(drive)))
     paths = watch.write(arguments.out, shown, FPS / environment.action_repeat)
-    print(f"real {drive[-1].real.score:.0f}, dream {drive[-1].dream.score:.0f}: {', '.join(map(str, paths))}")
+    print(f"real {drive[-1].real.score:.0f}; {watch.told(drive[-1], arguments.warm, arguments.dream_steps)}")
+    print(", ".join(map(str, paths)))
 
 
 def make_folder(path: Path) -> None:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import equinox as eqx
 import gymnasium
@@ -88,12 +88,13 @@ def dreams(
     repeat, warm_up = seen.environment.action_repeat, seen.environment.warm_up_frames
     rules = dreaming.dream_rules(seen.folder, repeat)
     if temperature is not None:
-        if not 0 < temperature < math.inf:
-            raise config.BadInput(f"CarRacingDream: temperature: found {temperature}, wanted more than 0")
+        if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
+            raise config.BadInput(
+                f"CarRacingDream: temperature: found {temperature!r}, wanted a number above 0"
+            )
         rules = rules._replace(temperature=float(temperature))
     steps = seen.environment.most_steps if horizon_steps is None else horizon_steps
-    if steps < 1:
-        raise config.BadInput(f"CarRacingDream: horizon_steps: found {steps}, wanted at least 1")
+    _at_least_one("horizon_steps", steps)
     simulators = agent.simulators(seen.folder, seen.agent)
     return Dreams(simulators, seen.agent.rnn, starts(seen, start_seeds), rules, warm_up, steps)
 
@@ -102,9 +103,9 @@ def starts(seen: View, seeds: Sequence[int] | None) -> FirstSight:
     """How drives begin: on the real tracks of `seeds`, or as published with the agent. Raises BadInput."""
     if seeds is None:
         return dream.read_starts(seen.folder / "starts.npz", seen.agent.rnn.latent_size)
-    if not len(seeds) or min(seeds) < 0:
+    if not isinstance(seeds, Sequence | np.ndarray) or not len(seeds) or not all(map(_is_seed, seeds)):
         raise config.BadInput(
-            f"CarRacingDream: start_seeds: found {list(seeds)}, wanted seeds of 0 or more, at least one"
+            f"CarRacingDream: start_seeds: found {seeds!r}, wanted seeds of 0 or more, at least one"
         )
     return FirstSight(*agent.first_sight(seen.agent, seeds, seen.environment))
 
@@ -273,8 +274,7 @@ class CarRacingDreams(VectorEnv):
         start_seeds: Sequence[int] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise config.BadInput(f"CarRacingDream: num_envs: found {num_envs}, wanted at least 1")
+        _at_least_one("num_envs", num_envs)
         seen = view(models, observation, render_mode)
         self.play = Play(seen, dreams(seen, temperature, horizon_steps, start_seeds), num_envs)
         self.num_envs = num_envs
@@ -310,17 +310,21 @@ class CarRacingDreams(VectorEnv):
         return None if self.render_mode is None else tuple(self.play.rendered())
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
-        if seed is None or isinstance(seed, int):
-            return [None if seed is None else seed + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
+        if seed is None:
+            return [None] * self.num_envs
+        if _is_seed(seed):
+            return [int(seed) + i for i in range(self.num_envs)]
+        if not isinstance(seed, Sequence | np.ndarray) or len(seed) != self.num_envs:
             raise ValueError(
-                f"CarRacingDreams.reset: {len(seed)} seeds; {self.num_envs} are wanted, one for each."
+                f"CarRacingDreams.reset: seed: found {seed!r}; a whole number is wanted,"
+                f" or {self.num_envs}, one for each."
             )
-        return seed
+        return [None if one is None else int(one) for one in seed]
 
-    def _mask(self, mask: np.ndarray | None) -> np.ndarray:
+    def _mask(self, mask: Any) -> np.ndarray:
         if mask is None or self.play.running is None:
             return np.ones(self.num_envs, bool)
+        mask = np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
             raise ValueError(
                 f"CarRacingDreams.reset: reset_mask has shape {mask.shape} and type {mask.dtype};"
@@ -350,35 +354,43 @@ class RealCarRacing(gymnasium.Env):
         self.observation_space, self.action_space = seen.observation_space, action_space()
         self.metadata = self.metadata | {"render_fps": seen.render_fps}
         self.render_mode = render_mode
+        self._frame: np.ndarray | None = None
+        self._over = True
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """A new track."""
         super().reset(seed=seed)
+        self._over = False
         track = int(self.np_random.integers(2**31)) if seed is None else seed
         self._memory, self._score = self._view.agent.rnn.start(1), 0.0
         return self._told(self._track.reset(track))
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Raises ValueError for an action outside the action space, or if the episode is over."""
+        """Raises ValueError for an action outside the action space, ResetNeeded if the episode is over."""
+        if self._over:
+            raise ResetNeeded("RealCarRacing.step: the episode is over; call reset() first.")
         observation = self._track.step(np.asarray(action))
         held = jnp.asarray(action, jnp.float32)[None]
         self._memory = _remembered(self._view.agent.rnn, self._z, held, self._memory)
         seen, info = self._told(observation)
         terminated = observation.failed or observation.lap_finished
+        self._over = terminated or observation.truncated
         return seen, observation.reward, terminated, observation.truncated and not terminated, info
 
     def render(self) -> np.ndarray | None:
         """What the agent is shown, as a picture."""
+        if self._frame is None:
+            raise ResetNeeded("RealCarRacing.render: no episode is under way; call reset() first.")
         return None if self.render_mode is None else enlarged(self._frame, RENDERED_SIDE)
 
     def close(self) -> None:
         self._track.close()
 
     def _told(self, observation: Observation) -> tuple[np.ndarray, dict[str, Any]]:
-        self._frame = shrink(observation.pixels)
-        self._z, _ = vae.encode(self._view.agent.vae, jnp.asarray(self._frame)[None])
+        self._frame = frame = shrink(observation.pixels)
+        self._z, _ = vae.encode(self._view.agent.vae, jnp.asarray(frame)[None])
         self._score += observation.reward
         info = {
             "score": self._score,
@@ -386,7 +398,7 @@ class RealCarRacing(gymnasium.Env):
             "lap_finished": observation.lap_finished,
         }
         if self._view.pixels:
-            return self._frame, info
+            return frame, info
         return np.array(_features(self._z, self._memory)[0]), info
 
 
@@ -419,6 +431,15 @@ def _only(info: dict[str, np.ndarray]) -> dict[str, Any]:
 def _told(info: dict[str, np.ndarray], whose: Bool[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
     """The infos as Gymnasium's vector environments give them: beside each a mask of whose it is."""
     return {**info, **{f"_{name}": whose.copy() for name in info}}
+
+
+def _is_seed(found: Any) -> TypeGuard[int]:
+    return isinstance(found, int | np.integer) and not isinstance(found, bool) and bool(found >= 0)
+
+
+def _at_least_one(name: str, found: Any) -> None:
+    if not _is_seed(found) or found < 1:
+        raise config.BadInput(f"CarRacingDream: {name}: found {found!r}, wanted a whole number of 1 or more")
 
 
 def _one_of(name: str, found: Any, wanted: Sequence[Any]) -> None:

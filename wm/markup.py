@@ -29,7 +29,8 @@ table { border-collapse: collapse; background: #fff; font-size: 14px; margin: 10
 th, td { border: 1px solid #ddd; padding: 4px 10px; text-align: right; white-space: nowrap; }
 th { background: #ecece6; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }
-pre { font: 14px ui-monospace, monospace; background: #ecece6; padding: 8px 12px; border-radius: 6px; }
+pre { font: 14px ui-monospace, monospace; background: #ecece6; padding: 8px 12px; border-radius: 6px;
+  overflow-x: auto; }
 summary { cursor: pointer; margin: 8px 0; }
 """
 

@@ -72,6 +72,15 @@ def moments(
         yield Moment(scene, dream.now, worlds.reconstruction(minds, scene.state), action, dreamt)
 
 
+def told(last: Moment, warm: int, dream_steps: int) -> str:
+    """What the dream came to, and why that is no forecast: it follows the real drive's actions blindly."""
+    until = "to the end" if dream_steps == 0 else f"with a look at it every {dream_steps}"
+    return (
+        f"dream {last.dream.score:.0f}, on its own after {warm} real steps, {until}: the drive's actions"
+        f" on road that it makes up"
+    )
+
+
 def draw(drive: Sequence[Moment]) -> Iterator[Canvas]:
     """A picture for each moment: real frame | reconstruction | dream; figures, controls and scores below."""
     curves, glow = _curves(drive), 0
