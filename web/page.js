@@ -154,7 +154,7 @@ dreamer.onerror = ({ message }) => {
 function showAgent(drives) {
   agentDrives = drives;
   byId("agent").setAttribute("aria-pressed", drives);
-  byId("driver").textContent = drives ? "the agent drives" : "you drive";
+  byId("driver").textContent = drives ? "agent drives" : "you drive";
   byId("driver").classList.toggle("agent", drives);
 }
 
