@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -47,14 +47,17 @@ class Config(config.Section):
 
 
 class InMemory(Shards):
-    """Shards whose episodes are read once, as long as no more than `RECENT_EPISODES` are in use."""
+    """Shards whose episodes are read once, as long as no more than `RECENT_EPISODES` are in use, and by one
+    thread at a time: a Parquet file is not to be read by two."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._recent = lru_cache(RECENT_EPISODES)(super().read)
+        self._turn = Lock()
 
     def read(self, record: Record) -> Episode:
-        return self._recent(record)
+        with self._turn:
+            return self._recent(record)
 
 
 def main(round_name: str, prev: str) -> None:

@@ -1,5 +1,7 @@
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier, Event
+from time import sleep
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from stages.train_rnn import InMemory, report, side_by_side
 from wm import files
 from wm.config import Halted
-from wm.episodes import Episode, Record, Writer
+from wm.episodes import Episode, Record, Shards, Writer
 from wm.files import read_json
 
 
@@ -42,6 +44,23 @@ def test_an_episode_is_read_from_its_shard_once(tmp_path, drives):
     for record, seen, drive in zip(shards.records, first, drives, strict=True):
         assert shards.read(record) is seen
         assert (seen.actions == drive.actions).all()
+
+
+def test_threads_read_one_after_the_other(tmp_path, monkeypatch):
+    reading, most = [], []
+
+    def read(self, record):
+        reading.append(record)
+        most.append(len(reading))
+        sleep(0.01)
+        reading.remove(record)
+
+    monkeypatch.setattr(Shards, "read", read)
+    monkeypatch.setattr(Shards, "__init__", lambda self, folder: None)
+    shards = InMemory(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(shards.read, range(8)))
+    assert most == [1] * 8
 
 
 def test_curves_lie_side_by_side(tmp_path):
