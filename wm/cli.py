@@ -122,8 +122,9 @@ def at_least(least: int, most: int = LARGEST) -> Any:
 
     def whole_number(text: str) -> int:
         if not (text.isdecimal() and least <= int(text) <= most):
-            wanted = f"{least} or more" if len(text) < len(str(most)) else f"{least} to {most}"
-            raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number of {wanted}")
+            raise argparse.ArgumentTypeError(
+                f"found {text!r}, wanted a whole number of {least} or more, {most} at most"
+            )
         return int(text)
 
     return whole_number

@@ -103,7 +103,7 @@ def starts(seen: View, seeds: Sequence[int] | None) -> FirstSight:
     """How drives begin: on the real tracks of `seeds`, or as published with the agent. Raises BadInput."""
     if seeds is None:
         return dream.read_starts(seen.folder / "starts.npz", seen.agent.rnn.latent_size)
-    if not isinstance(seeds, Sequence | np.ndarray) or not len(seeds) or not all(map(_is_seed, seeds)):
+    if not isinstance(seeds, Sequence | np.ndarray) or not len(seeds) or not all(map(_is_whole, seeds)):
         raise config.BadInput(
             f"CarRacingDream: start_seeds: found {seeds!r}, wanted seeds of 0 or more, at least one"
         )
@@ -312,7 +312,7 @@ class CarRacingDreams(VectorEnv):
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if _is_seed(seed):
+        if _is_whole(seed):
             return [int(seed) + i for i in range(self.num_envs)]
         if not isinstance(seed, Sequence | np.ndarray) or len(seed) != self.num_envs:
             raise ValueError(
@@ -433,12 +433,12 @@ def _told(info: dict[str, np.ndarray], whose: Bool[np.ndarray, " batch"]) -> dic
     return {**info, **{f"_{name}": whose.copy() for name in info}}
 
 
-def _is_seed(found: Any) -> TypeGuard[int]:
+def _is_whole(found: Any) -> TypeGuard[int]:
     return isinstance(found, int | np.integer) and not isinstance(found, bool) and bool(found >= 0)
 
 
 def _at_least_one(name: str, found: Any) -> None:
-    if not _is_seed(found) or found < 1:
+    if not _is_whole(found) or found < 1:
         raise config.BadInput(f"CarRacingDream: {name}: found {found!r}, wanted a whole number of 1 or more")
 
 
