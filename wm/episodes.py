@@ -247,7 +247,10 @@ def _manifest(folder: Path) -> _Manifest:
     except CorruptShard:
         raise
     except config.BadInput as error:
-        raise CorruptShard(f"{error}. Delete {folder} and run `dvc checkout`, or `dvc repro`.") from None
+        mend = (
+            "" if str(error).endswith(".") else f". Delete {folder} and run `dvc checkout`, or `dvc repro`."
+        )
+        raise CorruptShard(f"{error}{mend}") from None
     return manifest
 
 

@@ -115,7 +115,9 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise config.BadInput(f"{path}: no JSON ({error}). Delete it and run `dvc repro`.") from None
     except OSError as error:
-        raise config.BadInput(f"{path}: {error.strerror}. Run `dvc repro` or `dvc checkout`.") from None
+        raise config.BadInput(
+            f"{path}: {error.strerror}. Run `dvc checkout` or `dvc repro`, or name another."
+        ) from None
 
 
 def parse_json(content: bytes) -> Any:

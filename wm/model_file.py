@@ -100,7 +100,9 @@ def _read(path: Path) -> tuple[Header, bytes]:
         with path.open("rb") as file:
             first, payload = file.readline(HEADER_BYTES), file.read()
     except FileNotFoundError:
-        raise BadModelFile(f"{path}: not found. Run `dvc repro` or `dvc checkout`.") from None
+        raise BadModelFile(
+            f"{path}: not found. Run `dvc checkout` or `dvc repro`, or name another."
+        ) from None
     except OSError as error:
         raise BadModelFile(f"{path}: {error.strerror}, wanted a model file.") from None
     try:

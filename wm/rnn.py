@@ -218,9 +218,13 @@ def unroll(
 ) -> Memory:
     """The memories after each step of whole episodes, time first: (time, batch, hidden)."""
     z = z if masks is None else z * masks.latent[:, None]
-    inputs = jnp.swapaxes(rnn.inputs(z, action), 0, 1)
+    inputs = rnn.inputs(_time_first(z), _time_first(action))
     mask = jnp.ones((z.shape[0], rnn.hidden_size)) if masks is None else masks.hidden
     return Memory(*_lstm(inputs, rnn.hidden_weight, mask))
+
+
+def _time_first(x: Array) -> Array:
+    return jnp.swapaxes(x, 0, 1)
 
 
 @jax.custom_vjp
@@ -230,33 +234,37 @@ def _lstm(
     mask: Float[Array, "batch hidden"],
 ) -> tuple[Float[Array, "time batch hidden"], Float[Array, "time batch hidden"]]:
     """Hidden states and cells. Its own derivative takes the weight's gradient out of the loop,
-    as one matrix product over all steps."""
+    as one matrix product over all steps, and transposes the weight but once."""
     return _lstm_forward(inputs, weight, mask)[0]
 
 
 def _lstm_forward(inputs: Array, weight: Array, mask: Array) -> tuple[Any, Any]:
     def advance(memory: tuple[Array, Array], x: Array) -> tuple[Any, Any]:
         hidden, cell = memory
-        enter, forget, leave, candidate = jnp.split(x + hidden @ weight, 4, axis=-1)
-        gates = (*map(jax.nn.sigmoid, (enter, forget, leave)), jnp.tanh(candidate))
-        after = gates[1] * cell + gates[0] * gates[3]
-        hidden = gates[2] * jnp.tanh(after) * mask
-        return (hidden, after), (hidden, after, gates)
+        raw = x + hidden @ weight
+        gates, candidate = jax.nn.sigmoid(raw[:, :squashed]), jnp.tanh(raw[:, squashed:])
+        enter, forget, leave = jnp.split(gates, 3, axis=-1)
+        after = forget * cell + enter * candidate
+        hidden = leave * jnp.tanh(after) * mask
+        return (hidden, after), (hidden, after, gates, candidate)
 
+    squashed = 3 * weight.shape[0]
     start = jnp.zeros_like(mask)
-    hidden, cell, gates = jax.lax.scan(advance, (start, start), inputs)[1]
-    return (hidden, cell), (hidden, cell, gates, weight, mask)
+    hidden, cell, gates, candidate = jax.lax.scan(advance, (start, start), inputs)[1]
+    return (hidden, cell), (hidden, cell, gates, candidate, weight, mask)
 
 
 def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Array, Array]:
-    hidden, cell, gates, weight, mask = saved
+    hidden, cell, gates, candidate, weight, mask = saved
     before = jnp.concatenate([jnp.zeros_like(cell[:1]), cell[:-1]])
+    transposed = weight.T
 
     def retreat(carry: tuple[Array, Array], step: Any) -> tuple[Any, Array]:
-        from_hidden, from_cell = carry
-        slope_hidden, slope_cell, cell, before, (enter, forget, leave, candidate) = step
+        into, from_cell = carry
+        slope_hidden, slope_cell, cell, before, gates, candidate = step
+        enter, forget, leave = jnp.split(gates, 3, axis=-1)
         squashed = jnp.tanh(cell)
-        slope = (slope_hidden + from_hidden) * mask
+        slope = (slope_hidden + into @ transposed) * mask
         slope_cell = slope_cell + from_cell + slope * leave * (1 - squashed**2)
         into_gates = (
             slope_cell * candidate * enter * (1 - enter),
@@ -265,11 +273,12 @@ def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Arra
             slope_cell * enter * (1 - candidate**2),
         )
         into = jnp.concatenate(into_gates, axis=-1)
-        return (into @ weight.T, slope_cell * forget), into
+        return (into, slope_cell * forget), into
 
     zeros = jnp.zeros_like(mask)
-    steps = (*slopes, cell, before, gates)
-    into = jax.lax.scan(retreat, (zeros, zeros), steps, reverse=True)[1]
+    start = jnp.zeros((len(mask), weight.shape[1]), mask.dtype)
+    steps = (*slopes, cell, before, gates, candidate)
+    into = jax.lax.scan(retreat, (start, zeros), steps, reverse=True)[1]
     into_weight = jnp.einsum("tbh,tbg->hg", hidden[:-1], into[1:])
     return into, into_weight, zeros  # masks are chance, not parameters: no gradient
 
@@ -301,15 +310,15 @@ def loss(
     z_key, mask_key = jr.split(key)
     z = sample_latents(batch, z_key)
     masks = draw_masks(rnn, dropout, z.shape[:1], mask_key)
-    hidden = jnp.swapaxes(unroll(rnn, z, batch.action, masks).hidden, 0, 1)
-    expected = rnn.predict(hidden)
-    mixture = jax.tree.map(lambda leaf: leaf[:, :-1], expected.mixture)
-    nll = -mdn.log_density(mixture, z[:, 1:]).sum(-1)
+    expected = rnn.predict(unroll(rnn, z, batch.action, masks).hidden)
+    z, batch = jax.tree.map(_time_first, (z, batch))
+    mixture = jax.tree.map(lambda leaf: leaf[:-1], expected.mixture)
+    nll = -mdn.log_density(mixture, z[1:]).sum(-1)
     reward_error = (expected.reward - batch.reward) ** 2
     missed_error = (expected.missed - jnp.minimum(batch.missed, MOST_MISSED)) ** 2
     done_error = jnp.logaddexp(0, expected.done_logit) - batch.done * expected.done_logit
     metrics = {
-        "nll": _mean(nll, batch.mask[:, 1:]),
+        "nll": _mean(nll, batch.mask[1:]),
         "reward_error": _mean(reward_error, batch.mask & ~batch.done),
         "missed_error": _mean(missed_error, batch.mask),
         "done_error": _mean(done_error, batch.mask),
@@ -323,5 +332,5 @@ def loss(
     return total, {"loss": total, **metrics}
 
 
-def _mean(values: Float[Array, "batch time"], mask: Bool[Array, "batch time"]) -> Scalar:
+def _mean(values: Float[Array, "time batch"], mask: Bool[Array, "time batch"]) -> Scalar:
     return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
