@@ -126,7 +126,7 @@ def test_no_scheduler_is_told_of_in_one_line():
 @pytest.mark.parametrize("scheduler", ["dask", "http://host:8786", "tcp://"])
 def test_what_is_no_address_is_refused(scheduler):
     with pytest.raises(
-        BadInput, match=f"here: compute.scheduler: found '{scheduler}', wanted local or the address"
+        BadInput, match=f"here: compute.scheduler: found '{scheduler}', wanted local, slurm or the address"
     ):
         config.validated(parallel.Compute, {"scheduler": scheduler, "workers": 0}, "here: compute")
 

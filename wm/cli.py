@@ -37,9 +37,11 @@ def parser() -> argparse.ArgumentParser:
     )
     publish.set_defaults(run=publish_round)
     evaluate = commands.add_parser("evaluate", help="drive real tracks with an agent")
-    evaluate.add_argument("--workers", type=at_least(0), default=0, help="processes; 0: all cores")
     evaluate.add_argument(
-        "--scheduler", default="local", help="of a Dask cluster that does it instead, tcp://host:8786"
+        "--workers", type=at_least(0), default=0, help="processes, 0: all cores; or SLURM's jobs at once"
+    )
+    evaluate.add_argument(
+        "--scheduler", default="local", help="what does it instead: a Dask cluster, tcp://host:8786, or slurm"
     )
     evaluate.set_defaults(run=drive_real)
     worker = commands.add_parser("worker", help="work for a Dask scheduler, on all cores")

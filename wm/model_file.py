@@ -100,9 +100,7 @@ def _read(path: Path) -> tuple[Header, bytes]:
         with path.open("rb") as file:
             first, payload = file.readline(HEADER_BYTES), file.read()
     except FileNotFoundError:
-        raise BadModelFile(
-            f"{path}: not found. Run `dvc checkout` or `dvc repro`, or name another."
-        ) from None
+        raise BadModelFile(f"{path}: not found. {MEND[:-1]}, or name another.") from None
     except OSError as error:
         raise BadModelFile(f"{path}: {error.strerror}, wanted a model file.") from None
     try:

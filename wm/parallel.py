@@ -1,20 +1,22 @@
 """Independent tasks on all cores or on a cluster, results in the order of the tasks.
 
-Processes of this machine, or an existing Dask cluster whose workers share the project's folder: the results
-are the same, whichever it is and however many they are.
+Processes of this machine, an existing Dask cluster, or jobs of SLURM, which share the project's folder: the
+results are the same, whichever it is and however many they are.
 """
 
 import hashlib
 import multiprocessing
 import os
 import re
+import shutil
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from multiprocessing import connection
 from pathlib import Path
@@ -36,30 +38,33 @@ ONE_THREAD = {
 }
 
 
-LOCAL, ADDRESS = "local", re.compile(r"(tcp|tls|ws|wss)://\S+")
+LOCAL, SLURM, ADDRESS = "local", "slurm", re.compile(r"(tcp|tls|ws|wss)://\S+")
 AHEAD = 4  # tasks that are under way at once, for each worker
 CONNECT_SECONDS = 10
+JOB = {"job_name": "wm", "time": 60, "cpus_per_task": 1, "mem": "2GB", "stderr_to_stdout": True}  # of a task
+JOBS = Path(".scratch", "slurm")  # their tasks, results and logs
 
 
 class Compute(config.Section):
     """Where independent tasks run: nothing that comes out depends on it."""
 
-    scheduler: str  # of a Dask cluster, or local
-    workers: NonNegativeInt  # processes of this machine, if local; 0: one for every core
+    scheduler: str  # of a Dask cluster, or slurm, or local
+    workers: NonNegativeInt  # processes of this machine, 0: one for every core; or jobs of SLURM at once
 
     @field_validator("scheduler")
     @classmethod
     def _address(cls, scheduler: str) -> str:
-        if scheduler != LOCAL and not ADDRESS.fullmatch(scheduler):
-            raise ValueError("wanted local or the address of a Dask scheduler, tcp://host:8786")
+        if scheduler not in (LOCAL, SLURM) and not ADDRESS.fullmatch(scheduler):
+            raise ValueError("wanted local, slurm or the address of a Dask scheduler, tcp://host:8786")
         return scheduler
 
 
 class Pool(NamedTuple):
-    """What runs tasks, and how many of them at once."""
+    """What runs tasks, how many of them at once, and how many of them for each it is given."""
 
     executor: Executor
     workers: int
+    ahead: int = AHEAD
 
 
 def cores() -> int:
@@ -70,7 +75,8 @@ def cores() -> int:
 @contextmanager
 def pool(compute: Compute) -> Iterator[Pool]:
     """Where tasks are to run. Raises BadInput where no cluster answers."""
-    with processes(compute.workers) if compute.scheduler == LOCAL else cluster(compute.scheduler) as found:
+    kinds = {LOCAL: partial(processes, compute.workers), SLURM: partial(slurm, compute.workers)}
+    with kinds.get(compute.scheduler, partial(cluster, compute.scheduler))() as found:
         yield found
 
 
@@ -99,6 +105,89 @@ def cluster(address: str) -> Iterator[Pool]:
         yield Pool(client.get_executor(pure=False), sum(threads.values()))
 
 
+@contextmanager
+def slurm(workers: int) -> Iterator[Pool]:
+    """As many jobs of SLURM at once, each of one task, which submitit hands in; those left are cancelled.
+
+    SLURM does the tasks of a lost node again. Partition, account and the like are `sbatch`'s own variables
+    (`SBATCH_PARTITION`, `SBATCH_ACCOUNT`). Raises BadInput where no job can be handed in.
+    """
+    place = f"compute.scheduler: found {SLURM}"
+    try:
+        import submitit
+    except ImportError:
+        raise config.BadInput(f"{place}, which wants the extra slurm: `uv sync --extra slurm`") from None
+    if missing := [name for name in ("sbatch", "srun", "sacct") if not shutil.which(name)]:
+        raise config.BadInput(f"{place}, wanted a machine of a SLURM cluster: no {missing[0]} is here")
+    if not workers:
+        raise config.BadInput(f"compute.workers: found 0, wanted the number of jobs that {SLURM} has at once")
+    root = Path(os.environ.get("DVC_ROOT", ".")).absolute() / JOBS
+    root.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(dir=root)
+    hand_in = submitit.SlurmExecutor(folder)
+    hand_in.update_parameters(**JOB)
+    jobs = Jobs(hand_in)
+    try:
+        with one_thread():
+            yield Pool(jobs, workers, ahead=1)
+        shutil.rmtree(folder)
+    finally:
+        jobs.shutdown(cancel_futures=True)
+
+
+class Jobs(Executor):
+    """submitit's executor as one of the standard library."""
+
+    def __init__(self, hand_in: Any) -> None:
+        self.hand_in, self.jobs = hand_in, []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """A task as a job."""
+        self.jobs.append(job := Job(self.hand_in.submit(ended, partial(fn, *args, **kwargs))))
+        return job
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Cancels the jobs whose results nobody asked for."""
+        for job in self.jobs if cancel_futures else ():
+            job.cancel()
+
+
+def ended(function: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+    """What the function came to, or what it raised."""
+    try:
+        return function(), None
+    except Exception as error:
+        return None, error
+
+
+class Job(Future[Any]):
+    """A job of SLURM."""
+
+    def __init__(self, job: Any) -> None:
+        super().__init__()
+        self.job, self.asked_for = job, False
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the task came to; raises what it raised, and Halted where the job came to nothing."""
+        from submitit.core.utils import UncompletedJobError
+
+        self.asked_for = True
+        try:
+            result, error = self.job.result()
+        except UncompletedJobError:
+            log = self.job.paths.stdout
+            raise config.Halted(f"job {self.job.job_id} of SLURM came to nothing: see {log}") from None
+        if error is not None:
+            raise error
+        return result
+
+    def cancel(self) -> bool:
+        """Cancelled, unless its result was asked for."""
+        if not self.asked_for:
+            self.job.cancel(check=False)
+        return not self.asked_for
+
+
 class Elsewhere(Generic[Task, Result]):
     """A function as another machine is to call it: with the code that it has here."""
 
@@ -123,13 +212,12 @@ def code() -> str:
 def processes(workers: int) -> Iterator[Pool]:
     """`workers` fresh processes of one thread each (0: one for every core), gone on leaving: where that is
     by an exception, or because nobody reads on, at once, whatever they are at."""
-    saved = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)  # spawned processes inherit it before they import anything
     others = set(multiprocessing.active_children())
     workers = workers or cores()
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
     try:
-        yield Pool(pool, workers)
+        with one_thread():
+            yield Pool(pool, workers)
     except BaseException:
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
@@ -138,6 +226,16 @@ def processes(workers: int) -> Iterator[Pool]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes started within compute in one thread: they inherit it before they import anything."""
+    saved = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
         for name, value in saved.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
@@ -165,7 +263,7 @@ def _follow_parent() -> None:
 
 
 def ordered(pool: Pool, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-    """`function` of every task, in the tasks' order, `AHEAD` for each worker under way at once at most."""
+    """`function` of every task, in the tasks' order, `pool.ahead` under way at once for each worker."""
     remaining = iter(tasks)
     if not isinstance(pool.executor, ProcessPoolExecutor):
         function = Elsewhere(function)
@@ -174,7 +272,7 @@ def ordered(pool: Pool, function: Callable[[Task], Result], tasks: Iterable[Task
         with _deaf_children():  # processes start when they are first needed
             return [pool.executor.submit(function, task) for task in islice(remaining, count)]
 
-    waiting = deque(submit(AHEAD * pool.workers))
+    waiting = deque(submit(pool.ahead * pool.workers))
     while waiting:
         result = waiting.popleft().result()
         waiting.extend(submit(1))
