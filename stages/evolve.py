@@ -91,6 +91,7 @@ class Config(config.Section):
 
 
 def main(round_name: str, prev: str) -> None:
+    devices.join()
     settings = config.section(Config, "evolve")
     environment = config.section(config.Environment, "environment")
     params = [settings.model_dump(), environment.model_dump()]
@@ -100,6 +101,7 @@ def main(round_name: str, prev: str) -> None:
     search = settings.refine if given.last else settings.search
     stage = f"evolve {round_name}"
     with scratch.folder(stage, params, inputs) as unfinished:
+        devices.share(unfinished)
         journal = Journal(unfinished / "journal.jsonl")
         going_on(stage, journal.generations, search.generations)
         run(round_name, prev, given, settings, search, environment, journal)
@@ -352,9 +354,9 @@ def dream_fitness(
             found.append(dream.returns(outcome) - missed + world.value(end.memory.hidden))
         return jnp.concatenate(found, axis=-1).mean(axis=-1)
 
-    def fitness(generation: int, candidates: np.ndarray) -> jax.Array:
+    def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
         vectors = devices.split(jnp.asarray(candidates, jnp.float32))
-        return returns(worlds, watcher, vectors, jr.fold_in(key, generation))
+        return devices.whole(returns(worlds, watcher, vectors, jr.fold_in(key, generation)))
 
     return fitness
 

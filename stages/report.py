@@ -44,7 +44,7 @@ LIBRARIES = (
 
 
 def main() -> None:
-    params = {name: value for name, value in config.read().items() if name != "compute"}
+    params = {name: value for name, value in config.read().items() if name not in config.WHERE}
     rounds = [read_round(name) for name in params["rounds"]]
     ranks = scores.read(METRICS / "ranks.json", scores.Ranks)[0]
     ranked = read_csv(METRICS / "ranks.csv")

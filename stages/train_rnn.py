@@ -18,7 +18,7 @@ import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, dream, files, fit, model_file, rnn, scratch
+from wm import config, devices, dream, files, fit, model_file, rnn, scratch
 from wm.checkpoint import Checkpoints
 from wm.episodes import Episode, Record, Shards, draw, longest, stacked
 from wm.rnn import RNN, Batch, Ensemble
@@ -61,6 +61,7 @@ class InMemory(Shards):
 
 
 def main(round_name: str, prev: str) -> None:
+    devices.join()
     settings = config.section(Config, "train_rnn")
     before = config.rounds_until(prev)[::-1]
     shards = InMemory(LATENTS / prev)
@@ -72,6 +73,7 @@ def main(round_name: str, prev: str) -> None:
     names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]
     stage = f"train_rnn {round_name}"
     with scratch.folder(stage, settings.model_dump(), inputs) as unfinished:
+        devices.share(unfinished)
         trainings = [
             partial(
                 train, model, shards, settings, before, i, Checkpoints(unfinished / name), f"{stage} {name}"

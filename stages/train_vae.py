@@ -14,7 +14,7 @@ import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, files, fit, model_file, pictures, scratch, vae
+from wm import config, devices, files, fit, model_file, pictures, scratch, vae
 from wm.checkpoint import Checkpoints
 from wm.episodes import Record, Shards, frame_batches
 from wm.vae import CHANNELS, MOST_WIDTHS, VAE
@@ -43,6 +43,7 @@ class Config(config.Section):
 
 
 def main() -> None:
+    devices.join()
     settings = config.section(Config, "train_vae")
     shards = Shards(DATA)
     shards.expect_frames()
@@ -56,6 +57,7 @@ def main() -> None:
     )
     loss = partial(vae.loss, kl_weight=settings.kl_weight)
     with scratch.folder("train_vae", settings.model_dump(), [DATA]) as unfinished:
+        devices.share(unfinished)
         model, curve = fit.train(
             model,
             loss,

@@ -22,6 +22,7 @@ FIRST_ROUND = "init"
 ROUND_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")  # it goes into commands and into paths
 FRAMES_PER_EPISODE = 1000  # of CarRacing-v3, and of the dream
 MOST = 2**31 - 1  # of any whole number
+WHERE = ("compute", "hosts")  # sections from which nothing that comes out follows
 
 
 class _OneLine(Exception):

@@ -1,12 +1,100 @@
-"""All devices of this process at once: the leading axis of what is computed on, split over them."""
+"""All devices at once, of this machine or of several: the leading axis of what is computed on is split.
 
+With `hosts.launcher` a stage that trains starts anew under it, a process on each machine, which
+`jax.distributed` joins: the same computation with more devices. The first process alone writes.
+"""
+
+import atexit
+import io
+import os
+import shlex
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
 from typing import TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from pydantic import field_validator
+
+from wm import config
 
 Tree = TypeVar("Tree")
+
+LAUNCHED = "WM_LAUNCHED"  # in the environment of the processes that the launcher started
+WRITTEN = ("models", "metrics")  # where stages that train write
+
+
+class Hosts(config.Section):
+    """The machines that train together: nothing that comes out differs, but by rounding."""
+
+    launcher: str  # what starts a process on each; empty: this machine alone
+
+    @field_validator("launcher")
+    @classmethod
+    def _command(cls, launcher: str) -> str:
+        words = shlex.split(launcher)
+        if launcher and not (words and shutil.which(words[0])):
+            raise ValueError("wanted a command that is here, as srun --nodes 2 --ntasks-per-node 1")
+        return launcher
+
+
+def join() -> None:
+    """Makes this process one of those that `hosts.launcher` starts; nothing where it is empty.
+
+    All but the first then write into folders of their own, which go when they end. Before anything is
+    computed. Raises BadInput where the launcher does not tell the processes of each other.
+    """
+    launcher = config.section(Hosts, "hosts").launcher
+    if not launcher:
+        return
+    if LAUNCHED not in os.environ:
+        os.environ[LAUNCHED] = "1"
+        command = [*shlex.split(launcher), sys.executable, *sys.orig_argv[1:]]
+        os.execvp(command[0], command)
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:
+        place = f"{config.PARAMS}: hosts.launcher: found {config.shown(launcher)}"
+        raise config.BadInput(f"{place}, wanted srun or mpirun, which JAX knows ({error})") from None
+    if jax.process_index() > 0:
+        _write_elsewhere()
+
+
+def _write_elsewhere() -> None:
+    """Moves to a folder in which all can be read that can be read here, and says no more."""
+    project, folder = Path.cwd(), Path(tempfile.mkdtemp(prefix="wm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for path in project.iterdir():
+        if path.name not in WRITTEN:
+            (folder / path.name).symlink_to(path)
+    for name in WRITTEN:
+        if (project / name).exists():
+            shutil.copytree(project / name, folder / name, copy_function=os.symlink)
+    os.chdir(folder)
+    os.environ["DVC_ROOT"] = str(folder / "own")  # whose scratch folder is its own
+    sys.stdout = io.StringIO()
+
+
+def share(folder: Path) -> None:
+    """Has all processes find in the folder what the first one has there: unfinished work goes on alike."""
+    if jax.process_count() == 1:
+        return
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.add(folder, arcname=".")
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(packed.tell())))
+    sent = (
+        np.frombuffer(packed.getvalue(), np.uint8) if jax.process_index() == 0 else np.zeros(size, np.uint8)
+    )
+    content = np.asarray(multihost_utils.broadcast_one_to_all(sent)).tobytes()
+    if jax.process_index() > 0:
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(folder, filter="data")
 
 
 def split(tree: Tree) -> Tree:
@@ -22,7 +110,17 @@ def split(tree: Tree) -> Tree:
 
     def place(leaf: jax.Array | np.ndarray) -> jax.Array:
         whole = leaf.ndim == 0 or leaf.shape[0] % count
-        spec = PartitionSpec() if whole else PartitionSpec("device")
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
+        sharding = NamedSharding(mesh, PartitionSpec() if whole else PartitionSpec("device"))
+        if jax.process_count() == 1:
+            return jax.device_put(leaf, sharding)
+        if whole:  # what machines reckon for themselves is the same but for rounding
+            leaf = multihost_utils.broadcast_one_to_all(leaf)
+        return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
 
     return jax.tree.map(place, tree)
+
+
+def whole(array: jax.Array) -> np.ndarray:
+    """All of an array, whatever part of it is on this machine's devices."""
+    here = array.is_fully_addressable or array.is_fully_replicated
+    return np.asarray(array if here else multihost_utils.process_allgather(array, tiled=True))

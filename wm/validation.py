@@ -19,6 +19,7 @@ from stages import (
     train_vae,
 )
 from wm import config
+from wm.devices import Hosts
 from wm.parallel import Compute
 
 RESERVED = {config.FIRST_ROUND, "pretrained", *collect.DRIVERS}  # they have folders of their own
@@ -53,6 +54,7 @@ class Params(config.Section):
 
     environment: config.Environment
     compute: Compute
+    hosts: Hosts
     rounds: Annotated[dict[RoundName, config.Round], Field(min_length=1)]
     collect: Annotated[dict[DriverName, collect.Config], Field(min_length=1)]
     process: process.Config
