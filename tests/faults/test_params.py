@@ -389,7 +389,7 @@ def test_the_default_tracks_are_used_once(params):
     found = dict(validation.tracks(validation.validate(params)))
     assert found["evaluate"] == range(900_000, 900_100)
     assert found["explore (after 7 rounds)"] == range(370_000, 370_120)
-    assert len(found) == 1 + 2 + 7 + 1
+    assert len(found) == 1 + 2 + len(params["rounds"]) + 1
 
 
 def test_limits_go_by_name_and_not_by_order(params):
