@@ -64,6 +64,13 @@ class Limits(config.Section):
         return tuple((low, high) for low, high in (self.steering, self.gas, self.brake))
 
 
+class Shares(config.Section):
+    """Of the dreams: those of a search from zero, and of one on from the controller of the round before."""
+
+    search: float = Field(ge=0, le=1)
+    refine: float = Field(ge=0, le=1)
+
+
 class Config(config.Section):
     seed: NonNegativeInt
     rounds_from_zero: NonNegativeInt  # the first ones; later ones go on from the controller before theirs
@@ -81,7 +88,7 @@ class Config(config.Section):
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
     precision: Literal["float32", "bfloat16"]  # of evolution's matrix products
     newest_share: float = Field(ge=0, le=1)
-    trouble_share: float = Field(ge=0, le=1)  # of the dreams, that start shortly before a real trouble
+    trouble_share: Shares  # of the dreams, that start shortly before a real trouble
     start_episodes: PositiveInt  # real drives that dreams may start from
     starts_per_episode: PositiveInt
     snapshot_every: PositiveInt  # generations
@@ -148,11 +155,12 @@ def run(
     number = len(before)
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
     shards, model, ensemble, last = given
+    troubled = settings.trouble_share.refine if last else settings.trouble_share.search
     rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, settings.sampling)
     worlds = [
         World(
             simulator,
-            start_pool(simulator, model, shards, settings, before, start_key),
+            start_pool(simulator, model, shards, settings, troubled, before, start_key),
             value_of_moments(simulator, shards, settings, before, rules, start_key),
         )
         for simulator in ensemble.members or [model]
@@ -207,13 +215,19 @@ def drives(
 
 
 def start_pool(
-    simulator: RNN, watcher: RNN, shards: Shards, settings: Config, before: list[str], key: jax.Array
+    simulator: RNN,
+    watcher: RNN,
+    shards: Shards,
+    settings: Config,
+    troubled: float,
+    before: list[str],
+    key: jax.Array,
 ) -> Starts:
-    """Moments of training drives, `trouble_share` of them shortly before a trouble, as far as any drive had
-    one; the same ones for every simulator."""
+    """Moments of training drives, a share `troubled` of them shortly before a trouble, as far as any drive
+    had one; the same ones for every simulator."""
     rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(dream.starts_at)
     records, count = shards.kept(validation=False), settings.starts_per_episode
-    drawn, smooth = start_drives(shards, settings, before)
+    drawn, smooth = start_drives(shards, settings, troubled, before)
     pool = []
     for chosen, columns, number in drives(shards, drawn, longest(records)):
         times = []
@@ -226,14 +240,15 @@ def start_pool(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 
 
-def start_drives(shards: Shards, settings: Config, before: list[str]) -> tuple[list[Record], int]:
+def start_drives(
+    shards: Shards, settings: Config, troubled: float, before: list[str]
+) -> tuple[list[Record], int]:
     """Training drives that dreams start from, the newer the likelier, and how many of them, the first ones,
-    are of all drives; the others had troubles."""
+    are of all drives; the others, a share `troubled`, had troubles."""
     records, rng = shards.kept(validation=False), np.random.default_rng(settings.seed)
-    troubled = [record for record in records if len(troubles(shards.read(record).rewards))]
-    share = settings.trouble_share if troubled else 0.0
-    smooth = settings.start_episodes - round(share * settings.start_episodes)
-    counts = (records, smooth), (troubled, settings.start_episodes - smooth)
+    unlucky = [record for record in records if len(troubles(shards.read(record).rewards))]
+    smooth = settings.start_episodes - round(troubled * settings.start_episodes if unlucky else 0)
+    counts = (records, smooth), (unlucky, settings.start_episodes - smooth)
     drawn = [draw(some, before, settings.newest_share, count, rng) for some, count in counts if count]
     return [record for some in drawn for record in some], smooth
 

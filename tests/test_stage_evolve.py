@@ -72,18 +72,18 @@ class Drives:
 
 @pytest.mark.parametrize(("share", "smooth"), [(0.0, 40), (0.25, 30), (1.0, 0)])
 def test_a_share_of_all_dreams_starts_in_drives_that_had_troubles(settings, share, smooth):
-    chosen = settings.model_copy(update={"trouble_share": share, "start_episodes": 40})
+    chosen = settings.model_copy(update={"start_episodes": 40})
     shards: Any = Drives()
-    drawn, found = evolve.start_drives(shards, chosen, ["r0"])
+    drawn, found = evolve.start_drives(shards, chosen, share, ["r0"])
     assert (len(drawn), found) == (40, smooth)
     assert all(record in shards.troubled for record in drawn[smooth:])
     assert smooth == 0 or len(set(map(str, drawn[:smooth]))) > 10
 
 
 def test_drives_without_troubles_are_dreamt_on_from_anywhere(settings):
-    chosen = settings.model_copy(update={"trouble_share": 1.0, "start_episodes": 40})
+    chosen = settings.model_copy(update={"start_episodes": 40})
     shards: Any = Drives(troubled=0)
-    drawn, smooth = evolve.start_drives(shards, chosen, ["r0"])
+    drawn, smooth = evolve.start_drives(shards, chosen, 1.0, ["r0"])
     assert len(drawn) == smooth == 40
 
 
