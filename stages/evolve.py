@@ -64,11 +64,14 @@ class Limits(config.Section):
         return tuple((low, high) for low, high in (self.steering, self.gas, self.brake))
 
 
-class Shares(config.Section):
-    """Of the dreams: those of a search from zero, and of one on from the controller of the round before."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
-    search: float = Field(ge=0, le=1)
-    refine: float = Field(ge=0, le=1)
+
+class Shares(config.Section):
+    """Of the dreams: for searches from zero, and for those on from the controller of the round before."""
+
+    search: list[Share] = Field(min_length=1)
+    refine: list[Share] = Field(min_length=1)
 
 
 class Config(config.Section):
@@ -88,7 +91,7 @@ class Config(config.Section):
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
     precision: Literal["float32", "bfloat16"]  # of evolution's matrix products
     newest_share: float = Field(ge=0, le=1)
-    trouble_share: Shares  # of the dreams, that start shortly before a real trouble
+    trouble_share: Shares  # that start shortly before a real trouble; a search for each, the best is kept
     start_episodes: PositiveInt  # real drives that dreams may start from
     starts_per_episode: PositiveInt
     snapshot_every: PositiveInt  # generations
@@ -109,9 +112,11 @@ def main(round_name: str, prev: str) -> None:
     stage = f"evolve {round_name}"
     with scratch.folder(stage, params, inputs) as unfinished:
         devices.share(unfinished)
-        journal = Journal(unfinished / "journal.jsonl")
-        going_on(stage, journal.generations, search.generations)
-        run(round_name, prev, given, settings, search, environment, journal)
+        shares = settings.trouble_share.refine if given.last else settings.trouble_share.search
+        journals = {share: Journal(unfinished / f"journal-{share}.jsonl") for share in shares}
+        done = sum(journal.generations for journal in journals.values())
+        going_on(stage, done, search.generations * len(journals))
+        run(round_name, prev, given, settings, search, environment, journals)
 
 
 class Given(NamedTuple):
@@ -141,6 +146,22 @@ class Given(NamedTuple):
         return Given(shards, model, ensemble, last)
 
 
+class World(NamedTuple):
+    """A simulator, the moments that its dreams go on from, and the value of those in which they end."""
+
+    simulator: RNN
+    starts: Starts
+    value: Value
+
+
+class Searched(NamedTuple):
+    """What a search came to: its curve, its snapshots, of which the last is its end, that one's dreams."""
+
+    curve: list[dict[str, Any]]
+    snapshots: list[Controller]
+    score: dict[str, Any]
+
+
 def run(
     round_name: str,
     prev: str,
@@ -148,23 +169,52 @@ def run(
     settings: Config,
     search: Search,
     environment: config.Environment,
-    journal: Journal,
+    journals: dict[float, Journal],
 ) -> None:
-    """The round's evolution, from its journal on."""
+    """The round's evolution, from its journals on: one for each share of dreams before troubles, of which the
+    one is kept whose controller has the highest score in whole dreams."""
     before = config.rounds_until(prev)[::-1]
-    number = len(before)
-    start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), number), 3)
+    start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), len(before)), 3)
     shards, model, ensemble, last = given
-    troubled = settings.trouble_share.refine if last else settings.trouble_share.search
     rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, settings.sampling)
-    worlds = [
-        World(
-            simulator,
-            start_pool(simulator, model, shards, settings, troubled, before, start_key),
-            value_of_moments(simulator, shards, settings, before, rules, start_key),
+    simulators = ensemble.members or [model]
+    values = [value_of_moments(one, shards, settings, before, rules, start_key) for one in simulators]
+    found: dict[float, Searched] = {}
+    for share, journal in journals.items():
+        worlds = [
+            World(one, start_pool(one, model, shards, settings, share, before, start_key), value)
+            for one, value in zip(simulators, values, strict=True)
+        ]
+        label = f"evolve {round_name}" + (f", {share} before troubles" if len(journals) > 1 else "")
+        seed = settings.seed + len(before) + 1
+        curve, snapshots = searched(
+            worlds, model, last, settings, search, rules, journal, fitness_key, seed, label
         )
-        for simulator in ensemble.members or [model]
-    ]
+        score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, rules, score_key)
+        found[share] = Searched(curve, snapshots, score)
+    kept = max(found, key=lambda share: found[share].score["score"]["mean"])
+    folder, figures = MODELS / round_name, METRICS / round_name
+    model_file.save(folder / "controller.eqx", found[kept].snapshots[-1])
+    model_file.save(folder / "snapshots.eqx", controller.snapshots(found[kept].snapshots))
+    files.write_csv(figures / "evolve.csv", found[kept].curve)
+    files.write_json(figures / "dream.json", found[kept].score)
+    means = {str(share): one.score["score"]["mean"] for share, one in found.items()}
+    files.write_json(figures / "searches.json", {"trouble_share": kept, "dream": means})
+
+
+def searched(
+    worlds: list[World],
+    model: RNN,
+    last: Controller | None,
+    settings: Config,
+    search: Search,
+    rules: Rules,
+    journal: Journal,
+    key: jax.Array,
+    seed: int,
+    label: str,
+) -> tuple[list[dict[str, Any]], list[Controller]]:
+    """A search's curve and snapshots, from its start to its end."""
     first = Controller(
         features=model.latent_size + model.hidden_size,
         limits=settings.limits.pairs,
@@ -173,32 +223,17 @@ def run(
     basis = coordinates(worlds[0].starts, settings)
     start = basis.coordinates(last) if last else jnp.zeros(basis.coordinates(first).shape)
     as_controller = partial(basis.controller, first)
-    fitness = dream_fitness(worlds, model, as_controller, settings, rules, fitness_key)
-    seed = settings.seed + number + 1
+    fitness = dream_fitness(worlds, model, as_controller, settings, rules, key)
     generations = evolve(fitness, np.asarray(start), search, seed=seed, journal=journal)
-    curve, snapshots = [], [as_controller(start)]
-    total = search.generations
-    for generation in progress(generations, f"evolve {round_name}", total):
+    curve, snapshots, total = [], [as_controller(start)], search.generations
+    for generation in progress(generations, label, total):
         best = as_controller(jnp.asarray(generation.mean, jnp.float32))
         curve.append(
             {name: round(value, 4) for name, value in generation._asdict().items() if name != "mean"}
         )
         if (generation.number + 1) % settings.snapshot_every == 0 or generation.number + 1 == total:
             snapshots.append(best)
-    folder = MODELS / round_name
-    model_file.save(folder / "controller.eqx", snapshots[-1])
-    model_file.save(folder / "snapshots.eqx", controller.snapshots(snapshots))
-    files.write_csv(METRICS / round_name / "evolve.csv", curve)
-    score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, rules, score_key)
-    files.write_json(METRICS / round_name / "dream.json", score)
-
-
-class World(NamedTuple):
-    """A simulator, the moments that its dreams go on from, and the value of those in which they end."""
-
-    simulator: RNN
-    starts: Starts
-    value: Value
+    return curve, snapshots
 
 
 def drives(

@@ -68,7 +68,12 @@ OUTPUTS = {
     "collect": ["data/raw/lane_follower"],
     "train_vae": ["models/vae.eqx", "metrics/train_vae.*", "metrics/reconstructions.png"],
     "train_rnn": ["models/r0/rnn.eqx", "models/r0/simulators.eqx", "metrics/r0/train_rnn.*"],
-    "evolve": ["models/r0/controller.eqx", "models/r0/snapshots.eqx", "metrics/r0/[de][rv]*.[jc]s*"],
+    "evolve": [
+        "models/r0/controller.eqx",
+        "models/r0/snapshots.eqx",
+        "metrics/r0/[de][rv]*.[jc]s*",
+        "metrics/r0/searches.json",
+    ],
     "evaluate": ["metrics/r0/real.*", "metrics/r0/drive.*"],
     "explore": ["data/raw/r0"],
 }

@@ -21,7 +21,7 @@ def parts(scratch):
 
 
 def lines(scratch):
-    return sum(path.read_bytes().count(b"\n") for path in scratch.glob("*/journal.jsonl"))
+    return sum(path.read_bytes().count(b"\n") for path in scratch.glob("*/journal*.jsonl"))
 
 
 # stage: how far its scratch folder says it is, how far before the kill, what it says after the restart
