@@ -73,6 +73,13 @@ class Shares(config.Section):
     search: list[Share] = Field(min_length=1)
     refine: list[Share] = Field(min_length=1)
 
+    @field_validator("*")
+    @classmethod
+    def _different(cls, shares: list[float]) -> list[float]:
+        if len(set(shares)) < len(shares):
+            raise ValueError("wanted different ones")
+        return shares
+
 
 class Config(config.Section):
     seed: NonNegativeInt

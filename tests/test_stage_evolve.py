@@ -1,5 +1,6 @@
 """What evolution is told of a dream, and where its dreams start: stages/evolve.py."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages import evolve
-from wm import config
+from wm import config, controller, model_file
 from wm.dream import Outcome, Rules
 from wm.episodes import Record
 
@@ -90,3 +91,43 @@ def test_drives_without_troubles_are_dreamt_on_from_anywhere(settings):
 def test_more_components_than_features_are_refused(settings):
     with pytest.raises(config.BadInput, match=r"evolve\.components: found 64, wanted 5 at most"):
         evolve.check_components(settings, features=5)
+
+
+@pytest.fixture
+def searches(settings, monkeypatch, tmp_path):
+    """Runs a round that goes on from a driver, with searches whose dreams have the given scores."""
+    monkeypatch.setattr(evolve, "METRICS", tmp_path / "metrics")
+    monkeypatch.setattr(evolve, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(evolve.config, "rounds_until", lambda prev: ["r0"])
+    monkeypatch.setattr(evolve, "value_of_moments", lambda *given: None)
+    monkeypatch.setattr(evolve, "start_pool", lambda *given: given[4])
+
+    def searched(worlds, *given):
+        share, first = worlds[0].starts, controller.Controller(features=3)
+        return [{"number": 0, "best": share}], [first, first.with_parameters(jnp.full(12, share))]
+
+    monkeypatch.setattr(evolve, "searched", searched)
+
+    def run(scores):
+        def dream_score(worlds, *given):
+            return {"score": {"mean": scores[worlds[0].starts]}}
+
+        monkeypatch.setattr(evolve, "dream_score", dream_score)
+        given: Any = (Drives(), None, SimpleNamespace(members=[]), None)
+        journals: Any = dict.fromkeys(scores)
+        environment = config.section(config.Environment, "environment")
+        evolve.run("r1", "r0", given, settings, settings.refine, environment, journals)
+        return tmp_path
+
+    return run
+
+
+@pytest.mark.parametrize("scores", [{0.1: 880.0, 0.5: 890.0}, {0.1: 890.0, 0.5: 880.0}])
+def test_the_search_whose_whole_dreams_are_better_is_kept(searches, scores):
+    folder, better = searches(scores), max(scores, key=scores.get)
+    kept = model_file.load(folder / "models/r1/controller.eqx", controller.Controller)
+    assert np.unique(kept.parameters).tolist() == [np.float32(better)]
+    said = json.loads((folder / "metrics/r1/searches.json").read_text())
+    assert said == {"trouble_share": better, "dream": {str(share): mean for share, mean in scores.items()}}
+    assert json.loads((folder / "metrics/r1/dream.json").read_text()) == {"score": {"mean": 890.0}}
+    assert (folder / "metrics/r1/evolve.csv").read_text().splitlines()[1] == f"0,{better}"
