@@ -12,26 +12,25 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from wm import config, devices, files, fit, model_file, pictures, scratch, vae
 from wm.checkpoint import Checkpoints
 from wm.episodes import Record, Shards, frame_batches
-from wm.vae import CHANNELS, MOST_WIDTHS, VAE
+from wm.vae import MOST_WIDTHS, VAE
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
 METRICS = Path("metrics")
 ACTIVE_VARIANCE = 0.01  # of mu over frames, from which on a latent dimension counts as used
 
-
-Level = Annotated[int, Field(ge=1, le=255)]
+Tone = Annotated[list[int], Field(min_length=2, max_length=2)]  # a value, and what becomes of it
 
 
 class Config(config.Section):
     seed: NonNegativeInt
     latent_size: PositiveInt
     widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=MOST_WIDTHS)]
-    brightest: Annotated[list[Level], Field(min_length=CHANNELS, max_length=CHANNELS)]  # red, green, blue
+    tones: list[Tone]  # the curve that frames' values go through
     steps: PositiveInt
     batch_size: PositiveInt
     buffer_episodes: PositiveInt
@@ -40,6 +39,12 @@ class Config(config.Section):
     kl_weight: NonNegativeFloat
     log_every: PositiveInt
     validation_batches: PositiveInt
+
+    @field_validator("tones")
+    @classmethod
+    def _rising(cls, tones: list[list[int]]) -> list[list[int]]:
+        vae.check_tones(tones)
+        return tones
 
 
 def main() -> None:
@@ -52,7 +57,7 @@ def main() -> None:
     model = VAE(
         latent_size=settings.latent_size,
         widths=settings.widths,
-        brightest=settings.brightest,
+        tones=settings.tones,
         key=init_key,
     )
     loss = partial(vae.loss, kl_weight=settings.kl_weight)
@@ -107,15 +112,16 @@ def validate(model: VAE, loss, batches: list[np.ndarray], key) -> dict[str, floa
 
 
 def report(model: VAE, validation: list[np.ndarray], curve: list[dict[str, float]]) -> None:
-    """The last figures, the curve, and frames beside their reconstructions."""
+    """The last figures, the curve, and frames beside their reconstructions, in the tones that V sees."""
     means = np.concatenate([np.asarray(vae.encode(model, jnp.asarray(frames))[0]) for frames in validation])
     active = int(np.sum(means.var(axis=0) > ACTIVE_VARIANCE))
     last = {name: round(value, 4) for name, value in curve[-1].items() if name != "step"}
     files.write_json(METRICS / "train_vae.json", {**last, "active_dimensions": active})
     files.write_csv(METRICS / "train_vae.csv", curve)
-    frames = validation[0][:8]
-    decoded = vae.decode(model, vae.encode(model, jnp.asarray(frames))[0])
-    pictures.side_by_side(METRICS / "reconstructions.png", frames, np.asarray(decoded))
+    frames = jnp.asarray(validation[0][:8])
+    decoded = jax.vmap(model.decode_toned)(vae.encode(model, frames)[0])
+    seen = vae.normalise(frames, model.tones)
+    pictures.side_by_side(METRICS / "reconstructions.png", np.asarray(seen), np.asarray(decoded))
 
 
 if __name__ == "__main__":

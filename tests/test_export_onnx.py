@@ -121,7 +121,8 @@ def small(tmp_path_factory):
     controller = Controller(features=8, limits=((-0.5, 0.5), (0.25, 0.5), (0.0, 1.0)), pedals="tanh")
     parameters = jnp.asarray(3 * np.random.default_rng(2).normal(size=27), jnp.float32)
     model_file.save(
-        folder / "vae.eqx", VAE(latent_size=3, widths=(4, 8, 6), brightest=(255, 200, 255), key=jr.key(0))
+        folder / "vae.eqx",
+        VAE(latent_size=3, widths=(4, 8, 6), tones=[(0, 0), (90, 30), (120, 200), (255, 255)], key=jr.key(0)),
     )
     model_file.save(folder / "rnn.eqx", eqx.tree_at(lambda m: m.head_bias, one, sharp))
     model_file.save(folder / "controller.eqx", controller.with_parameters(parameters))

@@ -87,20 +87,36 @@ def test_normalise_maps_bytes_to_the_unit_interval():
     np.testing.assert_allclose(floats.ravel(), [0, 0.2, 1], rtol=1e-6)
 
 
-def test_what_is_brighter_than_the_brightest_is_neither_seen_nor_to_be_shown(frames):
-    model = make(latent_size=3, widths=WIDTHS, brightest=(255, 120, 255), key=new_key(3))
-    capped = frames.at[..., 1].set(jnp.minimum(frames[..., 1], 120))
-    assert (frames[..., 1] > 120).any()
-    for ours, wanted in zip(vae.encode(model, frames), vae.encode(model, capped), strict=True):
-        np.testing.assert_array_equal(ours, wanted)
-    assert float(vae.loss(model, frames, new_key(5))[0]) == float(vae.loss(model, capped, new_key(5))[0])
-    assert float(vae.normalise(frames, model.brightest)[..., 1].max()) == pytest.approx(120 / 255)
+TONES = [(0, 0), (100, 60), (103, 130), (255, 255)]
 
 
-@pytest.mark.parametrize("brightest", [(255, 255), (255, 0, 255), (255, 256, 255)])
-def test_a_brightest_of_no_colour_is_refused(brightest):
-    with pytest.raises(ValueError, match="brightest"):
-        VAE(latent_size=3, widths=WIDTHS, brightest=brightest, key=new_key(3))
+def test_a_tone_curve_spreads_the_values_where_it_is_steep_and_is_undone():
+    values = jnp.arange(256, dtype=jnp.uint8).reshape(16, 16, 1)
+    toned = vae.normalise(values, TONES)
+    wanted = np.interp(np.arange(256), *np.transpose(TONES)) / 255
+    np.testing.assert_allclose(toned.ravel(), wanted, atol=1e-6)
+    np.testing.assert_allclose(vae.denormalise(toned, TONES), vae.normalise(values), atol=1e-6)
+
+
+def test_v_sees_and_paints_in_the_tones_and_shows_what_they_stand_for(frames):
+    model = make(latent_size=3, widths=WIDTHS, tones=TONES, key=new_key(3))
+    as_they_are = make(latent_size=3, widths=WIDTHS, key=new_key(3))
+    toned = jnp.rint(255 * vae.normalise(frames, TONES)).astype(jnp.uint8)
+    for ours, wanted in zip(vae.encode(model, frames), vae.encode(as_they_are, toned), strict=True):
+        np.testing.assert_allclose(ours, wanted, atol=5e-3)
+    painted = jax.vmap(model.decode_toned)(jnp.eye(3))
+    np.testing.assert_allclose(vae.decode(as_they_are, jnp.eye(3)), painted, atol=1e-6)
+    shown = vae.decode(model, jnp.eye(3))
+    np.testing.assert_allclose(shown, vae.denormalise(painted, TONES), atol=1e-6)
+    assert np.abs(shown - painted).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    "tones", [[], [(0, 0)], [(0, 0), (255, 200)], [(0, 9), (255, 255)], [(0, 0), (90, 0), (255, 255)]]
+)
+def test_tones_that_do_not_rise_from_black_to_white_are_refused(tones):
+    with pytest.raises(ValueError, match=r"wanted points that rise from \[0, 0\] to \[255, 255\]"):
+        VAE(latent_size=3, widths=WIDTHS, tones=tones, key=new_key(3))
 
 
 def fixed_posterior(model: VAE, mu: list[float], logvar: list[float]) -> VAE:

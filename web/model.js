@@ -257,7 +257,8 @@ class Upsample {
 
 /** From a latent to the picture it stands for (`VAE.decode` of wm/vae.py). */
 class Decoder {
-  constructor(tensor, { widths }) {
+  constructor(tensor, { widths, tones }) {
+    this.tones = tones;
     this.weight = tensor("from_latent.weight").values;
     this.bias = tensor("from_latent.bias").values;
     this.up = widths.map((_, i) => new Upsample(tensor(`up.${i}.kernel`), tensor(`up.${i}.bias`)));
@@ -278,7 +279,18 @@ class Decoder {
       const last = i === this.up.length - 1;
       for (let j = 0; j < x.length; j++) x[j] = last ? sigmoid(x[j]) : Math.max(x[j], 0);
     });
-    return x;
+    return x.map((value) => this.denormalise(value));
+  }
+
+  /** The value in [0, 1] that V sees as `toned` (`denormalise` of wm/vae.py). */
+  denormalise(toned) {
+    let found = 0;
+    for (let i = 1; i < this.tones.length; i++) {
+      const [start, low] = this.tones[i - 1];
+      const [end, high] = this.tones[i];
+      found += ((clamp(255 * toned, low, high) - low) * (end - start)) / (high - low) / 255;
+    }
+    return found;
   }
 }
 

@@ -5,7 +5,9 @@ scaled inside. What inputs and outputs mean, and where the numbers come from, st
 """
 
 import importlib.util
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,15 @@ class Graph:
         """value @ weight + bias."""
         return self.add("Add", self.add("MatMul", value, self.constant(weight)), self.constant(bias))
 
+    def curve(self, value: str, points: Sequence[Sequence[int]]) -> str:
+        """What the straight lines through `points`, from (0, 0) on, make of `value`."""
+        parts = []
+        for (start, low), (end, high) in itertools.pairwise(points):
+            within = self.add("Clip", value, *(self.constant(np.float32(edge)) for edge in (start, end)))
+            above = self.add("Sub", within, self.constant(np.float32(start)))
+            parts.append(self.add("Mul", above, self.constant(np.float32((high - low) / (end - start)))))
+        return self.add("Sum", *parts)
+
     def layer(self, operator: str, value: str, kernel: Any, bias: Any) -> str:
         """A `Conv` or `ConvTranspose` of kernel 4, stride 2 and padding 1, channels first.
 
@@ -103,8 +114,7 @@ def encoder(vae: VAE, metadata: dict[str, str]) -> bytes:
 
     graph, size = Graph(), vae.latent_size
     x = graph.add("Cast", "frame", to=TensorProto.FLOAT)
-    x = graph.add("Min", x, graph.constant(np.array(vae.brightest, np.float32)))
-    x = graph.add("Div", x, graph.constant(np.float32(255)))
+    x = graph.add("Div", graph.curve(x, vae.tones), graph.constant(np.float32(255)))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     for conv in vae.down:
         x = graph.add("Relu", graph.layer("Conv", x, conv.kernel, conv.bias))
@@ -130,6 +140,8 @@ def decoder(vae: VAE, metadata: dict[str, str]) -> bytes:
         x = graph.add("Relu", graph.layer("ConvTranspose", x, conv.kernel, conv.bias))
     last = vae.up[-1]
     x = graph.add("Sigmoid", graph.layer("ConvTranspose", x, last.kernel, last.bias))
+    x = graph.curve(graph.add("Mul", x, graph.constant(np.float32(255))), [(b, a) for a, b in vae.tones])
+    x = graph.add("Div", x, graph.constant(np.float32(255)))
     graph.add("Transpose", x, perm=[0, 2, 3, 1], output="frame")
     inputs = [tensor("z", ("batch", vae.latent_size), "latent")]
     outputs = [tensor("frame", FRAME, "RGB in [0, 1]")]

@@ -21,11 +21,11 @@ def enlarged(frame: UInt8[np.ndarray, "height width 3"], side: int) -> np.ndarra
 
 def side_by_side(
     path: Path,
-    frames: UInt8[np.ndarray, "n height width 3"],
+    frames: Float[np.ndarray, "n height width 3"],
     reconstructions: Float[np.ndarray, "n height width 3"],
 ) -> None:
     """A PNG: frames in the upper row, what the decoder makes of them in the lower."""
-    rows = [frames, to_bytes(reconstructions)]
+    rows = [to_bytes(frames), to_bytes(reconstructions)]
     picture = np.concatenate(
         [np.concatenate([enlarged(frame, 128) for frame in row], axis=1) for row in rows]
     )

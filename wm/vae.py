@@ -20,14 +20,36 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar, UInt8
 SIDE = 64
 MOST_WIDTHS = 6  # each halves the side
 CHANNELS = 3
-WHITE = (255, 255, 255)
+AS_THEY_ARE = ((0, 0), (255, 255))
 
 
 def normalise(
-    frames: UInt8[Array, "*batch height width channel"], brightest: Sequence[int] = WHITE
+    frames: UInt8[Array, "*batch height width channel"], tones: Sequence[Sequence[int]] = AS_THEY_ARE
 ) -> Float[Array, "*batch height width channel"]:
-    """Frames as floats in [0, 1], red, green and blue no brighter than `brightest`."""
-    return jnp.minimum(frames, jnp.array(brightest, jnp.uint8)).astype(jnp.float32) / 255
+    """Frames as floats in [0, 1], their values changed by the tone curve through `tones`."""
+    x, found = frames.astype(jnp.float32), jnp.zeros(frames.shape)
+    for (start, low), (end, high) in itertools.pairwise(tones):
+        found += (jnp.clip(x, start, end) - start) * ((high - low) / (end - start) / 255)
+    return found
+
+
+def denormalise(
+    toned: Float[Array, "*batch height width channel"], tones: Sequence[Sequence[int]]
+) -> Float[Array, "*batch height width channel"]:
+    """The values, in [0, 1], of which `normalise` makes `toned`."""
+    x, found = 255 * toned, jnp.zeros_like(toned)
+    for (start, low), (end, high) in itertools.pairwise(tones):
+        found += (jnp.clip(x, low, high) - low) * ((end - start) / (high - low) / 255)
+    return found
+
+
+def check_tones(tones: Sequence[Sequence[int]]) -> None:
+    """Raises ValueError for what is no rising curve from (0, 0) to (255, 255)."""
+    pairs = list(itertools.pairwise(tones))
+    rising = all(a[0] < b[0] and a[1] < b[1] for a, b in pairs)
+    if not pairs or not rising or (tuple(tones[0]), tuple(tones[-1])) != AS_THEY_ARE:
+        found = [list(point) for point in tones]
+        raise ValueError(f"found tones of {found}, wanted points that rise from [0, 0] to [255, 255]")
 
 
 def convolve(
@@ -181,7 +203,8 @@ class ConvTranspose(eqx.Module):
 class VAE(eqx.Module):
     """Convolutional VAE of 64 x 64 frames; `widths` are the encoder's channels (paper: 32, 64, 128, 256).
 
-    It sees, and learns to show, red, green and blue no brighter than `brightest` (paper: white).
+    It sees frames whose values a tone curve has changed: straight lines through the points `tones`, a value
+    and what becomes of it (paper: as they are).
     """
 
     down: list[Conv]
@@ -190,20 +213,19 @@ class VAE(eqx.Module):
     up: list[ConvTranspose]
     latent_size: int = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
-    brightest: tuple[int, ...] = eqx.field(static=True)
+    tones: tuple[tuple[int, ...], ...] = eqx.field(static=True)
 
     def __init__(
         self,
         *,
         latent_size: int,
         widths: Sequence[int] = (16, 32, 64, 128),
-        brightest: Sequence[int] = WHITE,
+        tones: Sequence[Sequence[int]] = AS_THEY_ARE,
         key: PRNGKeyArray,
     ):
         if not 1 <= len(widths) <= MOST_WIDTHS:
             raise ValueError(f"found {len(widths)} widths, wanted 1 to {MOST_WIDTHS}")
-        if len(brightest) != CHANNELS or not all(1 <= one <= 255 for one in brightest):
-            raise ValueError(f"found a brightest of {list(brightest)}, wanted {CHANNELS} of 1 to 255")
+        check_tones(tones)
         down_key, up_key, to_key, from_key = jr.split(key, 4)
         channels = (CHANNELS, *widths)
         side = SIDE // 2 ** len(widths)
@@ -215,7 +237,7 @@ class VAE(eqx.Module):
         self.to_latent = eqx.nn.Linear(side * side * widths[-1], 2 * latent_size, key=to_key)
         self.from_latent = eqx.nn.Linear(latent_size, side * side * widths[-1], key=from_key)
         self.latent_size = latent_size
-        self.widths, self.brightest = tuple(widths), tuple(brightest)
+        self.widths, self.tones = tuple(widths), tuple(map(tuple, tones))
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -223,14 +245,14 @@ class VAE(eqx.Module):
         return {
             "latent_size": self.latent_size,
             "widths": list(self.widths),
-            "brightest": list(self.brightest),
+            "tones": [list(point) for point in self.tones],
         }
 
     def encode(
         self, frame: UInt8[Array, "64 64 3"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
         """Mean and log-variance of the latent."""
-        x = normalise(frame, self.brightest)
+        x = normalise(frame, self.tones)
         for conv in self.down:
             x = jax.nn.relu(conv(x))
         mu, logvar = jnp.split(self.to_latent(x.ravel()), 2)
@@ -238,6 +260,10 @@ class VAE(eqx.Module):
 
     def decode(self, z: Float[Array, " latent"]) -> Float[Array, "64 64 3"]:
         """The frame of a latent, in [0, 1]."""
+        return denormalise(self.decode_toned(z), self.tones)
+
+    def decode_toned(self, z: Float[Array, " latent"]) -> Float[Array, "64 64 3"]:
+        """The frame of a latent as V sees it, in [0, 1]."""
         side = SIDE // 2 ** len(self.widths)
         x = self.from_latent(z).reshape(side, side, self.widths[-1])
         for conv in self.up[:-1]:
@@ -275,8 +301,8 @@ def loss(
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Squared error summed over the image plus weighted KL summed over the latent, mean of the batch."""
     mu, logvar = jax.vmap(model.encode)(frames)
-    decoded = jax.vmap(model.decode)(sample(mu, logvar, key))
-    squared_error = jnp.sum(jnp.square(decoded - normalise(frames, model.brightest))) / len(frames)
+    decoded = jax.vmap(model.decode_toned)(sample(mu, logvar, key))
+    squared_error = jnp.sum(jnp.square(decoded - normalise(frames, model.tones))) / len(frames)
     kl = jnp.sum(jnp.square(mu) + jnp.exp(logvar) - 1 - logvar) / 2 / len(frames)
     total = squared_error + kl_weight * kl
     return total, {"loss": total, "squared_error": squared_error, "kl": kl}

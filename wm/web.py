@@ -68,6 +68,7 @@ def sizes(models: Agent, simulators: Sequence[RNN]) -> dict[str, Any]:
         "simulators": len(simulators),
         "mixtures": models.rnn.mixtures,
         "widths": list(models.vae.widths),
+        "tones": [list(point) for point in models.vae.tones],
         "pedals": controller.pedals,
         "limits": [list(pair) for pair in controller.limits],
         "reward_unit": rnn.REWARD_UNIT,
