@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,33 +72,26 @@ def trainer() -> Callable[[], object]:
     return lambda: next(steps)
 
 
+def torch_networks() -> tuple[Any, Any]:
+    """PyTorch's LSTM and head of the default's sizes."""
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    return nn.LSTM(LATENT + ACTION_SIZE, HIDDEN), nn.Linear(HIDDEN, HEAD)
+
+
 def torch_trainer() -> Callable[[], object]:
     """The same in PyTorch."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
-    lstm, head = nn.LSTM(LATENT + ACTION_SIZE, HIDDEN), nn.Linear(HIDDEN, HEAD)
+    lstm, head = torch_networks()
     parameters = [*lstm.parameters(), *head.parameters()]
     adam = torch.optim.Adam(parameters, lr=1e-3)
-    data = [torch.from_numpy(np.swapaxes(np.asarray(part), 0, 1).copy()) for part in batch()]
-    mu, logvar, action, reward, missed, done, _ = data
-    done, missed = done.float(), missed.float()
+    mu, logvar, *data = torch_batch(batch())
 
     def train() -> None:
         z = mu + torch.exp(logvar / 2) * torch.randn_like(mu)
-        out = head(lstm(torch.cat([z, action], dim=-1))[0])
-        parts = out[..., :-3].reshape(*out.shape[:-1], 3, MIXTURES, LATENT).unbind(dim=-3)
-        logits, mean, log_sigma = (part[:-1] for part in parts)
-        log_sigma = log_sigma.clamp(min=rnn.MIN_LOG_SIGMA)
-        deviation = (z[1:, :, None] - mean) * torch.exp(-log_sigma)
-        gaussian = -0.5 * (deviation.square() + math.log(2 * math.pi)) - log_sigma
-        density = torch.logsumexp(torch.log_softmax(logits, dim=-2) + gaussian, dim=-2)
-        total = -density.sum(dim=-1).mean()
-        scaled = (rnn.REWARD_UNIT * out[..., -3] - reward).square().mean() / rnn.REWARD_UNIT**2
-        total = total + WEIGHTS["reward_weight"] * scaled
-        total = total + WEIGHTS["missed_weight"] * (out[..., -2] - missed).square().mean()
-        failure = nn.functional.binary_cross_entropy_with_logits(out[..., -1], done)
-        total = total + WEIGHTS["done_weight"] * failure
+        total = torch_loss(lstm, head, z, *data)
         adam.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -105,6 +99,34 @@ def torch_trainer() -> Callable[[], object]:
         total.item()
 
     return train
+
+
+def torch_batch(batch: Batch) -> list[Any]:
+    """Its parts in PyTorch, time first and without the mask: whole drives."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    parts = [torch.from_numpy(np.swapaxes(np.asarray(part), 0, 1).copy()) for part in batch[:-1]]
+    return [part.float() for part in parts]
+
+
+def torch_loss(lstm: Any, head: Any, z: Any, action: Any, reward: Any, missed: Any, done: Any) -> Any:
+    """`rnn.loss` of latents that are drawn already."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    out = head(lstm(torch.cat([z, action], dim=-1))[0])
+    parts = out[..., :-3].reshape(*out.shape[:-1], 3, MIXTURES, LATENT).unbind(dim=-3)
+    logits, mean, log_sigma = (part[:-1] for part in parts)
+    log_sigma = log_sigma.clamp(min=rnn.MIN_LOG_SIGMA)
+    deviation = (z[1:, :, None] - mean) * torch.exp(-log_sigma)
+    gaussian = -0.5 * (deviation.square() + math.log(2 * math.pi)) - log_sigma
+    density = torch.logsumexp(torch.log_softmax(logits, dim=-2) + gaussian, dim=-2)
+    total = -density.sum(dim=-1).mean()
+    scaled = (rnn.REWARD_UNIT * out[..., -3] - reward).square().mean() / rnn.REWARD_UNIT**2
+    total = total + WEIGHTS["reward_weight"] * scaled
+    total = total + WEIGHTS["missed_weight"] * (out[..., -2] - missed).square().mean()
+    failure = nn.functional.binary_cross_entropy_with_logits(out[..., -1], done)
+    return total + WEIGHTS["done_weight"] * failure
 
 
 def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
@@ -127,39 +149,60 @@ def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
     return lambda candidates: returns(jnp.asarray(candidates, jnp.float32)).block_until_ready()
 
 
-def torch_dreamer() -> Callable[[], object]:
-    """The same dreams in PyTorch, float32, without gradients."""
-    import torch  # pyright: ignore[reportMissingImports]
-    from torch import nn  # pyright: ignore[reportMissingImports]
+class TorchDream:
+    """The same dreams in PyTorch, float32: `population` controllers, each in all `rollouts`."""
 
-    simulator, watcher = (nn.LSTMCell(LATENT + ACTION_SIZE, HIDDEN) for _ in range(2))
-    head = nn.Linear(HIDDEN, HEAD)
-    weight = torch.zeros(POPULATION, LATENT + HIDDEN, ACTION_SIZE)
-    count = POPULATION * ROLLOUTS
+    def __init__(self, population: int = POPULATION, rollouts: int = ROLLOUTS):
+        import torch  # pyright: ignore[reportMissingImports]
+        from torch import nn  # pyright: ignore[reportMissingImports]
+
+        self.simulator, self.watcher = (nn.LSTMCell(LATENT + ACTION_SIZE, HIDDEN) for _ in range(2))
+        self.head = nn.Linear(HIDDEN, HEAD)
+        self.weight = torch.zeros(population, LATENT + HIDDEN, ACTION_SIZE)
+        self.population, self.rollouts = population, rollouts
+
+    def start(self, z: Any) -> tuple[Any, ...]:
+        """Latents, memories, chances to drive still, and points, of (rollouts, latent)."""
+        import torch  # pyright: ignore[reportMissingImports]
+
+        count = self.population * self.rollouts
+        memories = ([torch.zeros(count, HIDDEN)] * 2 for _ in range(2))
+        return z.repeat(self.population, 1), *memories, torch.ones(count), torch.zeros(count)
+
+    def step(self, state: tuple[Any, ...], gumbel: Any, normal: Any) -> tuple[Any, ...]:
+        """One step further under that chance: (rollouts, mixture, latent) and (rollouts, latent)."""
+        import torch  # pyright: ignore[reportMissingImports]
+
+        z, memory, watched, survival, total = state
+        seen = torch.cat([z, watched[0]], dim=-1).reshape(self.population, self.rollouts, -1)
+        raw = torch.bmm(seen, self.weight).reshape(len(z), ACTION_SIZE)
+        action = torch.cat([raw[:, :1].tanh(), raw[:, 1:].sigmoid()], dim=-1)
+        told = torch.cat([z, action], dim=-1)
+        memory, watched = self.simulator(told, memory), self.watcher(told, watched)
+        out = self.head(memory[0])
+        logits, mean, log_sigma = out[:, :-3].reshape(len(z), 3, MIXTURES, LATENT).unbind(dim=1)
+        chosen = (logits + gumbel.repeat(self.population, 1, 1)).argmax(dim=1, keepdim=True)
+        sigma = log_sigma.gather(1, chosen)[:, 0].clamp(min=rnn.MIN_LOG_SIGMA).exp()
+        z = mean.gather(1, chosen)[:, 0] + sigma * normal.repeat(self.population, 1)
+        failure = out[:, -1].sigmoid()
+        total = total + survival * (1 - failure) * rnn.REWARD_UNIT * out[:, -3]
+        total = total + survival * failure * dream.FAILURE_REWARD
+        return z, memory, watched, survival * (1 - failure), total
+
+
+def torch_dreamer() -> Callable[[], object]:
+    """A generation's dreams in PyTorch, without gradients."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    dreams = TorchDream()
 
     @torch.no_grad()
     def run() -> None:
-        z = torch.randn(ROLLOUTS, LATENT).repeat(POPULATION, 1)
-        memory, watched = ([torch.zeros(count, HIDDEN)] * 2 for _ in range(2))
-        survival, total = torch.ones(count), torch.zeros(count)
+        state = dreams.start(torch.randn(ROLLOUTS, LATENT))
         for _ in range(HORIZON):
-            seen = torch.cat([z, watched[0]], dim=-1).reshape(POPULATION, ROLLOUTS, -1)
-            raw = torch.bmm(seen, weight).reshape(count, ACTION_SIZE)
-            action = torch.cat([raw[:, :1].tanh(), raw[:, 1:].sigmoid()], dim=-1)
-            told = torch.cat([z, action], dim=-1)
-            memory, watched = simulator(told, memory), watcher(told, watched)
-            out = head(memory[0])
-            logits, mean, log_sigma = out[:, :-3].reshape(count, 3, MIXTURES, LATENT).unbind(dim=1)
-            uniform = torch.rand(ROLLOUTS, MIXTURES, LATENT).repeat(POPULATION, 1, 1)
-            chosen = (logits - torch.log(-torch.log(uniform))).argmax(dim=1, keepdim=True)
-            sigma = log_sigma.gather(1, chosen)[:, 0].clamp(min=rnn.MIN_LOG_SIGMA).exp()
-            noise = torch.randn(ROLLOUTS, LATENT).repeat(POPULATION, 1)
-            z = mean.gather(1, chosen)[:, 0] + sigma * noise
-            failure = out[:, -1].sigmoid()
-            total += survival * (1 - failure) * rnn.REWARD_UNIT * out[:, -3]
-            total += survival * failure * dream.FAILURE_REWARD
-            survival = survival * (1 - failure)
-        total.reshape(POPULATION, ROLLOUTS).mean(dim=1)
+            gumbel = -torch.log(-torch.log(torch.rand(ROLLOUTS, MIXTURES, LATENT)))
+            state = dreams.step(state, gumbel, torch.randn(ROLLOUTS, LATENT))
+        state[-1].reshape(POPULATION, ROLLOUTS).mean(dim=1)
 
     return run
 

@@ -8,6 +8,7 @@ The networks: `ours`; `lax` (channels last, `jax.lax` convolutions) and `equinox
 import argparse
 import importlib.util
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -99,9 +100,8 @@ def encoder(model: VAE, frames: np.ndarray) -> Callable[[], None]:
     return lambda: jax.block_until_ready(encode(model, batch)) and None
 
 
-def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, Callable]:
-    """The same training step and encoding in PyTorch."""
-    import torch  # pyright: ignore[reportMissingImports]
+def torch_networks(widths: tuple[int, ...]) -> tuple[Any, Any]:
+    """Encoder and decoder in PyTorch, channels first."""
     from torch import nn  # pyright: ignore[reportMissingImports]
 
     pairs = list(zip((3, *widths[:-1]), widths, strict=True))
@@ -109,7 +109,14 @@ def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, C
     up = [m for a, b in pairs[::-1] for m in (nn.ConvTranspose2d(b, a, 4, 2, 1), nn.ReLU())][:-1]
     encode = nn.Sequential(*down, nn.Flatten(), nn.Linear(16 * widths[-1], 2 * LATENT))
     start = [nn.Linear(LATENT, 16 * widths[-1]), nn.Unflatten(1, (widths[-1], 4, 4))]
-    decode = nn.Sequential(*start, *up, nn.Sigmoid())
+    return encode, nn.Sequential(*start, *up, nn.Sigmoid())
+
+
+def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, Callable]:
+    """The same training step and encoding in PyTorch."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    encode, decode = torch_networks(widths)
     adam = torch.optim.Adam([*encode.parameters(), *decode.parameters()], lr=1e-3)
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
 

@@ -2,10 +2,21 @@
 
 import argparse
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 import pytest
 
 from bench import hypotheses
+from bench import rnn as bench_rnn
+from bench import vae as bench_vae
 from bench.timing import Row, alternate
+from wm import dream, mdn, vae
+from wm.controller import Controller, stack
+from wm.dream import Rules, State
+from wm.vae import VAE
 
 
 def test_a_row_tells_the_ratio_and_the_share_of_the_limit():
@@ -36,3 +47,107 @@ def test_a_share_is_a_part_of_so_many():
     for wrong in ("3/2", "0/2", "1/0", "1", "a/b", "-1/2"):
         with pytest.raises(argparse.ArgumentTypeError, match="wanted I/N"):
             hypotheses.share(wrong)
+
+
+def put(torch_layer, **ours):
+    """Gives PyTorch's layer our numbers."""
+    for name, values in ours.items():
+        torch_layer.get_parameter(name).data = as_tensor(values)
+
+
+def as_tensor(values):
+    torch = pytest.importorskip("torch")
+    return torch.from_numpy(np.array(values, np.float32))
+
+
+def put_lstm(layer, ours, suffix=""):
+    """PyTorch has candidate and output gate in each other's place."""
+
+    def turned(leaf):
+        enter, forget, leave, candidate = np.split(np.asarray(leaf), 4, axis=-1)
+        return np.concatenate([enter, forget, candidate, leave], axis=-1).T
+
+    put(
+        layer,
+        **{
+            f"weight_ih{suffix}": turned(ours.input_weight),
+            f"weight_hh{suffix}": turned(ours.hidden_weight),
+            f"bias_ih{suffix}": turned(ours.gate_bias),
+            f"bias_hh{suffix}": np.zeros_like(ours.gate_bias),
+        },
+    )
+
+
+def test_pytorchs_vae_is_ours():
+    pytest.importorskip("torch")
+    ours = VAE(latent_size=bench_vae.LATENT, widths=bench_vae.SMALL, key=jr.key(0))
+    encoder, decoder = bench_vae.torch_networks(bench_vae.SMALL)
+    for layers, convs in ((encoder[::2], ours.down), (decoder[2::2], ours.up)):
+        for layer, conv in zip(layers, convs, strict=False):
+            put(layer, weight=np.transpose(conv.kernel, (3, 2, 0, 1)), bias=conv.bias)
+    side, widest = 4, bench_vae.SMALL[-1]
+
+    def channels_first(leaf):
+        return np.moveaxis(np.asarray(leaf).reshape(side, side, widest, -1), 2, 0).reshape(leaf.shape)
+
+    put(encoder[-1], weight=channels_first(ours.to_latent.weight.T).T, bias=ours.to_latent.bias)
+    first = decoder[0]
+    put(first, weight=channels_first(ours.from_latent.weight), bias=channels_first(ours.from_latent.bias))
+    frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    mu, logvar = vae.encode(ours, jnp.asarray(frames))
+    found = encoder(as_tensor(frames / 255).permute(0, 3, 1, 2)).detach().numpy()
+    np.testing.assert_allclose(found, np.concatenate([mu, logvar], axis=1), atol=1e-5)
+    shown = decoder(as_tensor(mu)).permute(0, 2, 3, 1).detach().numpy()
+    np.testing.assert_allclose(shown, vae.decode(ours, mu), atol=1e-5)
+    assert np.ptp(mu, axis=0).max() > 1e-3
+
+
+def test_pytorchs_rnn_is_ours():
+    pytest.importorskip("torch")
+    ours = bench_rnn.network(0)
+    lstm, head = bench_rnn.torch_networks()
+    put_lstm(lstm, ours, "_l0")
+    put(head, weight=ours.head_weight.T, bias=ours.head_bias)
+    batch = bench_rnn.batch()._replace(logvar=jnp.full(bench_rnn.batch().mu.shape, -60.0))
+    missed = np.random.default_rng(1).integers(0, 5, batch.missed.shape)
+    batch = batch._replace(missed=jnp.asarray(missed))
+    wanted, _ = eqx.filter_jit(bench_rnn.LOSS)(ours, batch, jr.key(0))
+    mu, _, *data = bench_rnn.torch_batch(batch)
+    found = bench_rnn.torch_loss(lstm, head, mu, *data)
+    assert found.item() == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_pytorchs_dream_is_ours():
+    torch = pytest.importorskip("torch")
+    simulator, watcher = bench_rnn.network(0), bench_rnn.network(1)
+    rng, population, rollouts = np.random.default_rng(0), 2, 3
+    features = bench_rnn.LATENT + bench_rnn.HIDDEN
+    weights = rng.normal(size=(population, 3, features)) / 10
+    controllers = [
+        eqx.tree_at(lambda c: c.weight, Controller(features=features), jnp.asarray(one, jnp.float32))
+        for one in weights
+    ]
+    dreams = bench_rnn.TorchDream(population, rollouts)
+    put_lstm(dreams.simulator, simulator)
+    put_lstm(dreams.watcher, watcher)
+    put(dreams.head, weight=simulator.head_weight.T, bias=simulator.head_bias)
+    dreams.weight = as_tensor(np.swapaxes(weights, 1, 2))
+    z = rng.normal(size=(rollouts, bench_rnn.LATENT)).astype(np.float32)
+    rules = Rules(temperature=1.0, patience=0, action_repeat=4)
+    repeated = jnp.tile(z, (population, 1, 1))
+    shape = (population, rollouts)
+    state = State(repeated, simulator.start(*shape), watcher.start(*shape))
+    found, points, survival = dreams.start(torch.from_numpy(z)), 0.0, 1.0
+    for i in range(4):
+        noise = mdn.draw_noise(jr.key(i), z.shape, bench_rnn.MIXTURES)
+        act = eqx.filter_vmap(lambda c, z, h: jax.vmap(c)(z, h))
+        action = act(stack(controllers), state.z, state.watched.hidden)
+        state, outcome = dream.step(simulator, watcher, state, action, noise, rules)
+        points += survival * (1 - outcome.failure) * outcome.reward
+        points += survival * outcome.failure * dream.FAILURE_REWARD
+        survival = survival * (1 - outcome.failure)
+        with torch.no_grad():
+            found = dreams.step(found, as_tensor(noise.gumbel), as_tensor(noise.normal))
+    np.testing.assert_allclose(found[0], state.z.reshape(-1, bench_rnn.LATENT), atol=1e-4)
+    np.testing.assert_allclose(found[-1], np.ravel(points), atol=1e-4)
+    assert np.ptp(np.ravel(points)) > 1e-3
