@@ -8,6 +8,7 @@ default profile; the generation is the whole of one, with what CMA-ES does betwe
 import importlib.util
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -26,6 +27,7 @@ from wm.rnn import ACTION_SIZE, RNN, Batch
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
 EPISODES, STEPS = 16, 238  # of a training batch: whole drives
+TIMES = 4  # steps of each of two RNNs in a turn
 POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of a generation
 COMPONENTS = 64  # directions in which controllers are searched
 COORDINATES = ACTION_SIZE * (COMPONENTS + 1)
@@ -66,10 +68,24 @@ def network(seed: int) -> RNN:
     return RNN(latent_size=LATENT, hidden_size=HIDDEN, mixtures=MIXTURES, key=jr.key(seed))
 
 
-def trainer() -> Callable[[], object]:
+def trainer(seed: int = 0) -> Callable[[], object]:
     """A training step of the stage's own loop."""
-    steps = fit.fit(network(0), LOSS, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
+    steps = fit.fit(network(seed), LOSS, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
     return lambda: next(steps)
+
+
+def side_by_side(runs: list[Callable[[], object]], times: int) -> Callable[[], object]:
+    """All of them so many times, in a thread each, as the stage trains its RNNs."""
+
+    def some(run: Callable[[], object]) -> None:
+        for _ in range(times):
+            run()
+
+    def together() -> None:
+        with ThreadPoolExecutor(len(runs)) as pool:
+            list(pool.map(some, runs))
+
+    return together
 
 
 def torch_networks() -> tuple[Any, Any]:
@@ -213,14 +229,20 @@ def rows() -> list[Row]:
 
 
 def training() -> list[Row]:
-    """Steps of gradient a second."""
+    """Steps of gradient a second: of one RNN, and of two side by side in sum."""
     runs = {"ours": trainer(), MATRIX_NAME: matrix_product()}
+    pairs = {"ours": side_by_side([trainer(0), trainer(1)], TIMES), MATRIX_NAME: matrix_product()}
     if importlib.util.find_spec("torch"):
         runs["PyTorch"] = torch_trainer()
-    seconds = alternate(runs, 20)
-    limit = MATRIX_FLOP / seconds[MATRIX_NAME] / (3 * EPISODES * STEPS * (LSTM_FLOP + HEAD_FLOP))
-    peer = ("PyTorch", 1 / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
-    return [Row("RNN training, 16 drives of 238", "steps", 1 / seconds["ours"], *peer, MATRIX_NAME, limit)]
+        pairs["PyTorch"] = side_by_side([torch_trainer(), torch_trainer()], TIMES)
+    found = ("", 1, alternate(runs, 20)), (", two RNNs side by side", 2 * TIMES, alternate(pairs, 6))
+    rows = []
+    for what, steps, seconds in found:
+        limit = MATRIX_FLOP / seconds[MATRIX_NAME] / (3 * EPISODES * STEPS * (LSTM_FLOP + HEAD_FLOP))
+        peer = ("PyTorch", steps / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
+        path = f"RNN training, 16 drives of 238{what}"
+        rows.append(Row(path, "steps", steps / seconds["ours"], *peer, MATRIX_NAME, limit))
+    return rows
 
 
 def dreaming() -> list[Row]:
