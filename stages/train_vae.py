@@ -43,7 +43,8 @@ class Config(config.Section):
     @field_validator("tones")
     @classmethod
     def _rising(cls, tones: list[list[int]]) -> list[list[int]]:
-        vae.check_tones(tones)
+        if not vae.rising(tones):
+            raise ValueError(f"wanted points {vae.RISING}")
         return tones
 
 

@@ -21,6 +21,7 @@ SIDE = 64
 MOST_WIDTHS = 6  # each halves the side
 CHANNELS = 3
 AS_THEY_ARE = ((0, 0), (255, 255))
+RISING = "that rise from [0, 0] to [255, 255]"
 
 
 def normalise(
@@ -43,13 +44,11 @@ def denormalise(
     return found
 
 
-def check_tones(tones: Sequence[Sequence[int]]) -> None:
-    """Raises ValueError for what is no rising curve from (0, 0) to (255, 255)."""
+def rising(tones: Sequence[Sequence[int]]) -> bool:
+    """Whether `tones` are points of a curve that rises from black to white."""
     pairs = list(itertools.pairwise(tones))
-    rising = all(a[0] < b[0] and a[1] < b[1] for a, b in pairs)
-    if not pairs or not rising or (tuple(tones[0]), tuple(tones[-1])) != AS_THEY_ARE:
-        found = [list(point) for point in tones]
-        raise ValueError(f"found tones of {found}, wanted points that rise from [0, 0] to [255, 255]")
+    steep = bool(pairs) and all(a[0] < b[0] and a[1] < b[1] for a, b in pairs)
+    return steep and (tuple(tones[0]), tuple(tones[-1])) == AS_THEY_ARE
 
 
 def convolve(
@@ -225,7 +224,8 @@ class VAE(eqx.Module):
     ):
         if not 1 <= len(widths) <= MOST_WIDTHS:
             raise ValueError(f"found {len(widths)} widths, wanted 1 to {MOST_WIDTHS}")
-        check_tones(tones)
+        if not rising(tones):
+            raise ValueError(f"found tones {[*map(list, tones)]}, wanted points {RISING}")
         down_key, up_key, to_key, from_key = jr.split(key, 4)
         channels = (CHANNELS, *widths)
         side = SIDE // 2 ** len(widths)

@@ -157,6 +157,15 @@ WRONG = {
         ),
         "process.validation_share: found 0.1, wanted a share that leaves one of the drivers' 1 tracks to tra",
     ),
+    "tones that fall": (
+        set_in("train_vae", tones=[[0, 0], [90, 60], [80, 130], [255, 255]]),
+        "wanted points that rise from [0, 0] to [255, 255]",
+    ),
+    "a tone of three values": (set_in("train_vae", tones=[[0, 0, 0], [255, 255]]), "train_vae.tones.0: "),
+    "a share given twice": (
+        set_in("evolve", trouble_share={"search": [0.5, 0.5], "refine": [0.1]}),
+        "evolve.trouble_share.search: found [0.5, 0.5], wanted different ones",
+    ),
     "no widths": (set_in("train_vae", widths=[]), "train_vae.widths: List should have at least 1 item"),
     "seven widths": (
         set_in("train_vae", widths=[4] * 7),
