@@ -42,3 +42,16 @@ def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | 1.0 | 930.0 | 7 |" in text
     assert "2 (1,090)" in text
     assert "3 were whole laps" in text
+
+
+def test_every_search_of_a_round_has_dreamt():
+    size = {"generations": 10, "population": 4}
+    evolve = {
+        "rounds_from_zero": 1,
+        "search": size,
+        "refine": size | {"generations": 5},
+        "trouble_share": {"search": [0.5], "refine": [0.1, 0.5]},
+        "rollouts": 3,
+        "horizon_steps": 2,
+    }
+    assert [card.dreamt_steps(number, evolve) for number in (0, 1)] == [10 * 4 * 3 * 2, 2 * 5 * 4 * 3 * 2]

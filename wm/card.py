@@ -52,9 +52,9 @@ Of the real drives {real.laps} were whole laps.
 **For** research on world models, and as an example. **Not for** any real vehicle.
 
 **Limits.** One environment, one kind of car. Another action repeat, warm-up or version of the environment
-is another task. A weak drive cuts across the inside of a hairpin and follows the road back the wrong
-way, or is too slow to finish a long track. Another machine gives other last digits, and drives that
-differ after a while.
+is another task. A weak drive leaves the road in a hairpin, and stands on the grass or follows the road back
+the wrong way; or it is too slow to finish a long track. Another machine gives other last digits, and drives
+that differ after a while.
 
 **Made with** {versions}.
 """
@@ -68,9 +68,11 @@ def real_data(prev: str, environment: config.Environment) -> tuple[int, int]:
 
 
 def dreamt_steps(number: int, evolve: dict[str, Any]) -> int:
-    """Of the candidates of the round that has so many before it."""
-    search = evolve["search" if number < evolve["rounds_from_zero"] else "refine"]
-    return search["generations"] * search["population"] * evolve["rollouts"] * evolve["horizon_steps"]
+    """Of the candidates of all searches of the round that has so many before it."""
+    kind = "search" if number < evolve["rounds_from_zero"] else "refine"
+    search, searches = evolve[kind], len(evolve["trouble_share"][kind])
+    dreams = searches * search["generations"] * search["population"] * evolve["rollouts"]
+    return dreams * evolve["horizon_steps"]
 
 
 def score_row(name: str, score: scores.Summary) -> str:
