@@ -28,19 +28,23 @@ def normalise(
     frames: UInt8[Array, "*batch height width channel"], tones: Sequence[Sequence[int]] = AS_THEY_ARE
 ) -> Float[Array, "*batch height width channel"]:
     """Frames as floats in [0, 1], their values changed by the tone curve through `tones`."""
-    x, found = frames.astype(jnp.float32), jnp.zeros(frames.shape)
-    for (start, low), (end, high) in itertools.pairwise(tones):
-        found += (jnp.clip(x, start, end) - start) * ((high - low) / (end - start) / 255)
-    return found
+    return along_curve(frames.astype(jnp.float32), tones)
 
 
 def denormalise(
     toned: Float[Array, "*batch height width channel"], tones: Sequence[Sequence[int]]
 ) -> Float[Array, "*batch height width channel"]:
     """The values, in [0, 1], of which `normalise` makes `toned`."""
-    x, found = 255 * toned, jnp.zeros_like(toned)
-    for (start, low), (end, high) in itertools.pairwise(tones):
-        found += (jnp.clip(x, low, high) - low) * ((end - start) / (high - low) / 255)
+    return along_curve(255 * toned, [(seen, value) for value, seen in tones])
+
+
+def along_curve(
+    x: Float[Array, "*batch height width channel"], points: Sequence[Sequence[int]]
+) -> Float[Array, "*batch height width channel"]:
+    """What the straight lines through `points` make of values up to 255, in [0, 1]."""
+    found = jnp.zeros_like(x)
+    for (start, low), (end, high) in itertools.pairwise(points):
+        found += (jnp.clip(x, start, end) - start) * ((high - low) / (end - start) / 255)
     return found
 
 
