@@ -32,8 +32,7 @@ class Config(config.Section):
     seed: NonNegativeInt  # of the first track on which controllers are ranked; the others follow
     tracks: PositiveInt
     snapshots: PositiveInt  # controllers on evolution's way that are ranked, early ones closer together
-    perturbed: NonNegativeInt  # copies of the last one with noise on their parameters
-    noise: PositiveFloat  # of the first copy, in root mean squares of the parameters; doubled for each next
+    noise: list[PositiveFloat]  # on the parameters of copies of the last one, in their root mean squares
     plans: PositiveInt
     plan_steps: PositiveInt
     window_steps: PositiveInt
@@ -162,8 +161,7 @@ def candidates(
     chosen: dict[str, Controller] = {}
     for i in np.geomspace(1, snapshots.count - 1, settings.snapshots).round().astype(int).tolist():
         chosen[f"snapshot_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], snapshots.controllers)
-    for i in range(settings.perturbed):
-        scale = settings.noise * 2**i
+    for i, scale in enumerate(settings.noise):
         chosen[f"noise_{scale:g}"] = fidelity.perturbed(last, scale, jr.fold_in(key, i))
     return chosen
 

@@ -38,7 +38,7 @@ FRAME_SHAPE = (64, 64, 3)
 _PANEL = WINDOW_H // 8  # rows of the window under the instruments, 12 of the 96 in the state
 _ROWS_SEEN = STATE_H * (WINDOW_H - _PANEL) // WINDOW_H
 _MARGIN = 3  # pixels by which antialiasing and truncation may reach beyond a polygon's corners
-_WARM_UP_ACTION = np.array([0.0, 0.1, 0.0], np.float32)
+_WARM_UP_ACTION = np.array([0.0, 0.5, 0.0], np.float32)
 
 
 class BadAction(Halted, ValueError):
@@ -316,7 +316,7 @@ class RealTrack:
         self._over = True
 
     def reset(self, seed: int) -> Observation:
-        """A new track, after the warm-up: gently straight on while the camera zooms in."""
+        """A new track, after the warm-up: straight on at half gas while the camera zooms in."""
         self._game.reset(seed=seed)
         self._frames = 0
         self._missed = 0
