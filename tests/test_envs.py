@@ -289,7 +289,7 @@ def controlled(controller, latent_size):
 
 def test_the_published_agent_scores_here_what_it_scores_in_whole_episodes():
     """Means over as many episodes differ by less than three standard errors."""
-    count = 128
+    count = 256
     many = envs.CarRacingDreams(count, models=PRETRAINED)
     world, models = many.play.world, Models.within(PRETRAINED).load()
     act = controlled(models.controller, models.rnn.latent_size)

@@ -130,9 +130,9 @@ def slurm(workers: int) -> Iterator[Pool]:
     try:
         with one_thread():
             yield Pool(jobs, workers, ahead=1)
-        shutil.rmtree(folder)
     finally:
         jobs.shutdown(cancel_futures=True)
+    shutil.rmtree(folder)
 
 
 class Jobs(Executor):
