@@ -13,6 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -70,15 +71,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Shares(config.Section):
     """Of the dreams: for searches from zero, and for those on from the controller of the round before."""
 
-    search: list[Share] = Field(min_length=1)
-    refine: list[Share] = Field(min_length=1)
-
-    @field_validator("*")
-    @classmethod
-    def _different(cls, shares: list[float]) -> list[float]:
-        if len(set(shares)) < len(shares):
-            raise ValueError("wanted different ones")
-        return shares
+    search: Annotated[list[Share], AfterValidator(config.different)] = Field(min_length=1)
+    refine: Annotated[list[Share], AfterValidator(config.different)] = Field(min_length=1)
 
 
 class Config(config.Section):

@@ -7,13 +7,13 @@ they score on the real track, and all that it takes to dream with them.
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, NonNegativeInt, PositiveFloat, PositiveInt
 
 from wm import agent, config, controller, dream, fidelity, files, model_file, parallel, rnn, scores, scratch
 from wm.agent import Drive, Models
@@ -32,7 +32,7 @@ class Config(config.Section):
     seed: NonNegativeInt  # of the first track on which controllers are ranked; the others follow
     tracks: PositiveInt
     snapshots: PositiveInt  # controllers on evolution's way that are ranked, early ones closer together
-    noise: list[PositiveFloat]  # on the parameters of copies of the last one, in their root mean squares
+    noise: Annotated[list[PositiveFloat], AfterValidator(config.different)]  # on copies of the last one
     plans: PositiveInt
     plan_steps: PositiveInt
     window_steps: PositiveInt
@@ -162,7 +162,7 @@ def candidates(
     for i in np.geomspace(1, snapshots.count - 1, settings.snapshots).round().astype(int).tolist():
         chosen[f"snapshot_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], snapshots.controllers)
     for i, scale in enumerate(settings.noise):
-        chosen[f"noise_{scale:g}"] = fidelity.perturbed(last, scale, jr.fold_in(key, i))
+        chosen[f"noise_{scale}"] = fidelity.perturbed(last, scale, jr.fold_in(key, i))
     return chosen
 
 

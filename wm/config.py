@@ -40,6 +40,13 @@ class Halted(_OneLine):
     """Work cannot go on; the message is one line: what happened, where, and what is kept."""
 
 
+def different(numbers: list[float]) -> list[float]:
+    """The same numbers, none of which may be there twice. Raises ValueError."""
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("wanted different ones")
+    return numbers
+
+
 class Section(BaseModel):
     """One section of params.yaml: no unknown names, no defaults, no silent conversions."""
 

@@ -166,6 +166,10 @@ WRONG = {
         set_in("evolve", trouble_share={"search": [0.5, 0.5], "refine": [0.1]}),
         "evolve.trouble_share.search: found [0.5, 0.5], wanted different ones",
     ),
+    "the same noise twice": (
+        set_in("fidelity", noise=[0.5, 1.0, 0.5]),
+        "fidelity.noise: found [0.5, 1.0, 0.5], wanted different ones",
+    ),
     "no widths": (set_in("train_vae", widths=[]), "train_vae.widths: List should have at least 1 item"),
     "seven widths": (
         set_in("train_vae", widths=[4] * 7),
