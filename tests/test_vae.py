@@ -55,13 +55,14 @@ def assert_same_map(ours, xla, x, kernel, cotangent):
         np.testing.assert_allclose(ours_ / scale, wanted_ / scale, atol=1e-5)
 
 
+@pytest.mark.parametrize("downsample", [vae.downsample, vae.downsample_colours])
 @pytest.mark.parametrize(("side", "channel", "out"), SIZES)
-def test_downsample_is_xlas_convolution(side, channel, out):
+def test_downsample_is_xlas_convolution(side, channel, out, downsample):
     x_key, kernel_key, cotangent_key = jr.split(new_key(0), 3)
     x = jr.normal(x_key, (2, side, side, channel))
     kernel = jr.normal(kernel_key, (4, 4, channel, out))
     cotangent = jr.normal(cotangent_key, (2, side // 2, side // 2, out))
-    assert_same_map(vae.downsample, xla_downsample, x, kernel, cotangent)
+    assert_same_map(downsample, xla_downsample, x, kernel, cotangent)
 
 
 @pytest.mark.parametrize(("side", "out", "channel"), SIZES)

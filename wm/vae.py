@@ -112,6 +112,15 @@ def downsample_blocks(
     return convolve(to_blocks(x), kernel_of_blocks(kernel), stride=1, padding=0)
 
 
+def downsample_colours(
+    x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 channel out"]
+) -> Float[Array, "*batch half_height half_width out"]:
+    """`downsample` of three colours, with an empty fourth: blocks of 16 numbers are what vectors hold."""
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 1)])
+    kernel = jnp.pad(kernel, [(0, 0), (0, 0), (0, 1), (0, 0)])
+    return downsample_blocks(x, kernel)
+
+
 def upsample_dilated(
     x: Float[Array, "*batch height width channel"], kernel: Float[Array, "4 4 out channel"]
 ) -> Float[Array, "*batch double_height double_width out"]:
@@ -186,7 +195,8 @@ class Conv(eqx.Module):
         self.bias = jnp.zeros(out)
 
     def __call__(self, x: Float[Array, "height width channel"]) -> Float[Array, "_ _ out"]:
-        return downsample(x, self.kernel) + self.bias
+        apply = downsample_colours if x.shape[-1] == CHANNELS else downsample
+        return apply(x, self.kernel) + self.bias
 
 
 class ConvTranspose(eqx.Module):
