@@ -3,6 +3,7 @@
 `uv run python -m bench.vae [--paper]` prints frames a second of training (batch 128, Adam) and of encoding.
 The networks: `ours`; `lax` (channels last, `jax.lax` convolutions) and `equinox` (channels first,
 `eqx.nn.Conv2d` and `ConvTranspose2d`), of which the faster counts; with PyTorch importable also `torch`.
+`products` are the layers' matrix products in XLA and nothing else: no form of ours made of them is faster.
 """
 
 import argparse
@@ -135,12 +136,34 @@ def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, C
     return train, run
 
 
-def encoding_flop(widths: tuple[int, ...]) -> int:
-    """Operations of the encoder's products for one frame; the decoder's are nearly as many."""
+def encoding_shapes(widths: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Rows, inner size and columns of the encoder's matrix products for a batch."""
     sides = [64 >> i for i in range(1, len(widths) + 1)]
     layers = zip((3, *widths[:-1]), widths, sides, strict=True)
-    dense = 2 * sides[-1] ** 2 * widths[-1] * 2 * LATENT
-    return dense + sum(2 * 16 * channel * out * side**2 for channel, out, side in layers)
+    convolutions = [(BATCH * side**2, 16 * channel, out) for channel, out, side in layers]
+    return [*convolutions, (BATCH, sides[-1] ** 2 * widths[-1], 2 * LATENT)]
+
+
+def training_shapes(widths: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """The same of a training step: of every layer, and of the decoder's that mirrors it, the product forward,
+    and those back to its kernel and to its input, which the first one has no need of."""
+    encoding = encoding_shapes(widths)
+    forward = [shape for rows, inner, columns in encoding for shape in ((rows, inner, columns),) * 2]
+    to_kernel = [shape for rows, inner, columns in encoding for shape in ((inner, rows, columns),) * 2]
+    to_input = [shape for rows, inner, columns in encoding for shape in ((rows, columns, inner),) * 2]
+    return [*forward, *to_kernel, *to_input[1:]]
+
+
+def products(shapes: list[tuple[int, int, int]]) -> Callable[[], None]:
+    """A function that does these matrix products and waits for them."""
+    pairs = [(jnp.ones((rows, inner)), jnp.ones((inner, columns))) for rows, inner, columns in shapes]
+    multiply = jax.jit(lambda pairs: [a @ b for a, b in pairs])
+    return lambda: jax.block_until_ready(multiply(pairs)) and None
+
+
+def encoding_flop(widths: tuple[int, ...]) -> int:
+    """Operations of the encoder's products for one frame; the decoder's are nearly as many."""
+    return sum(2 * rows * inner * columns for rows, inner, columns in encoding_shapes(widths)) // BATCH
 
 
 def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
@@ -154,12 +177,15 @@ def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
 
 
 def compared(path: str, seconds: dict[str, float], flop: int) -> list[Row]:
-    """A line for the library's convolutions, and one for PyTorch where it was there."""
+    """A line for the library's convolutions, and two for PyTorch where it was there: of ours, and of what the
+    products alone would come to."""
     rates = {name: BATCH / time for name, time in seconds.items() if name != MATRIX_NAME}
     limit = MATRIX_FLOP / seconds[MATRIX_NAME] / flop
     library = max(rates["lax"], rates["equinox"])
     peers = {"jax.lax or Equinox": library} | ({"PyTorch": rates["torch"]} if "torch" in rates else {})
-    return [Row(path, "frames", rates["ours"], *peer, MATRIX_NAME, limit) for peer in peers.items()]
+    rows = [Row(path, "frames", rates["ours"], *peer, MATRIX_NAME, limit) for peer in peers.items()]
+    alone = f"{path}, products alone", "frames", rates["products"]
+    return [*rows, Row(*alone, *list(peers.items())[-1], MATRIX_NAME, limit)]
 
 
 def measured(widths: tuple[int, ...], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
@@ -175,6 +201,8 @@ def measured(widths: tuple[int, ...], rounds: int) -> tuple[dict[str, float], di
     encode = {name: encoder(model, frames) for name, model in models.items()}
     if importlib.util.find_spec("torch"):
         train["torch"], encode["torch"] = torch_pair(widths, frames)
+    train["products"] = products(training_shapes(widths))
+    encode["products"] = products(encoding_shapes(widths))
     limit = {MATRIX_NAME: matrix_product()}
     return alternate({**train, **limit}, rounds), alternate({**encode, **limit}, 5 * rounds)
 
