@@ -3,7 +3,7 @@
 `uv run python -m bench.vae [--paper]` prints frames a second of training (batch 128, Adam) and of encoding.
 The networks: `ours`; `lax` (channels last, `jax.lax` convolutions) and `equinox` (channels first,
 `eqx.nn.Conv2d` and `ConvTranspose2d`), of which the faster counts; with PyTorch importable also `torch`.
-`products` are the layers' matrix products in XLA and nothing else: no form of ours made of them is faster.
+`products` are the layers' matrix products in XLA and nothing else: ours without gathering patches.
 """
 
 import argparse
