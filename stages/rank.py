@@ -1,5 +1,5 @@
-"""Ranks all rounds' controllers in the last round's dream and on the real track, and chooses the round whose
-agent that dream likes best: `python -m stages.rank`.
+"""Ranks all rounds' controllers in the last round's dream and on the real track, and chooses the newest round
+whose agent that dream cannot tell from the one it likes best: `python -m stages.rank`.
 
 The dream is made by the last round's simulators for all; each controller is watched by the RNN of its own
 round, as it was on the track. Real scores choose nothing; they stand beside the dream's.
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.random as jr
+import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from wm import config, dream, files, metrics, model_file, scores
@@ -68,8 +69,9 @@ def main() -> None:
             dreamt = dream.whole_episodes(
                 simulators, watcher, one, *starts, rules, environment.warm_up_frames, jr.key(settings.seed)
             )
-            found = round(float(dreamt.score.mean()), 2)
-            rows.append({"round": name, "controller": which, "dream": found, "real": score})
+            found = metrics.summary(np.asarray(dreamt.score))
+            dreamed = {"dream": found["mean"], "dream_sem": found["sem"]}
+            rows.append({"round": name, "controller": which, **dreamed, "real": score})
     worlds = [[row[world] for row in rows] for world in ("dream", "real")]
     files.write_csv(METRICS / "ranks.csv", rows)
     files.write_json(
@@ -83,10 +85,16 @@ def main() -> None:
 
 
 def chosen(rows: list[dict[str, Any]]) -> str:
-    """The round whose final controller, the last of its snapshots, has the highest dream score."""
+    """The newest round whose final controller, the last of its snapshots, has a dream score within a standard
+    error of the best one's.
+
+    Source: the one-standard-error rule of Breiman, Friedman, Olshen and Stone, Classification and Regression
+    Trees (1984), which prefers the simplest; here the newest, whose models have seen the most real drives.
+    """
     snapshots = [row for row in rows if row["controller"].startswith("snapshot")]
-    finals = {row["round"]: row["dream"] for row in snapshots}  # later rows take the place of earlier ones
-    return max(finals, key=lambda name: finals[name])
+    finals = {row["round"]: row for row in snapshots}  # later rows take the place of earlier ones
+    best = max(finals.values(), key=lambda row: row["dream"])
+    return [name for name, row in finals.items() if row["dream"] >= best["dream"] - best["dream_sem"]][-1]
 
 
 if __name__ == "__main__":

@@ -143,8 +143,8 @@ def verdict(chosen: Round) -> dict[str, str]:
     gap, error = difference(chosen)
     judged = "chance alone can explain that" if abs(gap) <= error else "that is more than chance explains"
     return {
-        "Does it drive?": f"The driver of round {chosen.name}, which the last round's dream likes best,"
-        f" scores {number(real['mean'])} points in the mean of {real['n']} tracks that nothing else"
+        "Does it drive?": f"The driver of round {chosen.name}, the newest of those that the last dream likes"
+        f" best, scores {number(real['mean'])} points in the mean of {real['n']} tracks that nothing else"
         f" ever used ({number(real['min'])} at worst, {number(real['max'])} at best), and finishes the lap"
         f" in time on {chosen.real['laps']} of them."
         f" Standing still brings about {number(-100.0)}, {SOLVED} counts as solved, and the paper's driver,"
