@@ -240,7 +240,7 @@ def browser(tmp_path_factory):
 
 
 def driven_with(browser, page, keys):
-    """Picture, meters and score after 25 dreamt steps from the same start, by the same chance."""
+    """Picture, meters and score after 12 dreamt steps from the same start, by the same chance."""
     browser.open(f"{page.as_uri()}#seed=4")
     browser.wait("document.getElementById('picture')?.dataset.steps >= 0")
     browser.press(" ")
@@ -249,9 +249,9 @@ def driven_with(browser, page, keys):
     browser.press("ArrowUp")  # takes the wheel
     for key in keys:
         browser.key(key, "keyDown")
-    for _ in range(25):
+    for _ in range(12):
         browser.press(".")
-    browser.wait("document.getElementById('picture').dataset.steps === '25'")
+    browser.wait("document.getElementById('picture').dataset.steps === '12'")
     meters = browser.evaluate(
         "Object.fromEntries([...document.querySelectorAll('[role=meter]')].map("
         "(bar) => [bar.id, Number(bar.getAttribute('aria-valuenow'))]))"
