@@ -34,8 +34,8 @@ frame {environment.warm_up_frames} on. `simulators.eqx` makes the dreams, which 
 `wm/model_file.py` reads them.
 
 **How trained.** Round {round_name} of {", ".join(rounds)} in this repository's `params.yaml`. V and M were
-trained on real drives of scripted drivers and of earlier agents, C by CMA-ES in dreams alone. No real
-score chose anything.
+trained on real drives of scripted drivers and of earlier agents, C by CMA-ES in dreams alone. Within a
+run no real score chooses anything; how the recipe was settled is in `docs/results.md`.
 
 | used | |
 | --- | --- |
