@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -41,6 +41,7 @@ class Config(config.Section):
     missed_weight: NonNegativeFloat
     done_weight: NonNegativeFloat
     dropout: float = Field(ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"]  # of training's matrix products
     newest_share: float = Field(ge=0, le=1)
     log_every: PositiveInt
     validation_episodes: PositiveInt
@@ -134,7 +135,7 @@ def train(
 
     return fit.train(
         model,
-        partial(loss, dropout=settings.dropout),
+        rounded(partial(loss, dropout=settings.dropout), settings.precision),
         until_left_off,
         fit.adam(settings.learning_rate, steps, settings.gradient_clip),
         key=fit_key,
@@ -144,6 +145,11 @@ def train(
         checkpoints=checkpoints,
         label=label,
     )
+
+
+def rounded(loss: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """The loss of the RNN with its weights rounded; what is learnt is added to those that are not."""
+    return lambda model, *others: loss(rnn.in_precision(model, precision), *others)
 
 
 def report(curves: dict[str, list[dict[str, Any]]], folder: Path) -> None:

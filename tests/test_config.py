@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,26 @@ def test_duplicate_names_are_refused(tmp_path):
 def test_rounds_are_numbered_along_prev():
     rounds = {"first": {"prev": "init"}, "b": {"prev": "first"}, "c": {"prev": "b"}}
     assert config.ancestry("c", rounds) == ["first", "b", "c"]
+
+
+TOLD = """
+import os
+from jax._src import xla_bridge
+from wm import config
+
+def main():
+    assert not xla_bridge.backends_are_initialized()  # no stage has computed anything by being imported
+    print(len(xla_bridge.devices()), os.environ.get("XLA_FLAGS"))
+
+config.run_stage(main)
+"""
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_xla_is_told_before_it_reads_its_flags(tmp_path, params, deterministic):
+    params["gpu"]["deterministic"] = deterministic
+    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+    given = os.environ | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", TOLD]
+    said = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, check=True).stdout
+    assert said.split()[1:] == [given["XLA_FLAGS"], "--xla_gpu_deterministic_ops=true"][: 1 + deterministic]

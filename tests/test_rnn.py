@@ -133,3 +133,13 @@ def test_rounded_weights_predict_nearly_the_same(model):
     assert not np.array_equal(exact, near)
     unchanged = rnn.in_precision(model, "float32")
     assert np.array_equal(exact, step_by_step(unchanged, batch.mu, batch.action).hidden)
+
+
+def test_rounded_weights_have_nearly_the_same_gradients(model):
+    def slope(precision):
+        of = eqx.filter_grad(lambda m: LOSS(rnn.in_precision(m, precision), episodes(), jr.key(0))[0])
+        return jax.tree.leaves(of(model))
+
+    for exact, near in zip(slope("float32"), slope("bfloat16"), strict=True):
+        assert near.dtype == jnp.float32
+        assert 0 < np.linalg.norm(exact - near) < 0.03 * np.linalg.norm(exact)

@@ -3,14 +3,18 @@ from functools import partial
 from threading import Barrier, Event
 from time import sleep
 
+import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
-from stages.train_rnn import InMemory, report, side_by_side
-from wm import files
+from stages.train_rnn import InMemory, report, rounded, side_by_side
+from wm import files, fit
 from wm.config import Halted
 from wm.episodes import Episode, Record, Shards, Writer
 from wm.files import read_json
+from wm.rnn import RNN
 
 
 @pytest.fixture
@@ -98,3 +102,17 @@ def test_one_that_fails_ends_the_others():
     with pytest.raises(Halted, match="no more"):
         side_by_side([partial(goes_on, 1), fails, partial(goes_on, 2)])
     assert sorted(left_off) == [(1, True), (2, True)]
+
+
+def test_what_is_learnt_of_rounded_weights_is_added_to_those_that_are_not():
+    model = RNN(latent_size=4, hidden_size=16, mixtures=3, key=jr.key(0))
+    before = np.asarray(model.hidden_weight)
+
+    def loss(model, batch, key):
+        assert model.hidden_weight.dtype == jnp.bfloat16
+        return (model.hidden_weight * batch).sum(), {}
+
+    steps = fit.fit(model, rounded(loss, "bfloat16"), [jnp.ones(())], optax.sgd(1e-6), key=jr.key(1))
+    after = next(steps).model.hidden_weight
+    assert after.dtype == jnp.float32
+    assert np.allclose(before - after, 1e-6, rtol=0.05)  # a bfloat16 beside 0.1 has steps of 5e-4

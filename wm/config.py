@@ -22,7 +22,7 @@ FIRST_ROUND = "init"
 ROUND_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")  # it goes into commands and into paths
 FRAMES_PER_EPISODE = 1000  # of CarRacing-v3, and of the dream
 MOST = 2**31 - 1  # of any whole number
-WHERE = ("compute", "hosts")  # sections from which nothing that comes out follows
+WHERE = ("compute", "hosts", "gpu")  # sections from which nothing that comes out follows, but for rounding
 
 
 class _OneLine(Exception):
@@ -70,6 +70,18 @@ class Environment(Section):
     def most_steps(self) -> int:
         """Steps of the longest possible drive."""
         return -(-(FRAMES_PER_EPISODE - self.warm_up_frames) // self.action_repeat)
+
+
+class GPU(Section):
+    """How XLA computes on a GPU; on a CPU it makes no difference."""
+
+    deterministic: bool  # the same bytes again on the same GPU
+
+    def tell_xla(self) -> None:
+        """Before JAX computes anything, for XLA reads its flags but once."""
+        if self.deterministic:
+            given = os.environ.get("XLA_FLAGS", "")
+            os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true".strip()
 
 
 S = TypeVar("S", bound=BaseModel)
@@ -246,7 +258,7 @@ def run_stage(main: Any, *arguments: str) -> None:
 
 def _stage(main: Any, arguments: tuple[str, ...]) -> None:
     params, loaded = read(), set(sys.modules)
-    import_module("wm.validation").validate(params)
+    import_module("wm.validation").validate(params).gpu.tell_xla()
     _check_arguments(main, arguments, params)
     _forget(sys.modules.keys() - loaded)
     main(*arguments)

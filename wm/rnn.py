@@ -241,7 +241,7 @@ def _lstm(
 def _lstm_forward(inputs: Array, weight: Array, mask: Array) -> tuple[Any, Any]:
     def advance(memory: tuple[Array, Array], x: Array) -> tuple[Any, Any]:
         hidden, cell = memory
-        raw = x + hidden @ weight
+        raw = x + product(hidden, weight)
         gates, candidate = jax.nn.sigmoid(raw[:, :squashed]), jnp.tanh(raw[:, squashed:])
         enter, forget, leave = jnp.split(gates, 3, axis=-1)
         after = forget * cell + enter * candidate
@@ -264,7 +264,7 @@ def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Arra
         slope_hidden, slope_cell, cell, before, gates, candidate = step
         enter, forget, leave = jnp.split(gates, 3, axis=-1)
         squashed = jnp.tanh(cell)
-        slope = (slope_hidden + into @ transposed) * mask
+        slope = (slope_hidden + product(into, transposed)) * mask
         slope_cell = slope_cell + from_cell + slope * leave * (1 - squashed**2)
         into_gates = (
             slope_cell * candidate * enter * (1 - enter),
@@ -279,8 +279,9 @@ def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Arra
     start = jnp.zeros((len(mask), weight.shape[1]), mask.dtype)
     steps = (*slopes, cell, before, gates, candidate)
     into = jax.lax.scan(retreat, (start, zeros), steps, reverse=True)[1]
-    into_weight = jnp.einsum("tbh,tbg->hg", hidden[:-1], into[1:])
-    return into, into_weight, zeros  # masks are chance, not parameters: no gradient
+    factors = hidden[:-1].astype(weight.dtype), into[1:].astype(weight.dtype)
+    into_weight = jnp.einsum("tbh,tbg->hg", *factors, preferred_element_type=jnp.float32)
+    return into, into_weight.astype(weight.dtype), zeros  # masks are chance, not parameters: no gradient
 
 
 _lstm.defvjp(_lstm_forward, _lstm_backward)

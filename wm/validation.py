@@ -55,6 +55,7 @@ class Params(config.Section):
     environment: config.Environment
     compute: Compute
     hosts: Hosts
+    gpu: config.GPU
     rounds: Annotated[dict[RoundName, config.Round], Field(min_length=1)]
     collect: Annotated[dict[DriverName, collect.Config], Field(min_length=1)]
     process: process.Config

@@ -90,7 +90,7 @@ WRONG = {
     ),
     "unknown section": (
         lambda p: p.update(evolv={}),
-        "evolv: unknown, wanted one of environment, compute, hosts, rounds,",
+        "evolv: unknown, wanted one of environment, compute, hosts, gpu, rounds,",
     ),
     "section missing": (lambda p: p.pop("rank"), "rank: is missing"),
     "section empty": (
