@@ -62,12 +62,15 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE, help="the CSV file that the lines go to")
     arguments = parser.parse_args()
     part, parts = arguments.share
+    made = 0
     rounds = list(config.read(levers.ROOT / config.PARAMS)["rounds"])
     for experiment in experiments(rounds)[part - 1 :: parts]:
         left = [seed for seed in SEEDS if not known(experiment, seed, arguments.table)]
         if left:
             for row in levers.measured(experiment.round, experiment.name, list(experiment.changes), left):
                 levers.append(row, arguments.table)
+                made += 1
+    print(f"{arguments.table}: {made} lines made; what it had is kept. Another --table makes all anew.")
 
 
 def share(text: str) -> tuple[int, int]:

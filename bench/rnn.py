@@ -19,6 +19,7 @@ import jax.random as jr
 import numpy as np
 
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
+from stages.train_rnn import rounded
 from wm import dream, fit, rnn
 from wm.controller import Controller, principal_components
 from wm.dream import Rules, Starts
@@ -27,6 +28,7 @@ from wm.rnn import ACTION_SIZE, RNN, Batch
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
 EPISODES, STEPS = 16, 238  # of a training batch: whole drives
+PRECISIONS = ("float32", "bfloat16")
 TIMES = 4  # steps of each of two RNNs in a turn
 POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of a generation
 COMPONENTS = 64  # directions in which controllers are searched
@@ -68,9 +70,10 @@ def network(seed: int) -> RNN:
     return RNN(latent_size=LATENT, hidden_size=HIDDEN, mixtures=MIXTURES, key=jr.key(seed))
 
 
-def trainer(seed: int = 0) -> Callable[[], object]:
+def trainer(seed: int, precision: str) -> Callable[[], object]:
     """A training step of the stage's own loop."""
-    steps = fit.fit(network(seed), LOSS, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
+    loss = rounded(LOSS, precision)
+    steps = fit.fit(network(seed), loss, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
     return lambda: next(steps)
 
 
@@ -229,9 +232,10 @@ def rows() -> list[Row]:
 
 
 def training() -> list[Row]:
-    """Steps of gradient a second: of one RNN, and of two side by side in sum."""
-    runs = {"ours": trainer(), MATRIX_NAME: matrix_product()}
-    pairs = {"ours": side_by_side([trainer(0), trainer(1)], TIMES), MATRIX_NAME: matrix_product()}
+    """Steps of gradient a second: of one RNN, and of two side by side in sum. PyTorch's are float32."""
+    runs = {name: trainer(0, name) for name in PRECISIONS}
+    pairs = {name: side_by_side([trainer(seed, name) for seed in (0, 1)], TIMES) for name in PRECISIONS}
+    runs[MATRIX_NAME], pairs[MATRIX_NAME] = matrix_product(), matrix_product()
     if importlib.util.find_spec("torch"):
         runs["PyTorch"] = torch_trainer()
         pairs["PyTorch"] = side_by_side([torch_trainer(), torch_trainer()], TIMES)
@@ -240,15 +244,16 @@ def training() -> list[Row]:
     for what, steps, seconds in found:
         limit = MATRIX_FLOP / seconds[MATRIX_NAME] / (3 * EPISODES * STEPS * (LSTM_FLOP + HEAD_FLOP))
         peer = ("PyTorch", steps / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
-        path = f"RNN training, 16 drives of 238{what}"
-        rows.append(Row(path, "steps", steps / seconds["ours"], *peer, MATRIX_NAME, limit))
+        for name in PRECISIONS:
+            path = f"RNN training, 16 drives of 238{what}, {name}"
+            rows.append(Row(path, "steps", steps / seconds[name], *peer, MATRIX_NAME, limit))
     return rows
 
 
 def dreaming() -> list[Row]:
     """Steps of the dream a second, and generations."""
     still = np.zeros((POPULATION, COORDINATES))
-    dreamers = {precision: dreamer(precision) for precision in ("float32", "bfloat16")}
+    dreamers = {precision: dreamer(precision) for precision in PRECISIONS}
     generations = evolve(lambda _, asked: dreamers["bfloat16"](asked), still[0], SEARCH, seed=1)
     runs: dict[str, Callable[[], object]] = {
         **{name: partial(dream, still) for name, dream in dreamers.items()},

@@ -1,6 +1,6 @@
 """PPO (Schulman et al. 2017) learns to drive in the dream alone, and then drives the real track.
 
-`uv run --extra examples python examples/ppo_in_dream.py` takes two minutes on two cores. It prints what
+`uv run --extra examples python examples/ppo_in_dream.py` takes a minute or two on two cores. It prints what
 the driver scores before and after, in dreams and on real tracks, each the mean +- standard deviation over
 episodes. The driver sees what the paper's controller sees, the latent and the RNN's memory.
 """

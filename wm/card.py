@@ -33,9 +33,10 @@ frame {environment.warm_up_frames} on. `simulators.eqx` makes the dreams, which 
 `starts.npz`: how unseen drives were first seen. Models are JSON headers and raw numbers, no pickle;
 `wm/model_file.py` reads them.
 
-**How trained.** Round {round_name} of {", ".join(rounds)} in this repository's `params.yaml`. V and M were
-trained on real drives of scripted drivers and of earlier agents, C by CMA-ES in dreams alone. Within a
-run no real score chooses anything; how the recipe was settled is in `docs/results.md`.
+**How trained.** Round {round_name}, the last of {", ".join(rounds)}; `params.yaml` of this repository
+has {len(params["rounds"])}. V and M were trained on real drives of scripted drivers and of earlier agents,
+C by CMA-ES in dreams alone. No stage chooses anything by a real score; by what scores the recipe and its
+rule for choosing among rounds were settled is in `docs/results.md`.
 
 | used | |
 | --- | --- |

@@ -162,7 +162,9 @@ def validated_json(kind: type[S], text: str, place: str) -> S:
 
 
 def _refusal(kind: type[BaseModel], error: ValidationError, place: str) -> BadInput:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    unknown = [one for one in errors if one["type"] == "extra_forbidden"]  # a name misspelt is missing, too
+    first = [*unknown, *errors][0]
     inside = ".".join(str(part)[:60] for part in first["loc"] if part != "[key]")
     where = f"{place}{'.' if ': ' in place else ': '}{inside}" if inside else place
     if first["type"] == "missing":
