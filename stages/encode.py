@@ -8,10 +8,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wm import config, files, model_file, vae
+from wm import config, devices, files, model_file, parallel, vae
 from wm.episodes import Shards, Writer, longest
 from wm.progress import progress
 from wm.vae import VAE
@@ -20,6 +21,7 @@ PROCESSED, LATENTS, MODEL = Path("data/processed"), Path("data/latents"), Path("
 
 
 def main(round_name: str = config.FIRST_ROUND, prev: str | None = None) -> None:
+    jax.config.update("jax_num_cpu_devices", parallel.cores())  # each core encodes frames of its own
     model = model_file.load(MODEL, VAE)
     shards = Shards(PROCESSED / round_name)
     shards.expect_frames()
@@ -37,12 +39,13 @@ def main(round_name: str = config.FIRST_ROUND, prev: str | None = None) -> None:
 def encode(model: VAE, shards: Shards, writer: Writer) -> None:
     """Every kept episode's mu and logvar in place of its frames."""
     records = shards.kept()
-    steps = longest(records)  # one shape, hence one compilation
+    steps = devices.padded(longest(records))  # one shape, hence one compilation
     for record in progress(records, "encode", len(records)):
         episode = shards.read(record)
         frames = np.zeros((steps, 64, 64, 3), np.uint8)
         frames[: record.length] = episode.observations["frame"]
-        mu, logvar = (np.asarray(part)[: record.length] for part in vae.encode(model, jnp.asarray(frames)))
+        latents = vae.encode(model, devices.split(jnp.asarray(frames)))
+        mu, logvar = (np.asarray(part)[: record.length] for part in latents)
         writer.write(replace(episode, observations={"mu": mu, "logvar": logvar}))
 
 

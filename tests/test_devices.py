@@ -60,6 +60,7 @@ def figures():
     found = [
         *trained(model, loss, random_batch(rng, (8, 30))),
         *trained(VAE(latent_size=4, widths=(4, 8), key=jr.key(3)), vae.loss, frames),
+        *vae.encode(VAE(latent_size=4, widths=(4, 8), key=jr.key(3)), devices.split(jnp.asarray(frames))),
         fitness(model_file.load(ROOT / "models/pretrained/rnn.eqx", RNN), rng),
     ]
     return np.concatenate([np.ravel(one) for one in found])
@@ -92,3 +93,6 @@ if __name__ == "__main__":
     shards = devices.split(jnp.zeros((8, 2))).sharding  # pyright: ignore
     assert len(shards.device_set) == jax.device_count()
     assert devices.split(jnp.zeros(7)).sharding.is_fully_replicated  # pyright: ignore
+    shards = devices.split(jnp.zeros(devices.padded(7))).sharding  # pyright: ignore
+    assert 7 <= devices.padded(7) < 7 + jax.device_count()
+    assert jax.device_count() == 1 or not shards.is_fully_replicated

@@ -120,6 +120,12 @@ def split(tree: Tree) -> Tree:
     return jax.tree.map(place, tree)
 
 
+def padded(length: int) -> int:
+    """The least length that is not below and that `split` shares out evenly."""
+    count = jax.device_count()
+    return -(-length // count) * count
+
+
 def whole(array: jax.Array) -> np.ndarray:
     """All of an array, whatever part of it is on this machine's devices."""
     here = array.is_fully_addressable or array.is_fully_replicated
