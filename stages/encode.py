@@ -21,7 +21,6 @@ PROCESSED, LATENTS, MODEL = Path("data/processed"), Path("data/latents"), Path("
 
 
 def main(round_name: str = config.FIRST_ROUND, prev: str | None = None) -> None:
-    jax.config.update("jax_num_cpu_devices", parallel.cores())  # each core encodes frames of its own
     model = model_file.load(MODEL, VAE)
     shards = Shards(PROCESSED / round_name)
     shards.expect_frames()
@@ -50,4 +49,5 @@ def encode(model: VAE, shards: Shards, writer: Writer) -> None:
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", parallel.cores())  # each encodes frames of its own
     config.run_stage(main, *sys.argv[1:])

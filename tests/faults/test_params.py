@@ -80,6 +80,10 @@ WRONG = {
         set_in("evolve", temprature=1.0),
         "evolve.temprature: unknown, wanted one of seed, rounds_from_zero,",
     ),
+    "typo in place of a name": (
+        lambda p: p["evolve"].update(temprature=p["evolve"].pop("temperature")),
+        "evolve.temprature: unknown, wanted one of seed, rounds_from_zero,",
+    ),
     "typo deep down": (
         set_in("evolve.search", sigma=1),
         "evolve.search.sigma: unknown, wanted one of population",
@@ -332,7 +336,7 @@ NO_YAML = {
     "no end of lines": (b"#\n" * (1 << 20), "error: params.yaml: more than 1048576 bytes"),
     "laughs": (
         b"a: &a [x, x]\n" + b"".join(b"%c: &%c [*%c, *%c]\n" % (i + 1, i + 1, i, i) for i in range(97, 121)),
-        "error: params.yaml: environment: is missing",
+        "error: params.yaml: a: unknown, wanted one of environment,",
     ),
 }
 
