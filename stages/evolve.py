@@ -86,7 +86,7 @@ class Config(config.Section):
     lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
     missed_cost: NonNegativeFloat  # points, of a tile gone past untouched
     temperature: PositiveFloat
-    sampling: Literal["sampled", "mode", "mean"]  # what a dream takes for the next latent
+    sampling: Literal["sampled", "mode", "mean", "denoised"]  # what a dream takes for the next latent
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
@@ -178,12 +178,14 @@ def run(
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), len(before)), 3)
     shards, model, ensemble, last = given
     rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, settings.sampling)
+    if rules.denoised:
+        rules = rules._replace(encoder_variance=encoder_variance(shards, settings, before))
     simulators = ensemble.members or [model]
     values = [value_of_moments(one, shards, settings, before, rules, start_key) for one in simulators]
     found: dict[float, Searched] = {}
     for share, journal in journals.items():
         worlds = [
-            World(one, start_pool(one, model, shards, settings, share, before, start_key), value)
+            World(one, start_pool(one, model, shards, settings, share, before, rules, start_key), value)
             for one, value in zip(simulators, values, strict=True)
         ]
         label = f"evolve {round_name}" + (f", {share} before troubles" if len(journals) > 1 else "")
@@ -257,6 +259,7 @@ def start_pool(
     settings: Config,
     troubled: float,
     before: list[str],
+    rules: Rules,
     key: jax.Array,
 ) -> Starts:
     """Moments of training drives, a share `troubled` of them shortly before a trouble, as far as any drive
@@ -271,9 +274,18 @@ def start_pool(
             pick = anywhere if number + i < smooth else before_troubles
             times.append(pick(columns["reward"][i, : one.length], count, rng))
         batch = rnn.to_batch(columns)
-        pool.append(choose(simulator, watcher, batch, jnp.asarray(np.stack(times)), jr.fold_in(key, number)))
+        moments = jnp.asarray(np.stack(times))
+        pool.append(choose(simulator, watcher, batch, moments, jr.fold_in(key, number), rules))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
+
+
+def encoder_variance(shards: Shards, settings: Config, before: list[str]) -> tuple[float, ...]:
+    """Of each dimension, the mean over moments of training drives, the newer the likelier."""
+    rng = np.random.default_rng(settings.seed)
+    drawn = draw(shards.kept(validation=False), before, settings.newest_share, settings.start_episodes, rng)
+    logvar = np.concatenate([shards.read(record).observations["logvar"] for record in drawn])
+    return tuple(round(float(one), 6) for one in np.exp(logvar).mean(axis=0))
 
 
 def start_drives(

@@ -126,7 +126,7 @@ def test_starts_are_warmed_by_the_drive_before_them(model):
     zeros = jnp.zeros((2, 9))
     batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     other = RNN(**model.sizes, key=jr.key(9))
-    found = dream.starts_at(model, other, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
+    found = dream.starts_at(model, other, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0), Rules(1.0, 0, 4))
     memories = rnn.unroll(model, mu, action)
     assert np.allclose(found.mu[0, 1], mu[0, 5])
     assert np.allclose(found.memory.hidden[0, 0], 0)

@@ -101,6 +101,7 @@ def searches(settings, monkeypatch, tmp_path):
     monkeypatch.setattr(evolve.config, "rounds_until", lambda prev: ["r0"])
     monkeypatch.setattr(evolve, "value_of_moments", lambda *given: None)
     monkeypatch.setattr(evolve, "start_pool", lambda *given: given[4])
+    monkeypatch.setattr(evolve, "encoder_variance", lambda *given: (0.1,))
 
     def searched(worlds, *given):
         share, first = worlds[0].starts, controller.Controller(features=3)

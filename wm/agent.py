@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,14 @@ class Agent(eqx.Module):
         frames: UInt8[Array, "batch height width channel"],
         memory: Memory,
         noise: Float[Array, "batch action"],
+        chance: Float[Array, "batch latent"] | None = None,
     ) -> tuple[Float[Array, "batch action"], Memory, Float[Array, "batch latent"]]:
-        """Actions for frames, the memories after them, and the latents (the encoder's mean)."""
-        z, _ = jax.vmap(self.vae.encode)(frames)
+        """Actions for frames, the memories after them, and the latents.
+
+        Those are the encoder's mean, or with `chance`, standard normal, draws, as in dreams.
+        """
+        z, logvar = jax.vmap(self.vae.encode)(frames)
+        z = z if chance is None else z + jnp.exp(logvar / 2) * chance
         stacked = self.controller.bias.ndim == 2
         act = jax.vmap(Controller.__call__, in_axes=(0 if stacked else None, 0, 0))
         action = jnp.clip(act(self.controller, z, memory.hidden) + noise, LOWEST, HIGHEST)
@@ -47,8 +53,10 @@ class Agent(eqx.Module):
 
 
 @eqx.filter_jit
-def _act(agent: Agent, frames: Array, memory: Memory, noise: Array) -> tuple[Array, Memory, Array]:
-    return agent.act(frames, memory, noise)
+def _act(
+    agent: Agent, frames: Array, memory: Memory, noise: Array, chance: Array | None
+) -> tuple[Array, Memory, Array]:
+    return agent.act(frames, memory, noise, chance)
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,14 @@ class Models:
 
 @dataclass(frozen=True)
 class Drive:
-    """One drive to be made: the track, the noise on the actions (standard deviation), and which
-    snapshot drives, as a share of evolution's way (0 its start, 1 its end); None: the controller."""
+    """One drive to be made: the track, the noise on the actions (standard deviation), which snapshot
+    drives, as a share of evolution's way (0 its start, 1 its end; None: the controller), and whether it
+    sees latents drawn from the encoder's distribution, as in dreams, instead of its mean."""
 
     seed: int
     action_noise: float = 0.0
     snapshot: float | None = None
+    drawn: bool = False
 
 
 def environment(folder: Path) -> Environment:
@@ -174,6 +184,7 @@ class Seats:
     def __init__(self, agent: Agent, drives: Sequence[Drive]) -> None:
         self.agent = agent
         self.scale = np.array([drive.action_noise for drive in drives])
+        self.drawn = np.array([drive.drawn for drive in drives])
         self.rngs = [np.random.default_rng(drive.seed) for drive in drives]
         self.memory = agent.rnn.start(len(drives))
 
@@ -181,7 +192,12 @@ class Seats:
         """The next action of each car."""
         frames = jnp.asarray(np.stack([shrink(one) for one in pixels]))
         noise = np.stack([rng.normal(size=3) for rng in self.rngs]) * self.scale[:, None]
-        actions, self.memory, _ = _act(self.agent, frames, self.memory, jnp.asarray(noise, jnp.float32))
+        chance = None
+        if self.drawn.any():
+            size = self.agent.rnn.latent_size
+            chance = np.stack([rng.normal(size=size) for rng in self.rngs]) * self.drawn[:, None]
+        noise, chance = jax.tree.map(partial(jnp.asarray, dtype=jnp.float32), (noise, chance))
+        actions, self.memory, _ = _act(self.agent, frames, self.memory, noise, chance)
         return list(np.asarray(actions))
 
 

@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--scheduler", default="local", help="what does it instead: a Dask cluster, tcp://host:8786, or slurm"
     )
+    evaluate.add_argument(
+        "--drawn", action="store_true", help="see latents drawn, as dreams are, not the encoder's mean"
+    )
     evaluate.set_defaults(run=drive_real)
     worker = commands.add_parser("worker", help="work for a Dask scheduler, on all cores")
     worker.add_argument("scheduler", help="its address, tcp://host:8786")
@@ -252,7 +255,8 @@ def drive_real(arguments: argparse.Namespace) -> None:
     compute = config.validated(Compute, wanted, "evaluate: compute")
     models = Models.within(arguments.models)
     environment = agent.environment(arguments.models)
-    drives = [Drive(arguments.seed + i) for i in range(arguments.episodes)]
+    seeds = range(arguments.seed, arguments.seed + arguments.episodes)
+    drives = [Drive(seed, drawn=arguments.drawn) for seed in seeds]
     running = agent.drive(models, drives, environment, "agent", compute)
     episodes = [replace(one, observations={}) for one in progress(running, "evaluate", len(drives))]
     scores = np.array([episode.record.score for episode in episodes])

@@ -62,12 +62,23 @@ class Episodes(NamedTuple):
 class Rules(NamedTuple):
     """What holds in a dream: its temperature, after how many steps that won no tile a car counts as stuck
     for good (0: never; dreams free cars that reality does not), and what is taken for the next latent:
-    a draw from the mixture ("sampled"), its most likely component's mean ("mode"), or its "mean"."""
+    a draw from the mixture ("sampled"), its most likely component's mean ("mode"), its "mean", or a draw
+    without the noise of the encoder ("denoised"), of variance `encoder_variance` in each dimension.
+
+    M learns from draws of the encoder's, so that its mixtures hold the encoder's noise beside all that is
+    uncertain of the road; at the wheel the agent sees the encoder's mean, which has none.
+    """
 
     temperature: float
     patience: int
     action_repeat: int
     sampling: str = "sampled"
+    encoder_variance: tuple[float, ...] = ()
+
+    @property
+    def denoised(self) -> bool:
+        """Whether latents are seen without the encoder's noise."""
+        return self.sampling == "denoised"
 
     def next_latent(self, mixture: mdn.Mixture, noise: mdn.Noise) -> Float[Array, "*batch latent"]:
         """What follows, by the rules."""
@@ -75,6 +86,8 @@ class Rules(NamedTuple):
             return mdn.expectation(mixture)
         if self.sampling == "mode":
             return mdn.mode(mixture)
+        if self.denoised:
+            mixture = mdn.narrowed(mixture, jnp.asarray(self.encoder_variance))
         return mdn.sample(mixture, noise, self.temperature)
 
 
@@ -126,7 +139,7 @@ def unroll(
     """
     population = controller.bias.shape[0]
     latent_key, mask_key, noise_key = jr.split(key, 3)
-    z = sample_starts(starts, latent_key)
+    z = starts.mu if rules.denoised else sample_starts(starts, latent_key)
     masks = rnn.draw_masks(simulator, dropout, z.shape[:1], mask_key)
     act = jax.vmap(jax.vmap(Controller.__call__, in_axes=(None, 0, 0)))
 
@@ -355,10 +368,17 @@ def read_starts(path: Path, latent_size: int) -> FirstSight:
 
 
 def starts_at(
-    simulator: RNN, watcher: RNN, batch: rnn.Batch, times: Int[Array, "batch chosen"], key: PRNGKeyArray
+    simulator: RNN,
+    watcher: RNN,
+    batch: rnn.Batch,
+    times: Int[Array, "batch chosen"],
+    key: PRNGKeyArray,
+    rules: Rules,
 ) -> Starts:
-    """The moments `times` of real episodes, both memories warmed by the drive before: (batch, chosen)."""
-    rows, z = jnp.arange(times.shape[0])[:, None], rnn.sample_latents(batch, key)
+    """The moments `times` of real episodes, both memories warmed by the drive before, seen as in dreams by
+    these rules: (batch, chosen)."""
+    rows = jnp.arange(times.shape[0])[:, None]
+    z = batch.mu if rules.denoised else rnn.sample_latents(batch, key)
 
     def warmed(model: RNN) -> Memory:
         memories = rnn.unroll(model, z, batch.action)

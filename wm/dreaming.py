@@ -78,7 +78,7 @@ class Dreams(eqx.Module):
         mu, logvar, score = (part[chosen.start] for part in self.starts)
         key = jax.vmap(jr.key)(chosen.seed)
         steps = jnp.zeros(len(mu), int)
-        z = jax.vmap(vae.sample)(mu, logvar, _at(key, steps))
+        z = mu if self.rules.denoised else jax.vmap(vae.sample)(mu, logvar, _at(key, steps))
         return Running(
             key=key,
             simulator=chosen.simulator,

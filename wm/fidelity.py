@@ -73,7 +73,7 @@ def plan(
 
     @eqx.filter_jit
     def dreamt(simulator: RNN, watcher: RNN, controller: Controller, times: Array) -> tuple[Array, Array]:
-        starts = dream.starts_at(simulator, watcher, drives, times[:, None], start_key)
+        starts = dream.starts_at(simulator, watcher, drives, times[:, None], start_key, rules)
         starts = jax.tree.map(lambda leaf: leaf[:, 0], starts)
         population = jax.tree.map(lambda leaf: leaf[None], controller)
         _, outcome, actions, _ = dream.unroll(

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+LEAST_VARIANCE = 1e-6  # of a component that is `narrowed`
+
 
 class Mixture(NamedTuple):
     """`logits` of the components (not normalised), their means and the logarithms of their sigmas.
@@ -55,6 +57,13 @@ def sample(
     mean = jnp.sum(jnp.where(one_hot, mixture.mean, 0), axis=-2)
     log_sigma = jnp.sum(jnp.where(one_hot, mixture.log_sigma, 0), axis=-2)
     return mean + jnp.exp(log_sigma) * jnp.sqrt(temperature) * noise.normal
+
+
+def narrowed(mixture: Mixture, variance: Float[Array, " latent"]) -> Mixture:
+    """The mixture without noise of this variance, which its components hold; next to nothing is left of those
+    that hold no more."""
+    left = jnp.maximum(jnp.exp(2 * mixture.log_sigma) - variance, LEAST_VARIANCE)
+    return Mixture(mixture.logits, mixture.mean, jnp.log(left) / 2)
 
 
 def mode(mixture: Mixture) -> Float[Array, "*batch latent"]:

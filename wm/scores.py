@@ -27,7 +27,8 @@ class Rules(config.Section):
     temperature: PositiveFloat
     patience: NonNegativeInt
     action_repeat: PositiveInt
-    sampling: Literal["sampled", "mode", "mean"] = "sampled"
+    sampling: Literal["sampled", "mode", "mean", "denoised"] = "sampled"
+    encoder_variance: tuple[PositiveFloat, ...] = ()
 
 
 class Summary(Found):
