@@ -64,6 +64,22 @@ def test_the_mode_and_the_mean_know_no_chance(model):
     assert not np.allclose(found["mode"][0], found["mean"][0], atol=1e-3)
 
 
+def test_denoised_dreams_begin_at_the_encoders_mean_and_are_drawn_more_narrowly(model):
+    population, noisy = controllers(7), starts(model)
+    noisy = noisy._replace(logvar=jnp.full_like(noisy.logvar, 2.0))
+
+    def ends(variance, seed, steps):
+        rules = Rules(1.0, 0, 4, "denoised", (variance,) * 4)
+        found = dream.unroll(
+            model, model, population, noisy, jr.key(seed), steps=steps, rules=rules, dropout=0.0
+        )
+        return np.asarray(found[0].z)
+
+    assert np.array_equal(ends(0.1, seed=1, steps=0)[0], noisy.mu)
+    wide, narrow = (np.abs(ends(v, 1, 1) - ends(v, 2, 1)).mean() for v in (1e-6, 1.0))
+    assert narrow < 0.8 * wide
+
+
 def test_the_watcher_informs_the_controller_and_makes_no_world(model):
     other = RNN(**model.sizes, key=jr.key(9))
     blind = jax.tree.map(jnp.zeros_like, controllers(7))  # the same actions whatever it is told
@@ -134,6 +150,14 @@ def test_starts_are_warmed_by_the_drive_before_them(model):
     assert np.allclose(found.memory.cell[1, 0], memories.cell[7, 1], atol=1e-6)
     watched = rnn.unroll(other, mu, action)
     assert np.allclose(found.watched.hidden[0, 1], watched.hidden[4, 0], atol=1e-6)
+
+
+def test_denoised_starts_are_warmed_by_the_encoders_mean(model):
+    mu, action, zeros = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3)), jnp.zeros((2, 9))
+    batch = Batch(mu, jnp.ones_like(mu), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
+    rules = Rules(1.0, 0, 4, "denoised", (0.1,) * 4)
+    found = dream.starts_at(model, model, batch, jnp.array([[5], [8]]), jr.key(0), rules)
+    assert np.allclose(found.memory.hidden[0, 0], rnn.unroll(model, mu, action).hidden[4, 0], atol=1e-6)
 
 
 def test_drift_of_a_model_that_is_right_is_nothing(model):

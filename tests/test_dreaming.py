@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -45,6 +47,15 @@ def chosen(*simulators, seed=0):
 
 def actions(count, seed=3):
     return jr.uniform(jr.key(seed), (count, 3))
+
+
+def test_an_episode_begins_at_a_draw_or_without_the_encoders_noise_at_its_mean():
+    noisy = world(network(0))
+    rules = noisy.rules._replace(sampling="denoised", encoder_variance=(0.1,) * 4)
+    clear = replace(noisy, rules=rules)
+    drawn, seen = (dreams.begin(chosen(0, 0, 0)).state.z for dreams in (noisy, clear))
+    assert np.array_equal(seen, noisy.starts.mu[:3])
+    assert not np.allclose(drawn, seen, atol=0.1)
 
 
 def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():

@@ -43,6 +43,23 @@ def test_temperature_divides_logits_and_multiplies_sigma_by_its_root():
     assert samples[low].std() == pytest.approx(2.0, rel=0.02)
 
 
+def test_noise_taken_out_of_a_mixture_makes_it_whole_when_added_again(mixture):
+    variance = 0.9 * jnp.exp(2 * mixture.log_sigma).min(axis=0)
+    keys = jr.split(jr.key(3))
+    narrow = mdn.sample(mdn.narrowed(mixture, variance), mdn.draw_noise(keys[0], (200_000, 4), 5), 1.0)
+    again = narrow + jnp.sqrt(variance) * jr.normal(keys[1], narrow.shape)
+    whole = mdn.sample(mixture, mdn.draw_noise(keys[0], (200_000, 4), 5), 1.0)
+    assert np.allclose(again.mean(0), whole.mean(0), atol=0.02)
+    assert np.allclose(again.std(0), whole.std(0), rtol=0.02)
+    assert (narrow.std(0) < whole.std(0)).all()
+
+
+def test_of_a_component_with_less_noise_than_is_taken_out_next_to_nothing_is_left(mixture):
+    narrow = mdn.narrowed(mixture, 2 * jnp.exp(2 * mixture.log_sigma).max(axis=0))
+    assert np.allclose(np.exp(2 * narrow.log_sigma), mdn.LEAST_VARIANCE, rtol=1e-4)
+    assert np.array_equal(narrow.mean, mixture.mean)
+
+
 def test_the_mode_is_the_weightiest_components_mean():
     mixture = mdn.Mixture(
         logits=jnp.array([[0.0, 2.0], [1.0, 0.0], [0.5, 1.0]]),

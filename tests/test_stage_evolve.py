@@ -68,7 +68,8 @@ class Drives:
     def read(self, record):
         rewards = np.full(60, 3.0)
         rewards[30:] = IDLE if record in self.troubled else 3.0
-        return SimpleNamespace(rewards=rewards)
+        logvar = np.full((60, 2), [0.0, -2.0 if record.episode % 2 else -4.0], np.float32)
+        return SimpleNamespace(rewards=rewards, observations={"logvar": logvar})
 
 
 @pytest.mark.parametrize(("share", "smooth"), [(0.0, 40), (0.25, 30), (1.0, 0)])
@@ -79,6 +80,14 @@ def test_a_share_of_all_dreams_starts_in_drives_that_had_troubles(settings, shar
     assert (len(drawn), found) == (40, smooth)
     assert all(record in shards.troubled for record in drawn[smooth:])
     assert smooth == 0 or len(set(map(str, drawn[:smooth]))) > 10
+
+
+def test_the_encoders_variance_is_the_mean_over_training_drives(settings):
+    chosen = settings.model_copy(update={"start_episodes": 2000})
+    shards: Any = Drives()
+    first, second = evolve.encoder_variance(shards, chosen, ["r0"])
+    assert first == 1.0
+    assert second == pytest.approx((np.exp(-2) + np.exp(-4)) / 2, abs=0.005)
 
 
 def test_drives_without_troubles_are_dreamt_on_from_anywhere(settings):

@@ -80,13 +80,13 @@ def order(models, seed, simulator=0, driven=False, temperature=1.0):
     return {"do": "dream", "simulator": simulator, "z": z, "steps": steps, "temperature": temperature}
 
 
-def in_jax(models: Agent, simulators, order, answer):
+def in_jax(models: Agent, simulators, order, answer, rules=RULES):
     """The same dream by wm.dream: what dream_in_node.mjs answers, as arrays.
 
     Where the agent drives, its action is taken here, too, and compared, but the one of `answer` is carried
     out: steering goes from one side to the other within a hair, and would make much of the last digit.
     """
-    simulator, rules = simulators[order["simulator"]], RULES._replace(temperature=order["temperature"])
+    simulator, rules = simulators[order["simulator"]], rules._replace(temperature=order["temperature"])
     state = State(jnp.array(order["z"]), simulator.start(), models.rnn.start())
     found = []
     for step, told in zip(order["steps"], answer, strict=True):
@@ -95,6 +95,8 @@ def in_jax(models: Agent, simulators, order, answer):
         noise = mdn.Noise(jnp.array(step["gumbel"]), jnp.array(step["normal"]))
         state, outcome = dream.step(simulator, models.rnn, state, given, noise, rules)
         mixture = simulator.predict(state.memory.hidden).mixture
+        if rules.denoised:
+            mixture = mdn.narrowed(mixture, jnp.array(rules.encoder_variance))
         brought = outcome.reward, outcome.failure
         found.append((state.z, models.vae.decode(state.z).ravel(), action, *brought, *spread(mixture)))
     names = ("z", "picture", "action", "reward", "failure", "sigma", "entropy")
@@ -159,6 +161,20 @@ def test_other_agents_dream_on_the_page_too(tiny, precision, simulator, temperat
     assert max(found.values()) < 1e-4, found
 
 
+def test_dreams_without_the_encoders_noise_are_the_same_on_the_page(tiny):
+    """Of which more or less is left over, dimension by dimension."""
+    rules = RULES._replace(sampling="denoised", encoder_variance=(0.1, 0.3, 0.9, 20.0))
+    web.export(tiny, tiny / "dream.html", "float16", rules)
+    whole = loaded(tiny)
+    models, simulators = (web.as_the_page_has_it(one, "float16") for one in whole)
+    asked = order(whole[0], seed=5)
+    (answer,) = in_node(tiny / "dream.html", asked)
+    found = errors(answer, in_jax(models, simulators, asked, answer, rules))
+    assert max(found.values()) < 1e-4, found
+    noisy = errors(answer, in_jax(models, simulators, asked, answer))
+    assert noisy["z"] > 0.1
+
+
 @pytest.mark.parametrize("precision", web.WEIGHTS)
 def test_rounding_is_by_half_a_unit_at_most(precision):
     weight = jr.normal(jr.key(0), (40, 6)) * jnp.array([1, 10, 0.1, 1, 1, 0])
@@ -211,7 +227,10 @@ def test_bad_input_is_named_and_leaves_no_page(tiny, monkeypatch):
             web.export(tiny, out, "float16", rules)
         assert not out.is_file()
 
-    refused("dream.json: sampling: found 'mode', wanted 'sampled'", rules=RULES._replace(sampling="mode"))
+    refused(
+        "dream.json: sampling: found 'mode', wanted 'sampled' or 'denoised'",
+        rules=RULES._replace(sampling="mode"),
+    )
     refused("taken: cannot be written", out=folder(tiny / "taken"))
     refused("rnn.eqx.dream.html: cannot be written", out=tiny / "rnn.eqx" / "dream.html")
     monkeypatch.setattr(web, "MOST_BYTES", 1000)

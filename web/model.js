@@ -150,6 +150,18 @@ class RNN {
 }
 
 /**
+ * The mixture's sigma without noise of a variance that its components hold (`narrowed` of wm/mdn.py).
+ * @param {Float32Array} logSigma (mixture, latent)
+ * @param {number[]} variance (latent), or empty: of none
+ * @returns {Float32Array} (mixture, latent)
+ */
+function narrowed(logSigma, variance, leastVariance) {
+  if (!variance.length) return logSigma;
+  const left = (one, i) => Math.max(Math.exp(2 * one) - variance[i % variance.length], leastVariance);
+  return logSigma.map((one, i) => Math.log(left(one, i)) / 2);
+}
+
+/**
  * A latent drawn from the mixture; temperature divides the logits and multiplies sigma by its square root.
  * @param {Mixture} mixture
  * @param {Noise} noise
@@ -314,6 +326,7 @@ class Controller {
 /** All models of a page, from what `wm export-web` wrote into it. */
 class Models {
   constructor({ tensors, sizes }) {
+    this.noise = [sizes.encoder_variance, sizes.least_variance];
     const byName = new Map(tensors.map((packed) => [packed.name, unpacked(packed)]));
     const within = (part) => (name) => byName.get(`${part}.${name}`);
     this.simulators = Array.from({ length: sizes.simulators }, (_, i) => new RNN(within(`simulator${i}`), sizes));
@@ -346,6 +359,7 @@ class Dream {
     const seen = Float32Array.from([...this.z, ...action]);
     this.memory = this.simulator.step(seen, this.memory);
     const { mixture, reward, failure } = this.simulator.predict(this.memory.hidden);
+    mixture.logSigma = narrowed(mixture.logSigma, ...this.models.noise);
     this.watched = this.models.watcher.step(seen, this.watched);
     this.z = sample(mixture, noise, temperature);
     return { reward, failure, ...spread(mixture, this.z.length) };

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer
 
-from wm import agent, car_racing, config, dream, files, rnn
+from wm import agent, car_racing, config, dream, files, mdn, rnn
 from wm.agent import Agent, Models
 from wm.dream import FirstSight, Rules
 from wm.rnn import RNN
@@ -29,15 +29,16 @@ def export(folder: Path, out: Path, precision: str, rules: Rules) -> int:
     Raises BadInput where the agent, its starts or the page's sources are missing or unfit, where the
     page would be larger than `MOST_BYTES`, or where `out` cannot be written.
     """
-    if rules.sampling != "sampled":
-        raise config.BadInput(f"{folder}/dream.json: sampling: found {rules.sampling!r}, wanted 'sampled'")
+    if rules.sampling not in ("sampled", "denoised"):
+        found = f"{folder}/dream.json: sampling: found {rules.sampling!r}"
+        raise config.BadInput(f"{found}, wanted 'sampled' or 'denoised'")
     models = Models.within(folder).load()
     simulators = agent.simulators(folder, models)
     environment = agent.environment(folder)
     starts = dream.read_starts(folder / "starts.npz", models.vae.latent_size)
     model = {
         "precision": precision,
-        "sizes": sizes(models, simulators),
+        "sizes": sizes(models, simulators, rules),
         "rules": rules_of_play(rules, environment.warm_up_frames),
         "starts": described_starts(starts),
         "tensors": [described(name, leaf, precision) for name, leaf in named_leaves(models, simulators)],
@@ -61,7 +62,7 @@ def described_starts(starts: FirstSight) -> dict[str, Any]:
     return {name: np.asarray(part)[chosen].round(4).tolist() for name, part in starts._asdict().items()}
 
 
-def sizes(models: Agent, simulators: Sequence[RNN]) -> dict[str, Any]:
+def sizes(models: Agent, simulators: Sequence[RNN], rules: Rules) -> dict[str, Any]:
     """What the page needs to know beside the tensors' own shapes."""
     controller = models.controller
     return {
@@ -73,6 +74,8 @@ def sizes(models: Agent, simulators: Sequence[RNN]) -> dict[str, Any]:
         "limits": [list(pair) for pair in controller.limits],
         "reward_unit": rnn.REWARD_UNIT,
         "min_log_sigma": rnn.MIN_LOG_SIGMA,
+        "encoder_variance": list(rules.encoder_variance),
+        "least_variance": mdn.LEAST_VARIANCE,
     }
 
 
