@@ -50,6 +50,14 @@ def test_evaluate_prints_one_json_object_whatever_the_workers(models):
     assert first["real"]["mean"] == pytest.approx(sum(first["returns"]) / 2, abs=0.01)
 
 
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m wm.cli schema | head -n 1"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.stdout == "{\n"
+    assert ended.stderr == ""
+
+
 def test_dream_prints_one_json_object(models):
     ended = wm("dream", "--models", models, "--episodes", 3, "--seed", 5, "--json")
     shown = json.loads(ended.stdout)

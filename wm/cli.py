@@ -17,7 +17,12 @@ HOTTEST = 100.0
 
 def main() -> None:
     arguments = parser().parse_args()
-    config.run(arguments.run, arguments)
+    try:
+        config.run(arguments.run, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads this has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def parser() -> argparse.ArgumentParser:
