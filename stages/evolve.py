@@ -456,7 +456,7 @@ def dream_score(
     dreamt = dream.whole_episodes(*episodes)
     return {
         **metrics.drives(*(np.asarray(part) for part in dreamt)),
-        "rules": rules._asdict(),
+        "rules": rules.described,
         "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
         "strays": round(float(dream.strays(*episodes, real=dream.Range.of(worlds[0].starts))), 4),
     }

@@ -74,7 +74,7 @@ def main(round_name: str) -> None:
     means = {"dream": dream_scores["score"], "real": real_scores["score"]}
     with files.replacing(SCORES / round_name) as unfinished:
         unfinished.mkdir()
-        files.write_json(unfinished / "scores.json", {**means, "rules": rules._asdict(), "controllers": real})
+        files.write_json(unfinished / "scores.json", {**means, "rules": rules.described, "controllers": real})
         model_file.save(unfinished / "controllers.eqx", controller.snapshots(list(ranked.values())))
         model_file.save(unfinished / "rnn.eqx", watcher)
         model_file.save(unfinished / "simulators.eqx", ensemble)

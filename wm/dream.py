@@ -80,6 +80,12 @@ class Rules(NamedTuple):
         """Whether latents are seen without the encoder's noise."""
         return self.sampling == "denoised"
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """As files hold them: the encoder's variance where it is left out."""
+        rules = self._asdict()
+        return rules if self.denoised else {name: rules[name] for name in rules if name != "encoder_variance"}
+
     def next_latent(self, mixture: mdn.Mixture, noise: mdn.Noise) -> Float[Array, "*batch latent"]:
         """What follows, by the rules."""
         if self.sampling == "mean":
