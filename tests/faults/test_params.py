@@ -108,7 +108,7 @@ WRONG = {
     ),
     "a number for a word": (
         set_in("evolve", sampling=1),
-        "evolve.sampling: Input should be 'sampled', 'mode' or 'm",
+        "evolve.sampling: Input should be 'sampled', 'mode', 'mean' or 'denoised', found 1",
     ),
     "a fraction of a track": (
         set_in("evaluate", episodes=1.5),
