@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import config, dream, dreaming
+from wm import config, dream, dreaming, files
 from wm.config import Environment
 from wm.dream import FirstSight, Outcome, Rules
 from wm.dreaming import Chosen, Dreams
@@ -56,6 +56,14 @@ def test_an_episode_begins_at_a_draw_or_without_the_encoders_noise_at_its_mean()
     drawn, seen = (dreams.begin(chosen(0, 0, 0)).state.z for dreams in (noisy, clear))
     assert np.array_equal(seen, noisy.starts.mu[:3])
     assert not np.allclose(drawn, seen, atol=0.1)
+
+
+def test_rules_are_read_as_they_were_described(tmp_path):
+    plain = Rules(1.3, 7, REPEAT)
+    for rules in (plain, plain._replace(sampling="denoised", encoder_variance=(0.25, 0.0, 1.0))):
+        files.write_json(tmp_path / "dream.json", {"rules": rules.described})
+        assert dreaming.dream_rules(tmp_path, 1) == rules
+        assert hash(dreaming.dream_rules(tmp_path, 1)) == hash(rules)  # JAX takes them as they are
 
 
 def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():

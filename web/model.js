@@ -326,7 +326,8 @@ class Controller {
 /** All models of a page, from what `wm export-web` wrote into it. */
 class Models {
   constructor({ tensors, sizes }) {
-    this.noise = [sizes.encoder_variance, sizes.least_variance];
+    this.encoderVariance = sizes.encoder_variance; // left out of what is drawn; empty: nothing is
+    this.leastVariance = sizes.least_variance;
     const byName = new Map(tensors.map((packed) => [packed.name, unpacked(packed)]));
     const within = (part) => (name) => byName.get(`${part}.${name}`);
     this.simulators = Array.from({ length: sizes.simulators }, (_, i) => new RNN(within(`simulator${i}`), sizes));
@@ -359,7 +360,8 @@ class Dream {
     const seen = Float32Array.from([...this.z, ...action]);
     this.memory = this.simulator.step(seen, this.memory);
     const { mixture, reward, failure } = this.simulator.predict(this.memory.hidden);
-    mixture.logSigma = narrowed(mixture.logSigma, ...this.models.noise);
+    const { encoderVariance, leastVariance } = this.models;
+    mixture.logSigma = narrowed(mixture.logSigma, encoderVariance, leastVariance);
     this.watched = this.models.watcher.step(seen, this.watched);
     this.z = sample(mixture, noise, temperature);
     return { reward, failure, ...spread(mixture, this.z.length) };

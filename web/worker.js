@@ -50,7 +50,7 @@ class Drives {
     const { mu, logvar, warm_up_reward } = this.starts;
     this.start = Math.floor(this.chance.uniform() * mu.length);
     const normal = this.chance.normal(mu[this.start].length);
-    const noisy = this.models.noise[0].length === 0;
+    const noisy = this.models.encoderVariance.length === 0;
     const sigma = (i) => (noisy ? Math.exp(logvar[this.start][i] / 2) : 0);
     const z = normal.map((chance, i) => mu[this.start][i] + sigma(i) * chance);
     const { simulators } = this.models;

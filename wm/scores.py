@@ -3,7 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from wm import config, files
 
@@ -21,6 +30,12 @@ class Score(Found):
     sem: float
 
 
+Variances = Annotated[  # a list in JSON
+    tuple[NonNegativeFloat, ...],
+    BeforeValidator(lambda read: tuple(read) if isinstance(read, list) else read),
+]
+
+
 class Rules(config.Section):
     """The rules of a dream; see `dream.Rules`. Agents from before `sampling` have drawn."""
 
@@ -28,7 +43,15 @@ class Rules(config.Section):
     patience: NonNegativeInt
     action_repeat: PositiveInt
     sampling: Literal["sampled", "mode", "mean", "denoised"] = "sampled"
-    encoder_variance: tuple[PositiveFloat, ...] = ()
+    # of each latent dimension, where dreams are denoised
+    encoder_variance: Variances = Field((), validate_default=True)
+
+    @field_validator("encoder_variance")
+    @classmethod
+    def _where_needed(cls, variance: tuple[float, ...], info: Any) -> tuple[float, ...]:
+        if bool(variance) != (info.data.get("sampling") == "denoised"):
+            raise ValueError("wanted numbers where sampling is 'denoised', none elsewhere")
+        return variance
 
 
 class Summary(Found):

@@ -696,6 +696,11 @@ def test_starts_that_are_none_are_refused(starts, case):
     [
         (lambda s: s.pop("rules"), "rules: is missing"),
         (lambda s: s["rules"].update(sampling="guess"), "rules.sampling: Input should be 'sampled'"),
+        (
+            lambda s: s["rules"].update(sampling="denoised"),
+            "rules.encoder_variance: found (), wanted numbers where",
+        ),
+        (lambda s: s["rules"].update(encoder_variance=[0.1]), "rules.encoder_variance: found [0.1], wanted"),
         (lambda s: s["rules"].update(heat=1), "rules.heat: unknown"),
         (lambda s: s["real"].update(mean="high"), "real.mean: Input should be a valid number"),
         (lambda s: s.update(controllers={}), "controllers: Dictionary should have at least 1 item"),
