@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench import hypotheses
+from bench import layers as bench_layers
 from bench import rnn as bench_rnn
 from bench import vae as bench_vae
 from bench.timing import Row, alternate
@@ -151,3 +152,15 @@ def test_pytorchs_dream_is_ours():
     np.testing.assert_allclose(found[0], state.z.reshape(-1, bench_rnn.LATENT), atol=1e-4)
     np.testing.assert_allclose(found[-1], np.ravel(points), atol=1e-4)
     assert np.ptp(np.ravel(points)) > 1e-3
+
+
+@pytest.mark.parametrize("operation", ["down", "up", "kernel"])
+@pytest.mark.parametrize("channel", [3, 5])
+def test_all_ways_to_write_a_layer_come_to_what_torch_does(operation, channel, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(bench_layers, "BATCH", 16)
+    pair = bench_layers.given(bench_layers.Layer(side=4, channel=channel, out=7))[operation]
+    wanted = np.asarray(bench_layers.in_torch(operation, *pair)())
+    wanted = wanted.transpose(2, 3, 1, 0) if operation == "kernel" else wanted.transpose(0, 2, 3, 1)
+    for name, way in bench_layers.ways(operation).items():
+        np.testing.assert_allclose(jax.jit(way)(*pair), wanted, atol=1e-3, err_msg=name)
