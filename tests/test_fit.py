@@ -95,3 +95,18 @@ def test_steps_are_counted_from_those_that_were_done():
     *_, half = islice(fit.fit(linear(), loss, batches(0), optimiser, key=jr.key(1)), 5)
     rest = fit.fit(half.model, loss, batches(5), optimiser, key=jr.key(1), done=5, state=half.state)
     assert [one.metrics for one in rest] == whole[5:]
+
+
+def test_the_next_batch_is_read_before_a_steps_metrics_are_waited_for():
+    read = []
+
+    def counted():
+        for number, batch in enumerate(batches(0)):
+            read.append(number)
+            yield batch
+
+    model = eqx.nn.Linear(4, 4, key=jr.key(0))
+    fitting = fit.fit(model, loss, counted(), fit.adam(1e-2, STEPS, 1.0), key=jr.key(1))
+    next(fitting)
+    assert read == [0, 1]
+    assert len(list(fitting)) == STEPS - 1

@@ -48,7 +48,8 @@ def fit(
     done: int = 0,
     state: Any = None,
 ) -> Iterator[Fitted]:
-    """Yields what each batch's step left. Raises Diverged at a loss of NaN or infinity.
+    """Yields what each batch's step left; the next batch is read while the device computes. Raises
+    Diverged at a loss of NaN or infinity.
 
     What was yielded is given up to the next step: keep a copy of what must outlive it. `state` goes on
     from where the optimiser was after `done` steps, `batches` being those that follow.
@@ -62,12 +63,16 @@ def fit(
         return eqx.apply_updates(model, updates), state, metrics
 
     state = start(optimiser, model) if state is None else state
-    for step, batch in enumerate(batches, done):
+    coming = iter(batches)
+    batch, step = next(coming, None), done
+    while batch is not None:
         model, state, metrics = update((split(batch), jr.fold_in(key, step)), model, state)
+        batch = next(coming, None)
         numbers = {name: float(value) for name, value in metrics.items()}
         if not all(map(math.isfinite, numbers.values())):
             raise Diverged(f"step {step}: the loss is no longer finite: {numbers}")
         yield Fitted(model, numbers, state)
+        step += 1
 
 
 def start(optimiser: optax.GradientTransformation, model: Any) -> Any:
