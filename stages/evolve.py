@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 from pydantic import (
     AfterValidator,
     Field,
@@ -87,6 +87,7 @@ class Config(config.Section):
     missed_cost: NonNegativeFloat  # points, of a tile gone past untouched
     temperature: PositiveFloat
     sampling: Literal["sampled", "mode", "mean", "denoised"]  # what a dream takes for the next latent
+    cvar_level: float = Field(gt=0, le=1)  # share of a candidate's dreams that its fitness is the mean of
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
@@ -388,8 +389,8 @@ def dream_fitness(
     rules: Rules,
     key: jax.Array,
 ):
-    """The mean worth of each candidate's dreams in a generation, their returns and the values of their
-    ends; the simulators make them in turn. One jitted call."""
+    """The worth of each candidate's dreams in a generation, their returns and the values of their ends, by
+    `conditional_value_at_risk`; the simulators make them in turn. One jitted call."""
     in_precision = partial(rnn.in_precision, precision=settings.precision)
     dreamt = partial(
         dream.unroll,
@@ -415,13 +416,28 @@ def dream_fitness(
             outcome = within_lap(dream.without_miracles(outcome, rules), settings, rules)
             missed = settings.missed_cost * outcome.missed.sum(axis=0)
             found.append(dream.returns(outcome) - missed + world.value(end.memory.hidden))
-        return jnp.concatenate(found, axis=-1).mean(axis=-1)
+        return conditional_value_at_risk(jnp.concatenate(found, axis=-1), settings.cvar_level)
 
     def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
         vectors = devices.split(jnp.asarray(candidates, jnp.float32))
         return devices.whole(returns(worlds, watcher, vectors, jr.fold_in(key, generation)))
 
     return fitness
+
+
+def conditional_value_at_risk(
+    worth: Float[Array, "population start"], level: float
+) -> Float[Array, " population"]:
+    """The mean of all dreams, less how far each candidate's worst ones, a share `level` of them, fall short
+    of what all candidates have from the same start on average (CVaR; Rockafellar and Uryasev 2000). NaN for
+    a candidate with a dream that is not finite."""
+    if level == 1:
+        return worth.mean(axis=-1)
+    finite = jnp.isfinite(worth).all(axis=-1)
+    usual = worth.mean(axis=0, where=finite[:, None])
+    worst = max(1, round(level * worth.shape[-1]))
+    cautious = usual.mean() + jnp.sort(worth - usual, axis=-1)[:, :worst].mean(axis=-1)
+    return jnp.where(finite, cautious, jnp.nan)
 
 
 def within_lap(outcome: Outcome, settings: Config, rules: Rules) -> Outcome:

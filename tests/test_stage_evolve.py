@@ -34,6 +34,20 @@ def test_no_more_is_paid_than_the_horizons_share_of_a_lap(settings):
     assert evolve.within_lap(slow, settings, RULES).reward.tolist() == slow.reward.tolist()
 
 
+def test_a_candidate_is_as_good_as_its_worst_dreams_beside_those_of_others():
+    steady, rash, broken = [8.0, 2, 8, 2], [13.0, 2, 9, -2], [9.0, 2, np.inf, 2]
+    worth = jnp.array([steady, rash, broken])
+    assert evolve.conditional_value_at_risk(worth[:2], 1.0).tolist() == [5.0, 5.5]
+    usual = np.mean([steady, rash], axis=0)  # 10.5, 2, 8.5, 0
+    found = evolve.conditional_value_at_risk(worth, 0.5)
+    assert found[:2].tolist() == [usual.mean() + (-2.5 - 0.5) / 2, usual.mean() + (-2 + 0) / 2]
+    assert np.isnan(found[2])
+    assert evolve.conditional_value_at_risk(worth[:2], 0.01).tolist() == [
+        usual.mean() - 2.5,
+        usual.mean() - 2,
+    ]
+
+
 def test_a_trouble_begins_where_the_tiles_end_for_ten_steps():
     drive = np.full(60, 3.0)
     drive[20:35] = drive[50:] = IDLE  # the last ten steps count, too
