@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import cycle, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,17 @@ import numpy as np
 from bench import rnn as bench_rnn
 from bench.scale import ENVIRONMENT
 from bench.timing import Row, alternate, show
-from stages import collect
-from stages.train_rnn import InMemory
-from wm import fit, rnn, vae
-from wm.episodes import Episode, Shards, Writer, frame_batches, longest, stacked
+from stages import collect, train_rnn, train_vae
+from wm import fit, resident, rnn, vae
+from wm.episodes import Episode, Shards, Writer, longest
 from wm.vae import VAE
 
 FIRST_TRACK = 910_000_000  # far from those of any stage
 DRIVES, COPIES = 8, 8
 VAE_BATCH, VAE_STEPS, RNN_STEPS = 128, 60, 40
 BUFFER = 16  # drives, read twice in so many steps
+ROOM = 2**30  # bytes: more than these drives' frames
+STEPS, ON_DEVICE = "steps alone", "kept on the device"
 
 
 def rows() -> list[Row]:
@@ -39,9 +41,13 @@ def rows() -> list[Row]:
     drives = list(islice(cycle(drives), DRIVES * COPIES))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        lines = files(drives, folder)
+        written = files(drives, folder)
         write_all(with_latents(drives), folder / "latents")
-        return [*lines, vae_loop(Shards(folder / "shards")), rnn_loop(InMemory(folder / "latents"))]
+        return [
+            *written,
+            *vae_loops(Shards(folder / "shards")),
+            *rnn_loops(train_rnn.InMemory(folder / "latents")),
+        ]
 
 
 def files(drives: list[Episode], folder: Path) -> list[Row]:
@@ -69,12 +75,12 @@ def files(drives: list[Episode], folder: Path) -> list[Row]:
     written = alternate({"ours": write_shards, "peer": write_archives}, 3)
     read = alternate({"ours": read_shards, "peer": read_archives}, 3)
     size = sum(path.stat().st_size for path in (folder / "shards").iterdir()) / frames
-    lines = []
+    table = []
     for done, seconds in (("written", written), ("read", read)):
         ours, peer = (frames / seconds[name] for name in ("ours", "peer"))
         path = f"shards {done}, {size / 1000:.1f} kB a frame, 10 GB in {1e10 / size / ours:.0f} s"
-        lines.append(Row(path, "frames", ours, "NumPy archives", peer))
-    return lines
+        table.append(Row(path, "frames", ours, "NumPy archives", peer))
+    return table
 
 
 def write_all(drives: list[Episode], folder: Path) -> None:
@@ -96,50 +102,62 @@ def with_latents(drives: list[Episode]) -> list[Episode]:
     return [replace(drive, observations=latents(drive.record.length)) for drive in drives]
 
 
-def vae_loop(shards: Shards) -> Row:
-    """Frames a second of the VAE's training, the frames read from shards."""
+def vae_loops(shards: Shards) -> list[Row]:
+    """Frames a second of the VAE's training, the frames read from shards, or picked on a device with room."""
     model = VAE(latent_size=bench_rnn.LATENT, widths=(16, 32, 64, 128), key=jr.key(0))
-    batches = frame_batches(shards, shards.kept(), batch_size=VAE_BATCH, buffer_episodes=BUFFER, seed=0)
-    whole, steps = loop(model, vae.loss, batches, VAE_STEPS)
-    return whole_loop("VAE training from shards", VAE_BATCH * whole, VAE_BATCH * steps, "frames")
+    settings = train_vae.Config.model_construct(
+        batch_size=VAE_BATCH, buffer_episodes=BUFFER, seed=0, steps=VAE_STEPS * 10
+    )
+    records = shards.kept()
+    batches: dict[str, Iterator[Any]] = {"from shards": train_vae.batches_read(shards, records, settings, 0)}
+    if resident.fits(ROOM):
+        batches[ON_DEVICE] = train_vae.batches_picked(shards, records, settings, 0)
+    rates = loops(model, vae.loss, batches, VAE_STEPS)
+    return lines("VAE training", {name: VAE_BATCH * rate for name, rate in rates.items()}, "frames")
 
 
-def rnn_loop(shards: Shards) -> Row:
-    """Steps a second of the RNN's training, the drives read from shards."""
-    model, records, rng = bench_rnn.network(0), shards.kept(), np.random.default_rng(0)
-    length = longest(records)
+def rnn_loops(shards: Shards) -> list[Row]:
+    """Steps a second of the RNN's training, the drives read from shards, or picked on a device with room."""
+    records = shards.kept()
+    read = partial(train_rnn.read_together, shards, longest(records))
 
-    def batches() -> Iterator[rnn.Batch]:
+    def drawn(together: train_rnn.Batcher) -> Iterator[rnn.Batch]:
+        rng = np.random.default_rng(0)
         while True:
-            drawn = [records[i] for i in rng.integers(len(records), size=bench_rnn.EPISODES)]
-            yield rnn.to_batch(stacked(shards, drawn, length))
+            yield together([records[i] for i in rng.integers(len(records), size=bench_rnn.EPISODES)])
 
-    whole, steps = loop(model, bench_rnn.LOSS, batches(), RNN_STEPS)
-    return whole_loop("RNN training from shards", whole, steps, "steps")
-
-
-def whole_loop(path: str, whole: float, steps: float, unit: str) -> Row:
-    """A loop held against its steps alone."""
-    return Row(path, unit, whole, "", 0.0, "its steps alone", steps)
+    batches = {"from shards": drawn(read)}
+    if resident.fits(ROOM):
+        batches[ON_DEVICE] = drawn(train_rnn.picker(read, records))
+    rates = loops(bench_rnn.network(0), bench_rnn.LOSS, batches, RNN_STEPS)
+    return lines("RNN training", rates, "steps")
 
 
-def loop(model: Any, loss: Callable, batches: Iterator[Any], steps: int) -> tuple[float, float]:
-    """Steps a second of the whole loop, and of the same steps on a batch that is always there; in turn."""
-    always = repeat(jax.tree.map(jnp.asarray, next(batches)))
-    seconds = {"whole": 0.0, "steps": 0.0}
-    loops = {
+def lines(path: str, rates: dict[str, float], unit: str) -> list[Row]:
+    """Each whole loop held against its steps alone."""
+    steps = rates.pop(STEPS)
+    return [
+        Row(f"{path} {name}", unit, rate, "", 0.0, "its steps alone", steps) for name, rate in rates.items()
+    ]
+
+
+def loops(model: Any, loss: Callable, batches: dict[str, Iterator[Any]], steps: int) -> dict[str, float]:
+    """Steps a second with each of these batches, and with one that is always there; in turn."""
+    always = repeat(jax.tree.map(jnp.asarray, next(next(iter(batches.values())))))
+    seconds = dict.fromkeys([*batches, STEPS], 0.0)
+    running = {
         name: fit.fit(jax.tree.map(jnp.copy, model), loss, some, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1))
-        for name, some in (("whole", batches), ("steps", always))
+        for name, some in {**batches, STEPS: always}.items()
     }
-    for fitting in loops.values():
+    for fitting in running.values():
         next(fitting)  # compiles
     for _ in range(steps // 10):
-        for name, fitting in loops.items():
+        for name, fitting in running.items():
             began = time.perf_counter()
             for _ in islice(fitting, 10):
                 pass
             seconds[name] += time.perf_counter() - began
-    return steps / seconds["whole"], steps / seconds["steps"]
+    return {name: steps / time for name, time in seconds.items()}
 
 
 if __name__ == "__main__":

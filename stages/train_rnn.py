@@ -18,7 +18,7 @@ import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, devices, dream, files, fit, model_file, rnn, scratch
+from wm import config, devices, dream, files, fit, model_file, resident, rnn, scratch
 from wm.checkpoint import Checkpoints
 from wm.episodes import Episode, Record, Shards, draw, longest, stacked
 from wm.rnn import RNN, Batch, Ensemble
@@ -28,6 +28,7 @@ DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps
 RECENT_EPISODES = 4096  # stay in memory, some 300 MB of latents
 
 Trained = TypeVar("Trained")
+Batcher = Callable[[list[Record]], Batch]
 
 
 class Config(config.Section):
@@ -71,13 +72,22 @@ def main(round_name: str, prev: str) -> None:
     model_file.check_sizes(MODELS / prev / "simulators.eqx", simulators.stacked, own)
     shards.expect_latents(own.latent_size)
     inputs = [LATENTS / prev, MODELS / prev / "rnn.eqx", MODELS / prev / "simulators.eqx"]
+    together = batcher(shards, shards.kept(validation=False))
     names = ["rnn", *(f"simulator_{i}" for i in range(simulators.count))]
     stage = f"train_rnn {round_name}"
     with scratch.folder(stage, settings.model_dump(), inputs) as unfinished:
         devices.share(unfinished)
         trainings = [
             partial(
-                train, model, shards, settings, before, i, Checkpoints(unfinished / name), f"{stage} {name}"
+                train,
+                model,
+                shards,
+                together,
+                settings,
+                before,
+                i,
+                Checkpoints(unfinished / name),
+                f"{stage} {name}",
             )
             for i, (name, model) in enumerate(zip(names, [own, *simulators.members], strict=True))
         ]
@@ -108,6 +118,7 @@ def side_by_side(trainings: list[Callable[[Event], Trained]]) -> list[Trained]:
 def train(
     model: RNN,
     shards: Shards,
+    together: Batcher,
     settings: Config,
     before: list[str],
     number: int,
@@ -130,7 +141,7 @@ def train(
 
     def until_left_off(done: int) -> Iterator[Batch]:
         return takewhile(
-            lambda _: not leave_off.is_set(), batches(shards, settings, before, number, steps, done)
+            lambda _: not leave_off.is_set(), batches(shards, together, settings, before, number, steps, done)
         )
 
     return fit.train(
@@ -166,17 +177,42 @@ def report(curves: dict[str, list[dict[str, Any]]], folder: Path) -> None:
     files.write_csv(folder / "train_rnn.csv", own)
 
 
+def batcher(shards: Shards, records: list[Record]) -> Batcher:
+    """What puts some of these episodes side by side, all padded to the longest: on the device, where it has
+    room for all of them."""
+    read = partial(read_together, shards, longest(records))
+    fits = resident.fits(len(records) * resident.nbytes(read(records[:1])))
+    return picker(read, records) if fits else read
+
+
+def read_together(shards: Shards, length: int, records: list[Record]) -> Batch:
+    """The episodes, padded to this length."""
+    return rnn.to_batch(stacked(shards, records, length))
+
+
+def picker(read: Batcher, records: list[Record]) -> Batcher:
+    """What does as `read` with some of these episodes, all of which it keeps on the device."""
+    rows = {record: row for row, record in enumerate(records)}
+    every = resident.kept(((row, read([record])) for record, row in rows.items()), len(records))
+    return lambda some: resident.picked(every, np.array([rows[record] for record in some]))
+
+
 def batches(
-    shards: Shards, settings: Config, before: list[str], number: int, steps: int, done: int
+    shards: Shards,
+    together: Batcher,
+    settings: Config,
+    before: list[str],
+    number: int,
+    steps: int,
+    done: int,
 ) -> Iterator[Batch]:
     """Batches of whole training episodes, the newer the likelier, without the `done` first ones."""
     rng = np.random.default_rng([settings.seed, len(before), number])
     records = shards.kept(validation=False)
-    length = longest(records)
     for step in range(steps):
         drawn = draw(records, before, settings.newest_share, settings.batch_size, rng)
         if step >= done:
-            yield rnn.to_batch(stacked(shards, drawn, length))
+            yield together(drawn)
 
 
 def validation_batches(shards: Shards, settings: Config, before: list[str]) -> list[Batch]:

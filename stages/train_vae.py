@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -14,9 +14,9 @@ import jax.random as jr
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from wm import config, devices, files, fit, model_file, pictures, scratch, vae
+from wm import config, devices, files, fit, model_file, pictures, resident, scratch, vae
 from wm.checkpoint import Checkpoints
-from wm.episodes import Record, Shards, frame_batches
+from wm.episodes import FRAME_BYTES, Record, Shards, frame_batches, longest, shuffled
 from wm.vae import MOST_WIDTHS, VAE
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
@@ -80,16 +80,43 @@ def main() -> None:
         report(model, validation, curve)
 
 
-def batches(shards: Shards, settings: Config, done: int) -> Iterator[np.ndarray]:
-    """Batches of training frames, without the `done` first ones, which are read all the same."""
-    endless = frame_batches(
-        shards,
-        shards.kept(validation=False),
-        batch_size=settings.batch_size,
-        buffer_episodes=settings.buffer_episodes,
-        seed=settings.seed,
-    )
+def batches(shards: Shards, settings: Config, done: int) -> Iterator[Any]:
+    """Batches of training frames, without the `done` first ones."""
+    records = shards.kept(validation=False)
+    fits = resident.fits(sum(record.length for record in records) * FRAME_BYTES)
+    made = batches_picked if fits else batches_read
+    return made(shards, records, settings, done)
+
+
+def batches_read(shards: Shards, records: list[Record], settings: Config, done: int) -> Iterator[np.ndarray]:
+    """Batches of frames read from shards, the `done` first ones as well."""
+    endless = frame_batches(shards, records, **order(settings))
     return islice(endless, done, settings.steps)
+
+
+def batches_picked(shards: Shards, records: list[Record], settings: Config, done: int) -> Iterator[jax.Array]:
+    """The same batches, picked on the device, which keeps the frames of all the episodes one after the
+    other, and behind them room for one more."""
+    longest_one, ends = longest(records), np.cumsum([record.length for record in records]).tolist()
+
+    def pieces() -> Iterator[tuple[int, np.ndarray]]:
+        for record, end in zip(records, ends, strict=True):
+            piece = np.zeros((longest_one, 64, 64, 3), np.uint8)  # the next one overwrites what is left empty
+            piece[: record.length] = shards.read(record).observations["frame"]
+            yield end - record.length, piece
+
+    frames = resident.kept(pieces(), ends[-1] + longest_one)
+    rows = shuffled(
+        lambda number: np.arange(ends[number] - records[number].length, ends[number]),
+        len(records),
+        **order(settings),
+    )
+    return (resident.picked(frames, some) for some in islice(rows, done, settings.steps))
+
+
+def order(settings: Config) -> dict[str, int]:
+    """What the order of the frames depends on."""
+    return {name: getattr(settings, name) for name in ("batch_size", "buffer_episodes", "seed")}
 
 
 def validation_frames(shards: Shards, settings: Config) -> list[np.ndarray]:

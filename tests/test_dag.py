@@ -43,6 +43,7 @@ LAYERS = [
         "parallel",
         "model_file",
         "devices",
+        "resident",
         "metrics",
         "pictures",
         "charts",

@@ -466,18 +466,28 @@ def frame_batches(
     The frames of `buffer_episodes` episodes drawn at random are shuffled together, so memory
     does not grow with the data.
     """
+
+    def frames(number: int) -> np.ndarray:
+        return shards.read(records[number]).observations["frame"]
+
+    return shuffled(frames, len(records), batch_size=batch_size, buffer_episodes=buffer_episodes, seed=seed)
+
+
+def shuffled(
+    rows: Callable[[int], np.ndarray], episodes: int, *, batch_size: int, buffer_episodes: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Endless batches of the episodes' rows, in an order that depends on the seed and on lengths alone."""
     rng = np.random.default_rng(seed)
-    left = np.empty((0, 64, 64, 3), np.uint8)
+    left: list[np.ndarray] = []
     while True:
-        order = rng.permutation(len(records))
-        for start in range(0, len(order), buffer_episodes):
+        order = rng.permutation(episodes).tolist()
+        for start in range(0, episodes, buffer_episodes):
             chosen = order[start : start + buffer_episodes]
-            frames = [shards.read(records[i]).observations["frame"] for i in chosen]
-            buffer = np.concatenate([left, *frames])
+            buffer = np.concatenate([*left, *[rows(number) for number in chosen]])
             rng.shuffle(buffer)
             whole = len(buffer) // batch_size * batch_size
-            yield from buffer[:whole].reshape(-1, batch_size, 64, 64, 3)
-            left = buffer[whole:].copy()
+            yield from buffer[:whole].reshape(-1, batch_size, *buffer.shape[1:])
+            left = [buffer[whole:].copy()]
 
 
 def longest(records: Sequence[Record]) -> int:

@@ -1,0 +1,108 @@
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from stages import train_rnn, train_vae
+from wm import files, resident
+from wm.episodes import Episode, Record, Shards, Writer
+
+LENGTHS = [7, 4, 9, 5, 9]
+VAE_SETTINGS = train_vae.Config.model_construct(batch_size=4, buffer_episodes=2, seed=3, steps=30)
+RNN_SETTINGS = train_rnn.Config.model_construct(batch_size=3, newest_share=0.4, seed=3)
+
+
+def shards(folder, observations):
+    with files.replacing(folder) as unfinished:
+        writer = Writer(unfinished, "x")
+        for seed, length in enumerate(LENGTHS):
+            rng = np.random.default_rng(seed)
+            writer.write(
+                Episode(
+                    Record(0, seed, "a", length, score=1.0, warm_up_reward=0.5, lap_finished=False),
+                    observations(rng, length),
+                    rng.normal(size=(length, 3)).astype(np.float32),
+                    rng.normal(size=length).astype(np.float32),
+                    rng.integers(0, 9, length, np.int16),
+                    rng.random(length) < 0.5,
+                    np.zeros(length, bool),
+                )
+            )
+        writer.finish()
+    return Shards(folder)
+
+
+def frames(rng, length):
+    return {"frame": rng.integers(0, 256, (length, 64, 64, 3), np.uint8)}
+
+
+def latents(rng, length):
+    return {name: rng.normal(size=(length, 4)).astype(np.float32) for name in ("mu", "logvar")}
+
+
+def same(some, others):
+    for one, other in zip(jax.tree.leaves(some), jax.tree.leaves(others), strict=True):
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("done", [0, 11])
+def test_frames_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypatch, done):
+    data = shards(tmp_path / "frames", frames)
+    read = list(train_vae.batches(data, VAE_SETTINGS, done))
+    monkeypatch.setattr(resident, "fits", lambda size: size == sum(LENGTHS) * 64 * 64 * 3)
+    picked = list(train_vae.batches(data, VAE_SETTINGS, done))
+    assert len(picked) == 30 - done
+    assert all(isinstance(batch, jax.Array) for batch in picked)
+    same(picked, read)
+
+
+@pytest.mark.parametrize("done", [0, 11])
+def test_drives_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypatch, done):
+    data = shards(tmp_path / "latents", latents)
+
+    def batches():
+        together = train_rnn.batcher(data, data.kept(validation=False))
+        return list(train_rnn.batches(data, together, RNN_SETTINGS, ["a"], 1, 20, done))
+
+    read, asked = batches(), []
+    monkeypatch.setattr(resident, "fits", lambda size: asked.append(size) or True)
+    picked = batches()
+    assert len(picked) == 20 - done
+    assert asked == [len(LENGTHS) * resident.nbytes(picked[0]) // RNN_SETTINGS.batch_size]
+    same(picked, read)
+
+
+def test_a_device_that_keeps_data_is_not_asked_for_episodes_again(tmp_path, monkeypatch):
+    data = shards(tmp_path / "latents", latents)
+    monkeypatch.setattr(resident, "fits", lambda size: True)
+    records = data.kept(validation=False)
+    together = train_rnn.batcher(data, records)
+    monkeypatch.setattr(data, "read", lambda record: pytest.fail("read again"))
+    assert np.array_equal(together(records[1:3]).mask.sum(axis=1), LENGTHS[1:3])
+
+
+@pytest.mark.parametrize(
+    ("devices", "memory", "size", "fits"),
+    [
+        (1, {"bytes_limit": 100, "bytes_in_use": 10}, 60, True),
+        (1, {"bytes_limit": 100, "bytes_in_use": 10}, 61, False),
+        (2, {"bytes_limit": 100, "bytes_in_use": 10}, 1, False),
+        (1, None, 1, False),
+    ],
+)
+def test_data_stays_on_one_device_with_room(monkeypatch, devices, memory, size, fits):
+    device = SimpleNamespace(memory_stats=lambda: memory)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    monkeypatch.setattr(jax, "devices", lambda: [device] * devices)
+    assert resident.fits(size) == fits
+
+
+def test_the_host_keeps_no_copy(tmp_path):
+    assert not resident.fits(1)  # a CPU's memory is the host's
+
+
+def test_no_pieces():
+    with pytest.raises(ValueError, match="no pieces"):
+        resident.kept([], 3)
