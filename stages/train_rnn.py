@@ -193,7 +193,8 @@ def read_together(shards: Shards, length: int, records: list[Record]) -> Batch:
 def picker(read: Batcher, records: list[Record]) -> Batcher:
     """What does as `read` with some of these episodes, all of which it keeps on the device."""
     rows = {record: row for row, record in enumerate(records)}
-    every = resident.kept(((row, read([record])) for record, row in rows.items()), len(records))
+    pieces = ((row, read([record])) for record, row in rows.items())
+    every = resident.kept(pieces, len(records), len(records))
     return lambda some: resident.picked(every, np.array([rows[record] for record in some]))
 
 

@@ -105,7 +105,7 @@ def batches_picked(shards: Shards, records: list[Record], settings: Config, done
             piece[: record.length] = shards.read(record).observations["frame"]
             yield end - record.length, piece
 
-    frames = resident.kept(pieces(), ends[-1] + longest_one)
+    frames = resident.kept(pieces(), len(records), ends[-1] + longest_one)
     rows = shuffled(
         lambda number: np.arange(ends[number] - records[number].length, ends[number]),
         len(records),

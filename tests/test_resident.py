@@ -105,4 +105,4 @@ def test_the_host_keeps_no_copy(tmp_path):
 
 def test_no_pieces():
     with pytest.raises(ValueError, match="no pieces"):
-        resident.kept([], 3)
+        resident.kept([], 0, 3)

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wm.progress import progress
+
 Tree = TypeVar("Tree")
 
 MOST = 2 / 3  # of what the device has free; training takes of the rest
@@ -29,13 +31,13 @@ def nbytes(tree: object) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def kept(pieces: Iterable[tuple[int, Any]], rows: int) -> Any:
-    """Arrays of so many rows on the device, each piece in them from the row that it comes with.
+def kept(pieces: Iterable[tuple[int, Any]], count: int, rows: int) -> Any:
+    """Arrays of so many rows on the device, each of `count` pieces in them from the row that it comes with.
 
     Pieces are alike in shape; what one covers of those before it is overwritten.
     """
     whole = None
-    for start, piece in pieces:
+    for start, piece in progress(pieces, "onto the device", count):
         if whole is None:
             whole = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape[1:]), leaf.dtype), piece)
         whole = _written(whole, piece, start)
