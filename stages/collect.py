@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from wm import config, files, parallel, rollout, scratch
-from wm.car_racing import RealTrack
+from wm.car_racing import FPS, RealTrack
 from wm.drivers import Driver, Erratic, LaneFollower, LaneStyle
 from wm.episodes import Episode, Writer, put_by
 from wm.progress import progress
@@ -16,13 +16,17 @@ from wm.progress import progress
 RAW = Path("data/raw")
 
 
-def lane_follower(rng: np.random.Generator) -> Driver:
-    return LaneFollower(LaneStyle.random(rng), rng)
+def lane_follower(rng: np.random.Generator, step_seconds: float) -> Driver:
+    return LaneFollower(LaneStyle.random(rng), rng, step_seconds)
 
 
-DRIVERS: dict[str, Callable[[np.random.Generator], Driver]] = {
+def erratic(rng: np.random.Generator, step_seconds: float) -> Driver:
+    return Erratic(rng)
+
+
+DRIVERS: dict[str, Callable[[np.random.Generator, float], Driver]] = {
     "lane_follower": lane_follower,
-    "erratic": Erratic,
+    "erratic": erratic,
 }
 
 
@@ -42,7 +46,7 @@ def episode(task: tuple[str, config.Environment, int]) -> Episode:
     """One drive; the track and the driver's whims both follow from the seed alone."""
     source, environment, seed = task
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
-    driver = DRIVERS[source](np.random.default_rng(seed))
+    driver = DRIVERS[source](np.random.default_rng(seed), environment.action_repeat / FPS)
     return rollout.drive(track, driver, seed, source)
 
 

@@ -36,8 +36,8 @@ from wm.value import Value
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 
 VALUE_EVERY = 3  # steps: neighbours tell nothing new
-IDLE_STEPS = 10  # without a tile, after which a real drive counts as in trouble
-TROUBLE_AHEAD = (3, 25)  # steps from the start of a dream to the trouble that the real drive got into
+IDLE_FRAMES = 40  # without a tile, after which a real drive counts as in trouble
+TROUBLE_AHEAD = (12, 100)  # frames from the start of a dream to the trouble that the real drive got into
 
 DRIVES_AT_ONCE = 32  # side by side in memory
 
@@ -267,13 +267,16 @@ def start_pool(
     had one; the same ones for every simulator."""
     rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(dream.starts_at)
     records, count = shards.kept(validation=False), settings.starts_per_episode
-    drawn, smooth = start_drives(shards, settings, troubled, before)
+    drawn, smooth = start_drives(shards, settings, troubled, before, rules.action_repeat)
     pool = []
     for chosen, columns, number in drives(shards, drawn, longest(records)):
         times = []
         for i, one in enumerate(chosen):
-            pick = anywhere if number + i < smooth else before_troubles
-            times.append(pick(columns["reward"][i, : one.length], count, rng))
+            rewards = columns["reward"][i, : one.length]
+            if number + i < smooth:
+                times.append(anywhere(rewards, count, rng))
+            else:
+                times.append(before_troubles(rewards, count, rng, rules.action_repeat))
         batch = rnn.to_batch(columns)
         moments = jnp.asarray(np.stack(times))
         pool.append(choose(simulator, watcher, batch, moments, jr.fold_in(key, number), rules))
@@ -290,12 +293,12 @@ def encoder_variance(shards: Shards, settings: Config, before: list[str]) -> tup
 
 
 def start_drives(
-    shards: Shards, settings: Config, troubled: float, before: list[str]
+    shards: Shards, settings: Config, troubled: float, before: list[str], action_repeat: int
 ) -> tuple[list[Record], int]:
     """Training drives that dreams start from, the newer the likelier, and how many of them, the first ones,
     are of all drives; the others, a share `troubled`, had troubles."""
     records, rng = shards.kept(validation=False), np.random.default_rng(settings.seed)
-    unlucky = [record for record in records if len(troubles(shards.read(record).rewards))]
+    unlucky = [record for record in records if len(troubles(shards.read(record).rewards, action_repeat))]
     smooth = settings.start_episodes - round(troubled * settings.start_episodes if unlucky else 0)
     counts = (records, smooth), (unlucky, settings.start_episodes - smooth)
     drawn = [draw(some, before, settings.newest_share, count, rng) for some, count in counts if count]
@@ -341,18 +344,19 @@ def anywhere(
 
 
 def before_troubles(
-    rewards: Float[np.ndarray, " steps"], count: int, rng: np.random.Generator
+    rewards: Float[np.ndarray, " steps"], count: int, rng: np.random.Generator, action_repeat: int
 ) -> Int[np.ndarray, " count"]:
     """Moments shortly before any of a real drive's troubles, of which there must be one."""
-    lead = rng.integers(*TROUBLE_AHEAD, size=count)
-    return np.maximum(rng.choice(troubles(rewards), size=count) - lead, 0)
+    lead = rng.integers(*[round(frames / action_repeat) for frames in TROUBLE_AHEAD], size=count)
+    return np.maximum(rng.choice(troubles(rewards, action_repeat), size=count) - lead, 0)
 
 
-def troubles(rewards: Float[np.ndarray, " steps"]) -> Int[np.ndarray, " trouble"]:
+def troubles(rewards: Float[np.ndarray, " steps"], action_repeat: int) -> Int[np.ndarray, " trouble"]:
     """The steps from which on a drive that was winning tiles wins none for a while."""
-    if len(rewards) <= IDLE_STEPS:
+    idle_steps = max(round(IDLE_FRAMES / action_repeat), 1)
+    if len(rewards) <= idle_steps:
         return np.zeros(0, int)
-    idle = np.lib.stride_tricks.sliding_window_view(rewards, IDLE_STEPS).max(axis=1)[1:] < 0
+    idle = np.lib.stride_tricks.sliding_window_view(rewards, idle_steps).max(axis=1)[1:] < 0
     return np.flatnonzero(idle & (rewards[: len(idle)] > 0)) + 1
 
 

@@ -48,13 +48,15 @@ def test_a_candidate_is_as_good_as_its_worst_dreams_beside_those_of_others():
     ]
 
 
-def test_a_trouble_begins_where_the_tiles_end_for_ten_steps():
+def test_a_trouble_begins_where_the_tiles_end_for_forty_frames():
     drive = np.full(60, 3.0)
     drive[20:35] = drive[50:] = IDLE  # the last ten steps count, too
     drive[40:45] = IDLE  # a short one does not
-    assert evolve.troubles(drive).tolist() == [20, 50]
-    assert len(evolve.troubles(np.full(40, IDLE))) == 0
-    assert len(evolve.troubles(drive[:5])) == 0
+    assert evolve.troubles(drive, 4).tolist() == [20, 50]
+    assert evolve.troubles(drive, 3).tolist() == [20]  # thirteen steps; the last ten do not count then
+    assert evolve.troubles(drive, 100).tolist() == [20, 40, 50]
+    assert len(evolve.troubles(np.full(40, IDLE), 4)) == 0
+    assert len(evolve.troubles(drive[:5], 4)) == 0
 
 
 def test_dreams_start_anywhere_or_shortly_before_a_trouble():
@@ -63,10 +65,12 @@ def test_dreams_start_anywhere_or_shortly_before_a_trouble():
     times = evolve.anywhere(drive, 400, np.random.default_rng(0))
     assert times.min() < 20
     assert times.max() > 180
-    times = evolve.before_troubles(drive, 400, np.random.default_rng(0))
+    times = evolve.before_troubles(drive, 400, np.random.default_rng(0), 4)
     assert (times.min(), times.max()) == (76, 97)
+    times = evolve.before_troubles(drive, 400, np.random.default_rng(0), 3)
+    assert (times.min(), times.max()) == (68, 96)
     early = np.array([3.0] * 5 + [IDLE] * 30)
-    assert evolve.before_troubles(early, 400, np.random.default_rng(0)).min() == 0
+    assert evolve.before_troubles(early, 400, np.random.default_rng(0), 4).min() == 0
 
 
 class Drives:
@@ -90,7 +94,7 @@ class Drives:
 def test_a_share_of_all_dreams_starts_in_drives_that_had_troubles(settings, share, smooth):
     chosen = settings.model_copy(update={"start_episodes": 40})
     shards: Any = Drives()
-    drawn, found = evolve.start_drives(shards, chosen, share, ["r0"])
+    drawn, found = evolve.start_drives(shards, chosen, share, ["r0"], 4)
     assert (len(drawn), found) == (40, smooth)
     assert all(record in shards.troubled for record in drawn[smooth:])
     assert smooth == 0 or len(set(map(str, drawn[:smooth]))) > 10
@@ -107,7 +111,7 @@ def test_the_encoders_variance_is_the_mean_over_training_drives(settings):
 def test_drives_without_troubles_are_dreamt_on_from_anywhere(settings):
     chosen = settings.model_copy(update={"start_episodes": 40})
     shards: Any = Drives(troubled=0)
-    drawn, smooth = evolve.start_drives(shards, chosen, 1.0, ["r0"])
+    drawn, smooth = evolve.start_drives(shards, chosen, 1.0, ["r0"], 4)
     assert len(drawn) == smooth == 40
 
 

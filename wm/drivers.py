@@ -17,7 +17,6 @@ Action = Float[np.ndarray, "3"]
 Points = Float[np.ndarray, "point 2"]
 
 WHEEL_BASE = 3.24
-STEP_SECONDS = 0.08  # four frames, for dead reckoning only
 
 _SIZE = (64, 42)  # columns and rows of the grid; its cells are about one unit of length each way
 _CELL = np.array([1.5 / 1.5552, 2 / 1.944])  # exactly: the frame shows a unit wider than tall
@@ -215,11 +214,11 @@ def _mistake(turn: float, rng: np.random.Generator) -> list[Action]:
 class LaneFollower:
     """Drives by computer vision: pursues a point of the centre line, and slows down for bends.
 
-    A fresh one for every episode; all its chance comes from `rng`.
+    A fresh one for every episode; all its chance comes from `rng`. An action lasts `step_seconds`.
     """
 
-    def __init__(self, style: LaneStyle, rng: np.random.Generator) -> None:
-        self.style = style
+    def __init__(self, style: LaneStyle, rng: np.random.Generator, step_seconds: float = 0.08) -> None:
+        self.style, self._step_seconds = style, step_seconds
         self._rng = rng
         self._steps = 0
         self._phase = rng.uniform(0, 2 * np.pi)
@@ -243,10 +242,11 @@ class LaneFollower:
 
     def _goal_from_here(self, velocity: float, yaw: float) -> Float[np.ndarray, "2"]:
         """Where by dead reckoning the road is that was last seen; a wide circle once it is missed."""
-        x, y = self._goal - (0, velocity * STEP_SECONDS)
+        x, y = self._goal - (0, velocity * self._step_seconds)
         if np.hypot(x, y) < 5:
             return np.array([10.0, 15.0])
-        sine, cosine = np.sin(yaw * STEP_SECONDS), np.cos(yaw * STEP_SECONDS)
+        turned = yaw * self._step_seconds
+        sine, cosine = np.sin(turned), np.cos(turned)
         return np.array([x * cosine - y * sine, x * sine + y * cosine])
 
     def _arc(self, line: Points, velocity: float) -> float:
