@@ -243,20 +243,20 @@ WRONG = {
         "evolve.rollouts: found 16385, wanted 16384 at m",
     ),
     "a dream longer than a drive": (
-        set_in("evolve", horizon_steps=239),
-        "evolve.horizon_steps: found 239, wanted 238",
+        set_in("evolve", horizon_steps=318),
+        "evolve.horizon_steps: found 318, wanted 317",
     ),
     "a value longer than a drive": (
-        set_in("evolve", value_steps=238),
-        "evolve.value_steps: found 238, wanted 237 at",
+        set_in("evolve", value_steps=317),
+        "evolve.value_steps: found 317, wanted 316 at",
     ),
     "a plan longer than a drive": (
-        set_in("fidelity", plan_steps=238),
-        "fidelity.plan_steps: found 238, wanted 237 a",
+        set_in("fidelity", plan_steps=317),
+        "fidelity.plan_steps: found 317, wanted 316 a",
     ),
     "a window longer than a plan": (
-        set_in("fidelity", window_steps=61),
-        "fidelity.window_steps: found 61, wanted 60",
+        set_in("fidelity", window_steps=81),
+        "fidelity.window_steps: found 81, wanted 80",
     ),
     "a search that widens": (
         set_in("evolve.search", last_std=0.4),
