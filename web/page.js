@@ -251,7 +251,7 @@ function seed() {
 }
 
 const { action_repeat, frames_per_second, frames_per_episode, temperature } = model.rules;
-byId("steps").textContent = frames_per_second / action_repeat;
+byId("steps").textContent = Number((frames_per_second / action_repeat).toFixed(1));
 byId("length").textContent = secondsOf(frames_per_episode);
 byId("precision").textContent = model.precision;
 fitStrip();
