@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import config, dream, dreaming, files
+from wm import config, dream, dreaming, files, model_file
 from wm.config import Environment
 from wm.dream import FirstSight, Outcome, Rules
 from wm.dreaming import Chosen, Dreams
@@ -60,10 +60,21 @@ def test_an_episode_begins_at_a_draw_or_without_the_encoders_noise_at_its_mean()
 
 def test_rules_are_read_as_they_were_described(tmp_path):
     plain = Rules(1.3, 7, REPEAT)
+    model_file.save(tmp_path / "rnn.eqx", RNN(latent_size=3, hidden_size=4, mixtures=2, key=jr.key(0)))
     for rules in (plain, plain._replace(sampling="denoised", encoder_variance=(0.25, 0.0, 1.0))):
         files.write_json(tmp_path / "dream.json", {"rules": rules.described})
         assert dreaming.dream_rules(tmp_path, 1) == rules
         assert hash(dreaming.dream_rules(tmp_path, 1)) == hash(rules)  # JAX takes them as they are
+
+
+def test_an_encoders_variance_of_another_size_is_refused(tmp_path):
+    model_file.save(tmp_path / "rnn.eqx", RNN(latent_size=3, hidden_size=4, mixtures=2, key=jr.key(0)))
+    rules = Rules(1.3, 7, REPEAT, "denoised", (0.25, 1.0))
+    files.write_json(tmp_path / "dream.json", {"rules": rules.described})
+    with pytest.raises(
+        config.BadInput, match=r"dream\.json: rules\.encoder_variance: found 2 numbers, wanted 3"
+    ):
+        dreaming.dream_rules(tmp_path, 1)
 
 
 def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():

@@ -14,7 +14,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt8, UInt32
 
-from wm import dream, mdn, rnn, scores, vae
+from wm import config, dream, mdn, model_file, rnn, scores, vae
 from wm.dream import FRAME_REWARD, FRAMES_PER_EPISODE, FirstSight, Outcome, Rules, State
 from wm.rnn import RNN, Memory
 from wm.vae import VAE
@@ -179,7 +179,13 @@ def pictures(model: VAE, z: Float[Array, "batch latent"]) -> UInt8[Array, "batch
 
 
 def dream_rules(folder: Path, action_repeat: int) -> Rules:
-    """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says."""
+    """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says. Raises
+    BadInput for those that its RNN does not fit."""
     path = folder / "dream.json"
     rules = scores.read(path, scores.DreamOfAnAgent)[0].rules if path.exists() else None
+    if rules and (found := len(rules.encoder_variance)):
+        wanted = model_file.load(folder / "rnn.eqx", RNN).latent_size
+        if found != wanted:
+            place = f"{path}: rules.encoder_variance"
+            raise config.BadInput(f"{place}: found {found} numbers, wanted {wanted}, one for each latent")
     return Rules(**rules.model_dump()) if rules else Rules(1.0, 0, action_repeat)
