@@ -71,9 +71,7 @@ def test_an_encoders_variance_of_another_size_is_refused(tmp_path):
     model_file.save(tmp_path / "rnn.eqx", RNN(latent_size=3, hidden_size=4, mixtures=2, key=jr.key(0)))
     rules = Rules(1.3, 7, REPEAT, "denoised", (0.25, 1.0))
     files.write_json(tmp_path / "dream.json", {"rules": rules.described})
-    with pytest.raises(
-        config.BadInput, match=r"dream\.json: rules\.encoder_variance: found 2 numbers, wanted 3"
-    ):
+    with pytest.raises(config.BadInput, match=r"encoder_variance: found 2 numbers, wanted 3"):
         dreaming.dream_rules(tmp_path, 1)
 
 
