@@ -486,8 +486,10 @@ def shuffled(
             buffer = np.concatenate([*left, *[rows(number) for number in chosen]])
             rng.shuffle(buffer)
             whole = len(buffer) // batch_size * batch_size
-            yield from buffer[:whole].reshape(-1, batch_size, *buffer.shape[1:])
+            for batch in range(0, whole, batch_size):
+                yield buffer[batch : batch + batch_size].copy()  # a view would keep the buffer alive
             left = [buffer[whole:].copy()]
+            del buffer
 
 
 def longest(records: Sequence[Record]) -> int:
