@@ -433,8 +433,8 @@ def conditional_value_at_risk(
     worth: Float[Array, "population start"], level: float
 ) -> Float[Array, " population"]:
     """The mean of all dreams, less how far each candidate's worst ones, a share `level` of them, fall short
-    of what all candidates have from the same start on average (CVaR; Rockafellar and Uryasev 2000). NaN for
-    a candidate with a dream that is not finite."""
+    of what all candidates have from the same start on average (CVaR; Rockafellar and Uryasev 2000). Not
+    finite for a candidate with a dream that is not."""
     if level == 1:
         return worth.mean(axis=-1)
     finite = jnp.isfinite(worth).all(axis=-1)

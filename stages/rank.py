@@ -72,18 +72,20 @@ def main() -> None:
             found = metrics.summary(np.asarray(dreamt.score))
             dreamed = {"dream": found["mean"], "dream_sem": found["sem"], "dream_median": found["median"]}
             rows.append({"round": name, "controller": which, **dreamed, "real": score})
-    means, medians, real = ([row[name] for row in rows] for name in ("dream", "dream_median", "real"))
     files.write_csv(METRICS / "ranks.csv", rows)
-    files.write_json(
-        METRICS / "ranks.json",
-        {
-            "chosen": chosen(rows),
-            "controllers": len(rows),
-            "rank_correlation": round(metrics.rank_correlation(means, real), 4),
-            # a dream's rare losses of good drivers, most of them its noise, leave a median as it is
-            "rank_correlation_of_medians": round(metrics.rank_correlation(medians, real), 4),
-        },
-    )
+    files.write_json(METRICS / "ranks.json", figures(rows))
+
+
+def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How well the dream ranks the controllers, by its means and by its medians, and the round it chooses."""
+    means, medians, real = ([row[name] for row in rows] for name in ("dream", "dream_median", "real"))
+    return {
+        "chosen": chosen(rows),
+        "controllers": len(rows),
+        "rank_correlation": round(metrics.rank_correlation(means, real), 4),
+        # a dream's rare losses of good drivers, most of them its noise, leave a median as it is
+        "rank_correlation_of_medians": round(metrics.rank_correlation(medians, real), 4),
+    }
 
 
 def chosen(rows: list[dict[str, Any]]) -> str:

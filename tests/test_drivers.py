@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wm.car_racing import Observation, RealTrack
+from wm.car_racing import FPS, Observation, RealTrack
 from wm.drivers import (
     Driver,
     Erratic,
@@ -19,10 +19,15 @@ from wm.drivers import (
 )
 
 TRACKS = (31, 32, 33)
+ACTION_REPEAT = 4
 
 
 def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def lane_follower(style: LaneStyle, generator: np.random.Generator) -> LaneFollower:
+    return LaneFollower(style, generator, step_seconds=ACTION_REPEAT / FPS)
 
 
 def drive(track: RealTrack, driver: Driver, seed: int) -> Iterator[Observation]:
@@ -35,7 +40,7 @@ def drive(track: RealTrack, driver: Driver, seed: int) -> Iterator[Observation]:
 
 @pytest.fixture(scope="module")
 def track() -> Iterator[RealTrack]:
-    track = RealTrack(action_repeat=4, warm_up_frames=50)
+    track = RealTrack(action_repeat=ACTION_REPEAT, warm_up_frames=50)
     yield track
     track.close()
 
@@ -44,7 +49,7 @@ def track() -> Iterator[RealTrack]:
 def frames(track: RealTrack) -> np.ndarray:
     """A drive's frames, road and grass, straights and bends."""
     style = LaneStyle(mistakes=0.05, noise=0.2)
-    return np.stack([o.pixels for o in drive(track, LaneFollower(style, rng(5)), seed=8)])
+    return np.stack([o.pixels for o in drive(track, lane_follower(style, rng(5)), seed=8)])
 
 
 def mirrored(frame: np.ndarray) -> np.ndarray:
@@ -61,21 +66,21 @@ def actions(driver: Driver, frames: np.ndarray) -> np.ndarray:
 
 def test_plain_lane_follower_laps(track: RealTrack) -> None:
     scores = [
-        sum(o.reward for o in drive(track, LaneFollower(LaneStyle.plain(), rng(0)), seed)) for seed in TRACKS
+        sum(o.reward for o in drive(track, lane_follower(LaneStyle.plain(), rng(0)), seed)) for seed in TRACKS
     ]
     assert np.mean(scores) > 850
 
 
 def test_flaws_cost_points_and_every_track_is_survived(track: RealTrack) -> None:
     style = LaneStyle(noise=0.4, mistakes=0.05)
-    drives = [list(drive(track, LaneFollower(style, rng(seed)), seed)) for seed in TRACKS]
+    drives = [list(drive(track, lane_follower(style, rng(seed)), seed)) for seed in TRACKS]
     scores = [sum(o.reward for o in observations) for observations in drives]
     assert 0 < np.mean(scores) < 850
     assert not any(observations[-1].failed for observations in drives)
 
 
 def test_speed_and_yaw_are_the_simulators(track: RealTrack) -> None:
-    driver = LaneFollower(LaneStyle(mistakes=0.1), rng(1))
+    driver = lane_follower(LaneStyle(mistakes=0.1), rng(1))
     read, true = [], []
     for observation in drive(track, driver, seed=77):
         car = track._game.car
@@ -109,8 +114,8 @@ def test_centre_line_lies_on_the_road(frames: np.ndarray) -> None:
 
 def test_mirrored_frames_are_steered_the_other_way(frames: np.ndarray) -> None:
     plain = LaneStyle.plain()
-    straight = actions(LaneFollower(plain, rng(0)), frames)
-    mirror = actions(LaneFollower(plain, rng(0)), np.stack([mirrored(f) for f in frames]))
+    straight = actions(lane_follower(plain, rng(0)), frames)
+    mirror = actions(lane_follower(plain, rng(0)), np.stack([mirrored(f) for f in frames]))
     difference = np.abs(mirror * (-1, 1, 1) - straight)
     assert np.abs(straight[:, 0]).max() > 0.3
     assert np.median(difference[:, 0]) < 0.02
@@ -123,9 +128,9 @@ def test_chance_comes_from_the_generator_alone(kind: str, frames: np.ndarray) ->
         generator = rng(seed)
         match kind:
             case "random":
-                return LaneFollower(LaneStyle.random(generator), generator)
+                return lane_follower(LaneStyle.random(generator), generator)
             case "mistaken":
-                return LaneFollower(LaneStyle(noise=0.3, mistakes=0.1), generator)
+                return lane_follower(LaneStyle(noise=0.3, mistakes=0.1), generator)
         return Erratic(generator)
 
     np.testing.assert_array_equal(actions(driver(4), frames), actions(driver(4), frames))
@@ -133,7 +138,7 @@ def test_chance_comes_from_the_generator_alone(kind: str, frames: np.ndarray) ->
 
 
 def test_plain_lane_follower_leaves_nothing_to_chance(frames: np.ndarray) -> None:
-    one, other = (LaneFollower(LaneStyle.plain(), rng(seed)) for seed in (1, 2))
+    one, other = (lane_follower(LaneStyle.plain(), rng(seed)) for seed in (1, 2))
     np.testing.assert_array_equal(actions(one, frames), actions(other, frames))
 
 
@@ -146,7 +151,7 @@ def test_actions_are_within_bounds_whatever_is_seen(seed: int, fill: int | str) 
         frame[:] = (102, 204, 102)
     elif fill != "noise":
         frame[:] = fill
-    for driver in (LaneFollower(LaneStyle.random(generator), generator), Erratic(generator)):
+    for driver in (lane_follower(LaneStyle.random(generator), generator), Erratic(generator)):
         done = actions(driver, np.stack([frame] * 20))
         assert done.shape == (20, 3)
         assert done.dtype == np.float32
@@ -158,7 +163,7 @@ def test_actions_are_within_bounds_whatever_is_seen(seed: int, fill: int | str) 
 def test_collecting_shows_every_part_of_the_range_of_actions(frames: np.ndarray) -> None:
     def driver(seed: int) -> Driver:
         generator = rng(seed)
-        return LaneFollower(LaneStyle.random(generator), generator)
+        return lane_follower(LaneStyle.random(generator), generator)
 
     done = np.concatenate([actions(driver(seed), frames[::5]) for seed in range(30)])
     for part, low in zip(done.T, (-1, 0, 0), strict=True):

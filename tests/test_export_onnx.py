@@ -14,7 +14,7 @@ import pytest
 
 from wm import config, export_onnx, files, model_file, rnn, rollout, vae
 from wm.agent import Models
-from wm.car_racing import RealTrack
+from wm.car_racing import FPS, RealTrack
 from wm.controller import Controller
 from wm.drivers import LaneFollower, LaneStyle
 from wm.rnn import RNN
@@ -53,7 +53,8 @@ def agent(folder):
 def drive():
     """A scripted driver on a real track, in coarse steps."""
     rng = np.random.default_rng(7)
-    return rollout.drive(RealTrack(20, 50), LaneFollower(LaneStyle.random(rng), rng), 7, "lane_follower")
+    driver = LaneFollower(LaneStyle.random(rng), rng, step_seconds=20 / FPS)
+    return rollout.drive(RealTrack(20, 50), driver, 7, "lane_follower")
 
 
 def run(path, **inputs) -> dict[str, Any]:

@@ -23,3 +23,25 @@ def test_the_newest_final_controller_within_a_standard_error_of_the_best_is_chos
         *rows("r2", late, (last, 250.0), late),
     ]
     assert rank.chosen(found) == chosen
+
+
+def test_means_and_medians_of_the_dream_are_ranked_each_by_themselves():
+    """The one as the track ranks them, the other the other way round but for one pair."""
+    scores = [(100.0, 300.0, 10.0), (200.0, 400.0, 20.0), (300.0, 200.0, 30.0), (400.0, 100.0, 40.0)]
+    found = [
+        {
+            "round": f"r{i}",
+            "controller": "snapshot_1",
+            "dream": mean,
+            "dream_sem": 1.0,
+            "dream_median": median,
+            "real": real,
+        }
+        for i, (mean, median, real) in enumerate(scores)
+    ]
+    assert rank.figures(found) == {
+        "chosen": "r3",
+        "controllers": 4,
+        "rank_correlation": 1.0,
+        "rank_correlation_of_medians": -0.8,
+    }

@@ -217,7 +217,7 @@ class LaneFollower:
     A fresh one for every episode; all its chance comes from `rng`. An action lasts `step_seconds`.
     """
 
-    def __init__(self, style: LaneStyle, rng: np.random.Generator, step_seconds: float = 0.08) -> None:
+    def __init__(self, style: LaneStyle, rng: np.random.Generator, step_seconds: float) -> None:
         self.style, self._step_seconds = style, step_seconds
         self._rng = rng
         self._steps = 0
