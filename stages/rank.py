@@ -83,7 +83,7 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "chosen": chosen(rows),
         "controllers": len(rows),
         "rank_correlation": round(metrics.rank_correlation(means, real), 4),
-        # a dream's rare losses of good drivers, most of them its noise, leave a median as it is
+        # rare losses of a good driver leave a median as it is
         "rank_correlation_of_medians": round(metrics.rank_correlation(medians, real), 4),
     }
 
