@@ -93,7 +93,7 @@ class Config(config.Section):
     components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
     precision: Literal["float32", "bfloat16"]  # of evolution's matrix products
     newest_share: float = Field(ge=0, le=1)
-    trouble_share: Shares  # that start shortly before a real trouble; a search for each, the best is kept
+    trouble_share: Shares  # that start shortly before a real trouble; a search for each: see `kept_share`
     start_episodes: PositiveInt  # real drives that dreams may start from
     starts_per_episode: PositiveInt
     snapshot_every: PositiveInt  # generations
@@ -174,7 +174,7 @@ def run(
     journals: dict[float, Journal],
 ) -> None:
     """The round's evolution, from its journals on: one for each share of dreams before troubles, of which the
-    one is kept whose controller has the highest score in whole dreams."""
+    one is kept that `kept_share` names."""
     before = config.rounds_until(prev)[::-1]
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), len(before)), 3)
     shards, model, ensemble, last = given
@@ -196,14 +196,27 @@ def run(
         )
         score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, rules, score_key)
         found[share] = Searched(curve, snapshots, score)
-    kept = max(found, key=lambda share: found[share].score["score"]["mean"])
+    scores = {share: one.score["score"] for share, one in found.items()}
+    kept = kept_share(scores)
     folder, figures = MODELS / round_name, METRICS / round_name
     model_file.save(folder / "controller.eqx", found[kept].snapshots[-1])
     model_file.save(folder / "snapshots.eqx", controller.snapshots(found[kept].snapshots))
     files.write_csv(figures / "evolve.csv", found[kept].curve)
     files.write_json(figures / "dream.json", found[kept].score)
-    means = {str(share): one.score["score"]["mean"] for share, one in found.items()}
-    files.write_json(figures / "searches.json", {"trouble_share": kept, "dream": means})
+    dreams = {str(share): {name: score[name] for name in ("mean", "sem")} for share, score in scores.items()}
+    files.write_json(figures / "searches.json", {"trouble_share": kept, "dream": dreams})
+
+
+def kept_share(scores: dict[float, dict[str, Any]]) -> float:
+    """The largest share of dreams before troubles whose controller dreams as well as the best one.
+
+    As well is within a standard error of the score in whole dreams, which cannot tell those apart; and more
+    troubles teach more.
+
+    Source: the one-standard-error rule, as in `stages.rank.chosen`.
+    """
+    best = max(scores.values(), key=lambda score: score["mean"])
+    return max(share for share, score in scores.items() if score["mean"] >= best["mean"] - best["sem"])
 
 
 def searched(

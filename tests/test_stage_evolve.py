@@ -138,7 +138,7 @@ def searches(settings, monkeypatch, tmp_path):
 
     def run(scores):
         def dream_score(worlds, *given):
-            return {"score": {"mean": scores[worlds[0].starts]}}
+            return {"score": {"mean": scores[worlds[0].starts], "sem": 10.0}}
 
         monkeypatch.setattr(evolve, "dream_score", dream_score)
         given: Any = (Drives(), None, SimpleNamespace(members=[]), None)
@@ -150,12 +150,24 @@ def searches(settings, monkeypatch, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("scores", [{0.1: 880.0, 0.5: 890.0}, {0.1: 890.0, 0.5: 880.0}])
-def test_the_search_whose_whole_dreams_are_better_is_kept(searches, scores):
-    folder, better = searches(scores), max(scores, key=scores.get)
+@pytest.mark.parametrize(
+    ("scores", "wanted"),
+    [
+        ({0.1: 870.0, 0.5: 890.0}, 0.5),
+        ({0.1: 890.0, 0.5: 879.0}, 0.1),
+        ({0.1: 890.0, 0.5: 881.0}, 0.5),
+        ({0.5: 881.0, 0.1: 890.0, 0.3: 885.0}, 0.5),
+        ({0.5: 881.0, 0.1: 895.0, 0.3: 886.0}, 0.3),
+    ],
+)
+def test_of_the_searches_whose_whole_dreams_are_as_good_the_one_with_most_troubles_is_kept(
+    searches, scores, wanted
+):
+    folder = searches(scores)
     kept = model_file.load(folder / "models/r1/controller.eqx", controller.Controller)
-    assert np.unique(kept.parameters).tolist() == [np.float32(better)]
+    assert np.unique(kept.parameters).tolist() == [np.float32(wanted)]
     said = json.loads((folder / "metrics/r1/searches.json").read_text())
-    assert said == {"trouble_share": better, "dream": {str(share): mean for share, mean in scores.items()}}
-    assert json.loads((folder / "metrics/r1/dream.json").read_text()) == {"score": {"mean": 890.0}}
-    assert (folder / "metrics/r1/evolve.csv").read_text().splitlines()[1] == f"0,{better}"
+    dreams = {str(share): {"mean": mean, "sem": 10.0} for share, mean in scores.items()}
+    assert said == {"trouble_share": wanted, "dream": dreams}
+    assert json.loads((folder / "metrics/r1/dream.json").read_text())["score"]["mean"] == scores[wanted]
+    assert (folder / "metrics/r1/evolve.csv").read_text().splitlines()[1] == f"0,{wanted}"
