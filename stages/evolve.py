@@ -210,8 +210,8 @@ def run(
 def kept_share(scores: dict[float, dict[str, Any]]) -> float:
     """The largest share of dreams before troubles whose controller dreams as well as the best one.
 
-    As well is within a standard error of the score in whole dreams, which cannot tell those apart; and more
-    troubles teach more.
+    As well is within a standard error of the best one's score in whole dreams, which cannot tell those apart;
+    and more troubles teach more.
 
     Source: the one-standard-error rule, as in `stages.rank.chosen`.
     """
