@@ -243,20 +243,20 @@ WRONG = {
         "evolve.rollouts: found 16385, wanted 16384 at m",
     ),
     "a dream longer than a drive": (
-        set_in("evolve", horizon_steps=318),
-        "evolve.horizon_steps: found 318, wanted 317",
+        set_in("evolve", horizon_steps=476),
+        "evolve.horizon_steps: found 476, wanted 475",
     ),
     "a value longer than a drive": (
-        set_in("evolve", value_steps=317),
-        "evolve.value_steps: found 317, wanted 316 at",
+        set_in("evolve", value_steps=475),
+        "evolve.value_steps: found 475, wanted 474 at",
     ),
     "a plan longer than a drive": (
-        set_in("fidelity", plan_steps=317),
-        "fidelity.plan_steps: found 317, wanted 316 a",
+        set_in("fidelity", plan_steps=475),
+        "fidelity.plan_steps: found 475, wanted 474 a",
     ),
     "a window longer than a plan": (
-        set_in("fidelity", window_steps=81),
-        "fidelity.window_steps: found 81, wanted 80",
+        set_in("fidelity", window_steps=121),
+        "fidelity.window_steps: found 121, wanted 120",
     ),
     "a search that widens": (
         set_in("evolve.search", last_std=0.4),
