@@ -65,6 +65,7 @@ class Limits(config.Section):
         return tuple((low, high) for low, high in (self.steering, self.gas, self.brake))
 
 
+Sampling = Literal["sampled", "mode", "mean", "denoised"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -86,7 +87,7 @@ class Config(config.Section):
     lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
     missed_cost: NonNegativeFloat  # points, of a tile gone past untouched
     temperature: PositiveFloat
-    sampling: Literal["sampled", "mode", "mean", "denoised"]  # what a dream takes for the next latent
+    sampling: Sampling  # what a dream takes for the next latent
     cvar_level: float = Field(gt=0, le=1)  # share of a candidate's dreams that its fitness is the mean of
     patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
     dropout: float = Field(ge=0, lt=1)
@@ -98,6 +99,7 @@ class Config(config.Section):
     starts_per_episode: PositiveInt
     snapshot_every: PositiveInt  # generations
     score_episodes: PositiveInt
+    score_sampling: Sampling  # as `sampling`, of the whole dreams that tell what a driver is worth
     limits: Limits
     pedals: Literal["sigmoid", "tanh"]  # what gas and brake are squashed by, before the limits
 
@@ -157,11 +159,13 @@ class World(NamedTuple):
 
 
 class Searched(NamedTuple):
-    """What a search came to: its curve, its snapshots, of which the last is its end, that one's dreams."""
+    """What a search came to: its curve, its snapshots, of which the last is its end, that one's score in
+    whole dreams like those of the search, and in those that tell what it is worth."""
 
     curve: list[dict[str, Any]]
     snapshots: list[Controller]
     score: dict[str, Any]
+    told: dict[str, Any]
 
 
 def run(
@@ -178,9 +182,10 @@ def run(
     before = config.rounds_until(prev)[::-1]
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), len(before)), 3)
     shards, model, ensemble, last = given
-    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, settings.sampling)
-    if rules.denoised:
-        rules = rules._replace(encoder_variance=encoder_variance(shards, settings, before))
+    rules, told = (
+        rules_of(sampling, shards, settings, environment, before)
+        for sampling in (settings.sampling, settings.score_sampling)
+    )
     simulators = ensemble.members or [model]
     values = [value_of_moments(one, shards, settings, before, rules, start_key) for one in simulators]
     found: dict[float, Searched] = {}
@@ -194,17 +199,30 @@ def run(
         curve, snapshots = searched(
             worlds, model, last, settings, search, rules, journal, fitness_key, seed, label
         )
-        score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, rules, score_key)
-        found[share] = Searched(curve, snapshots, score)
+        score, as_told = (
+            dream_score(worlds, model, snapshots[-1], shards, settings, environment, some, score_key)
+            for some in (rules, told)
+        )
+        found[share] = Searched(curve, snapshots, score, as_told)
     scores = {share: one.score["score"] for share, one in found.items()}
     kept = kept_share(scores)
     folder, figures = MODELS / round_name, METRICS / round_name
     model_file.save(folder / "controller.eqx", found[kept].snapshots[-1])
     model_file.save(folder / "snapshots.eqx", controller.snapshots(found[kept].snapshots))
     files.write_csv(figures / "evolve.csv", found[kept].curve)
-    files.write_json(figures / "dream.json", found[kept].score)
+    files.write_json(figures / "dream.json", found[kept].told)
     dreams = {str(share): {name: score[name] for name in ("mean", "sem")} for share, score in scores.items()}
     files.write_json(figures / "searches.json", {"trouble_share": kept, "dream": dreams})
+
+
+def rules_of(
+    sampling: str, shards: Shards, settings: Config, environment: config.Environment, before: list[str]
+) -> Rules:
+    """The rules of dreams that take this for the next latent."""
+    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, sampling)
+    if rules.denoised:
+        return rules._replace(encoder_variance=encoder_variance(shards, settings, before))
+    return rules
 
 
 def kept_share(scores: dict[float, dict[str, Any]]) -> float:

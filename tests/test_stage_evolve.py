@@ -19,7 +19,7 @@ IDLE = -0.4
 
 @pytest.fixture(scope="module")
 def settings():
-    changes = {"horizon_steps": 20, "lap_steps": 200}
+    changes = {"horizon_steps": 20, "lap_steps": 200, "sampling": "sampled", "score_sampling": "denoised"}
     return config.section(evolve.Config, "evolve").model_copy(update=changes)
 
 
@@ -122,7 +122,8 @@ def test_more_components_than_features_are_refused(settings):
 
 @pytest.fixture
 def searches(settings, monkeypatch, tmp_path):
-    """Runs a round that goes on from a driver, with searches whose dreams have the given scores."""
+    """Runs a round that goes on from a driver, with searches whose dreams have the given scores, and without
+    the encoder's noise a hundred points more for a few troubles."""
     monkeypatch.setattr(evolve, "METRICS", tmp_path / "metrics")
     monkeypatch.setattr(evolve, "MODELS", tmp_path / "models")
     monkeypatch.setattr(evolve.config, "rounds_until", lambda prev: ["r0"])
@@ -137,8 +138,10 @@ def searches(settings, monkeypatch, tmp_path):
     monkeypatch.setattr(evolve, "searched", searched)
 
     def run(scores):
-        def dream_score(worlds, *given):
-            return {"score": {"mean": scores[worlds[0].starts], "sem": 10.0}}
+        def dream_score(worlds, model, best, shards, settings, environment, rules, key):
+            share = worlds[0].starts
+            more = 100.0 * (1 - share) if rules.denoised else 0.0
+            return {"score": {"mean": scores[share] + more, "sem": 10.0}, "rules": rules.sampling}
 
         monkeypatch.setattr(evolve, "dream_score", dream_score)
         given: Any = (Drives(), None, SimpleNamespace(members=[]), None)
@@ -169,5 +172,6 @@ def test_of_the_searches_whose_whole_dreams_are_as_good_the_one_with_most_troubl
     said = json.loads((folder / "metrics/r1/searches.json").read_text())
     dreams = {str(share): {"mean": mean, "sem": 10.0} for share, mean in scores.items()}
     assert said == {"trouble_share": wanted, "dream": dreams}
-    assert json.loads((folder / "metrics/r1/dream.json").read_text())["score"]["mean"] == scores[wanted]
+    told = json.loads((folder / "metrics/r1/dream.json").read_text())
+    assert (told["score"]["mean"], told["rules"]) == (scores[wanted] + 100.0 * (1 - wanted), "denoised")
     assert (folder / "metrics/r1/evolve.csv").read_text().splitlines()[1] == f"0,{wanted}"
