@@ -22,8 +22,8 @@ from wm.vae import VAE
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models/pretrained"
-RULES = Rules(temperature=1.0, patience=0, action_repeat=4)
-STEPS = 20
+RULES = Rules(temperature=1.0, patience=0, action_repeat=2)
+STEPS, PRESSED = 20, 24
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def tiny(tmp_path, request):
     model_file.save(tmp_path / "rnn.eqx", RNN(**sizes, key=jr.key(1)))
     model_file.save(tmp_path / "simulators.eqx", Ensemble(count=2, **sizes, key=jr.key(2)))
     model_file.save(tmp_path / "controller.eqx", controller)
-    (tmp_path / "environment.json").write_text('{"action_repeat": 4, "warm_up_frames": 50}')
+    (tmp_path / "environment.json").write_text('{"action_repeat": 2, "warm_up_frames": 50}')
     write_starts(tmp_path)
     return tmp_path
 
@@ -138,15 +138,17 @@ def test_the_page_dreams_what_jax_dreams(page, driven, capsys):
 
 
 def test_halves_are_near_to_the_floats_they_round(page, capsys):
-    """How far the page is from the agent itself after `STEPS` steps, the same noise given."""
+    """How far the page is from the agent itself after `STEPS` steps, the same noise given: in most dreams,
+    for where two components of the mixture are as likely to a hair, either may be drawn."""
     whole = loaded(PRETRAINED)
-    asked = order(whole[0], seed=3, driven=True)
-    (answer,) = in_node(page, asked)
-    found = errors(answer, in_jax(*whole, asked, answer))
+    asked = [order(whole[0], seed=seed, driven=True) for seed in range(1, 9)]
+    answers = in_node(page, *asked)
+    found = [errors(answer, in_jax(*whole, one, answer)) for one, answer in zip(asked, answers, strict=True)]
+    z, shown = (float(np.median([one[name] for one in found])) for name in ("z", "picture"))
     with capsys.disabled():
-        print(f"\nfloat16 against float32, {STEPS} steps: z {found['z']:.4f}, picture {found['picture']:.4f}")
-    assert found["z"] < 0.05
-    assert found["picture"] < 0.02
+        print(f"\nfloat16 against float32, {STEPS} steps, median of 8: z {z:.4f}, picture {shown:.4f}")
+    assert z < 0.01
+    assert shown < 0.01
 
 
 @pytest.mark.parametrize(("precision", "simulator", "temperature"), [("float16", 0, 0.3), ("int8", 1, 2.0)])
@@ -207,7 +209,7 @@ def test_drives_are_scored_as_dreamt_episodes_are(page, patience, speed):
 
 
 def test_the_agent_drives_well_on_the_page(page):
-    """Its own chance is as good as JAX's: a dream scores as the agent's dreams do (853 +- 78)."""
+    """Its own chance is as good as JAX's: a dream scores as the agent's dreams do (826 +- 226)."""
     scores = [drive["score"] for drive in in_node(page, {"do": "drives", "count": 5, "seed": 1})[0]]
     assert np.mean(scores) > 750
 
@@ -259,7 +261,7 @@ def browser(tmp_path_factory):
 
 
 def driven_with(browser, page, keys):
-    """Picture, meters and score after 12 dreamt steps from the same start, by the same chance."""
+    """Picture, meters and score after `PRESSED` dreamt steps from the same start, by the same chance."""
     browser.open(f"{page.as_uri()}#seed=4")
     browser.wait("document.getElementById('picture')?.dataset.steps >= 0")
     browser.press(" ")
@@ -268,9 +270,9 @@ def driven_with(browser, page, keys):
     browser.press("ArrowUp")  # takes the wheel
     for key in keys:
         browser.key(key, "keyDown")
-    for _ in range(12):
+    for _ in range(PRESSED):
         browser.press(".")
-    browser.wait("document.getElementById('picture').dataset.steps === '12'")
+    browser.wait(f"document.getElementById('picture').dataset.steps === '{PRESSED}'")
     meters = browser.evaluate(
         "Object.fromEntries([...document.querySelectorAll('[role=meter]')].map("
         "(bar) => [bar.id, Number(bar.getAttribute('aria-valuenow'))]))"
@@ -334,7 +336,7 @@ def rate(browser):
 
 
 def test_a_drive_ends_and_another_begins(browser, page):
-    browser.open(f"{page.as_uri()}#seed=2")
+    browser.open(f"{page.as_uri()}#seed=3")
     browser.wait("document.getElementById('picture')?.dataset.steps > 0")
     browser.evaluate("document.querySelector('[data-speed=\"0\"]').click()")
     browser.wait("!document.getElementById('ending').hidden")
