@@ -159,13 +159,13 @@ class World(NamedTuple):
 
 
 class Searched(NamedTuple):
-    """What a search came to: its curve, its snapshots, of which the last is its end, that one's score in
-    whole dreams like those of the search, and in those that tell what it is worth."""
+    """What a search came to: its worlds, its curve, its snapshots, of which the last is its end, that one's
+    score in whole dreams like those of the search."""
 
+    worlds: list[World]
     curve: list[dict[str, Any]]
     snapshots: list[Controller]
     score: dict[str, Any]
-    told: dict[str, Any]
 
 
 def run(
@@ -199,18 +199,19 @@ def run(
         curve, snapshots = searched(
             worlds, model, last, settings, search, rules, journal, fitness_key, seed, label
         )
-        score, as_told = (
-            dream_score(worlds, model, snapshots[-1], shards, settings, environment, some, score_key)
-            for some in (rules, told)
-        )
-        found[share] = Searched(curve, snapshots, score, as_told)
+        score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, rules, score_key)
+        found[share] = Searched(worlds, curve, snapshots, score)
     scores = {share: one.score["score"] for share, one in found.items()}
     kept = kept_share(scores)
+    score = found[kept].score
+    if told != rules:
+        worlds, _, snapshots, _ = found[kept]
+        score = dream_score(worlds, model, snapshots[-1], shards, settings, environment, told, score_key)
     folder, figures = MODELS / round_name, METRICS / round_name
     model_file.save(folder / "controller.eqx", found[kept].snapshots[-1])
     model_file.save(folder / "snapshots.eqx", controller.snapshots(found[kept].snapshots))
     files.write_csv(figures / "evolve.csv", found[kept].curve)
-    files.write_json(figures / "dream.json", found[kept].told)
+    files.write_json(figures / "dream.json", score)
     dreams = {str(share): {name: score[name] for name in ("mean", "sem")} for share, score in scores.items()}
     files.write_json(figures / "searches.json", {"trouble_share": kept, "dream": dreams})
 
