@@ -140,7 +140,7 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
     limits = (-150, 1000)
     right.plot(limits, limits, color="grey", linestyle=":")
     right.set(xlabel="dream (points)", ylabel="real (points)", xlim=limits, ylim=limits)
-    right.set_title("all in the last round's dream: on evolution's way, perturbed", fontsize="medium")
+    right.set_title("median dream of the last rounds: on evolution's way, perturbed", fontsize="medium")
     right.legend(loc="upper left", fontsize="small")
     figure.tight_layout()
     with files.replacing(path) as unfinished:

@@ -120,7 +120,7 @@ def test_the_same_figures_give_the_same_bytes(page):
 
 def test_one_round_is_enough():
     words = " ".join(Reader(report_page.page(content(a_round("r0")))).words)
-    judged = "The driver of round r0, the newest of those that the last dream likes best, scores 700 points"
+    judged = "The driver of round r0, the newest of those that the last rounds' dreams like best, scores 700"
     assert judged in words
 
 

@@ -165,7 +165,7 @@ def ranks(rows: Rows) -> bytes:
     both = np.concatenate([column(rows, "dream"), column(rows, "real")])
     low, high = min(0.0, both.min()) - 30, max(both.max(), 0.0) + 30
     axes.plot((low, high), (low, high), color=GREY, linestyle=":", label="equal")
-    axes.set(xlabel="score in the dream (points)", ylabel="score on real tracks (points)")
+    axes.set(xlabel="median score in dreams (points)", ylabel="mean score on real tracks (points)")
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.legend(title="round", fontsize="small", loc="upper left")
     return svg(figure)

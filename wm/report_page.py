@@ -143,10 +143,10 @@ def verdict(chosen: Round) -> dict[str, str]:
     gap, error = difference(chosen)
     judged = "chance alone can explain that" if abs(gap) <= error else "that is more than chance explains"
     return {
-        "Does it drive?": f"The driver of round {chosen.name}, the newest of those that the last dream likes"
-        f" best, scores {number(real['mean'])} points in the mean of {real['n']} tracks that nothing else"
-        f" ever used ({number(real['min'])} at worst, {number(real['max'])} at best), and finishes the lap"
-        f" in time on {chosen.real['laps']} of them."
+        "Does it drive?": f"The driver of round {chosen.name}, the newest of those that the last rounds'"
+        f" dreams like best, scores {number(real['mean'])} points in the mean of {real['n']} tracks that"
+        f" nothing else ever used ({number(real['min'])} at worst, {number(real['max'])} at best), and"
+        f" finishes the lap in time on {chosen.real['laps']} of them."
         f" Standing still brings about {number(-100.0)}, {SOLVED} counts as solved, and the paper's driver,"
         f" trained on real tracks, scored {charts.PAPER}.",
         "Did the dream tell the truth?": f"It promised {number(dream['mean'])} points:"
@@ -254,8 +254,9 @@ def rounds_section(content: Content) -> str:
     ranked = markup.chart(
         charts.ranks(content.ranked),
         "Scores in the dream against scores on real tracks",
-        "Controllers of all qualities (on evolution's way, or with noise on their numbers), all in the last"
-        " round's dream. Only if what scores high in it scores high in reality is it worth training in.",
+        "Controllers of all qualities (on evolution's way, or with noise on their numbers), all in the"
+        " same dreams, of the last rounds. Only if what scores high there scores high in reality is it worth"
+        " training there.",
     )
     words = (
         "Scores of whole drives, in points. Laps: finished within the game's 1,000 frames, and their mean"
