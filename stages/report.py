@@ -139,8 +139,8 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
         right.scatter(dreamt, real, s=16, label=name)
     limits = (-150, 1000)
     right.plot(limits, limits, color="grey", linestyle=":")
-    right.set(xlabel="dream (points)", ylabel="real (points)", xlim=limits, ylim=limits)
-    right.set_title("median dream of the last rounds: on evolution's way, perturbed", fontsize="medium")
+    right.set(xlabel="median dream (points)", ylabel="mean on the track (points)", xlim=limits, ylim=limits)
+    right.set_title("controllers on evolution's way, and perturbed", fontsize="medium")
     right.legend(loc="upper left", fontsize="small")
     figure.tight_layout()
     with files.replacing(path) as unfinished:
