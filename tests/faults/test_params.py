@@ -292,7 +292,7 @@ WRONG = {
         set_in("evaluate", seed=310_119),
         "which are explore (after 1 rounds)'s",
     ),
-    "evaluation where it ranks": (set_in("evaluate", seed=700_015), "which are fidelity's"),
+    "evaluation where it ranks": (set_in("evaluate", seed=700_007), "which are fidelity's"),
     "rounds that share tracks": (set_in("explore", episodes=10_001), "which are explore (after 2 rounds)'s"),
     "drivers that share tracks": (set_in("collect.erratic", seed=100_100), "which are collect.lane_follower"),
 }
