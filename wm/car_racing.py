@@ -210,9 +210,9 @@ class CarRacing(gym_car_racing.CarRacing):
         assert self.car is not None
         view = self._view()
         if view.covered_by_field():
-            self._seen.fill(self.bg_color)
+            _fill(self._seen, self.bg_color)
         else:
-            self._seen.fill(0)
+            _fill(self._seen, np.zeros(3, int))
             _fill_polygons(self._window, view(_FIELD), self.bg_color[None])
         corners = view(self._corners)
         seen = _in_sight(corners)
@@ -235,6 +235,11 @@ class CarRacing(gym_car_racing.CarRacing):
 def _rows(surface: pygame.Surface) -> UInt32[np.ndarray, "height width 1"]:
     """The surface's own memory, one number a pixel; blue is the lowest byte."""
     return pygame.surfarray.pixels2d(surface).T[..., None]
+
+
+def _fill(surface: pygame.Surface, colour: Int[np.ndarray, "3"]) -> None:
+    """`Surface.fill`, which writes past the caches: all that is drawn next would wait for memory."""
+    _rows(surface).fill(surface.map_rgb(colour.tolist()))
 
 
 def _in_sight(corners: Float[np.ndarray, "2 corner n"]) -> Int[np.ndarray, " seen"]:
