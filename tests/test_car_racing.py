@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -188,6 +189,21 @@ def test_a_drive_does_not_depend_on_those_before_it() -> None:
         for expected, seen in zip(drive(fresh, seed, 60), drive(used, seed, 60), strict=True):
             np.testing.assert_array_equal(seen.pixels, expected.pixels)
             assert seen[1:] == expected[1:]
+
+
+def test_tracks_do_not_see_one_another_in_turn_or_in_threads() -> None:
+    def driven(seeds: tuple[int, ...]) -> list[list[np.ndarray]]:
+        rng = np.random.default_rng(0)
+        tracks = [RealTrack(action_repeat=4, warm_up_frames=50) for _ in seeds]
+        first = [track.reset(seed).pixels for track, seed in zip(tracks, seeds, strict=True)]
+        actions = [random_action(rng) for _ in range(30)]
+        return [first, *([track.step(action).pixels for track in tracks] for action in actions)]
+
+    alone = [driven((seed,)) for seed in (3, 5)]
+    with ThreadPoolExecutor(2) as pool:
+        threads = list(pool.map(driven, [(3,), (5,)]))
+    np.testing.assert_array_equal(threads, alone)
+    np.testing.assert_array_equal(driven((3, 5)), np.concatenate(alone, axis=1))
 
 
 def test_shrink_averages_the_rows_above_the_instruments() -> None:

@@ -8,6 +8,7 @@ across first, each row on its own.
 """
 
 import os
+import threading
 from typing import NamedTuple
 
 import cv2
@@ -96,6 +97,26 @@ def _surface(width: int, height: int) -> pygame.Surface:
     return pygame.Surface((width, height), depth=32, masks=(0xFF0000, 0xFF00, 0xFF, 0))
 
 
+class _Canvas(threading.local):
+    """What a thread's tracks are drawn on, one after the other, each frame all anew.
+
+    Were there one for each track, none would still be in the caches when its turn comes again.
+    """
+
+    def __init__(self) -> None:
+        self.window = _surface(WINDOW_W, WINDOW_H)
+        self.seen = self.window.subsurface((0, _PANEL, WINDOW_W, WINDOW_H - _PANEL))
+        self.panel = _surface(WINDOW_W, WINDOW_H)
+        self.panel_seen = self.panel.subsurface((0, WINDOW_H - _PANEL, WINDOW_W, _PANEL))
+        self.narrow = _surface(STATE_W, WINDOW_H - _PANEL)
+        self.narrow_panel = _surface(STATE_W, _PANEL)
+        self.narrow_window = _surface(STATE_W, WINDOW_H)
+        self.small = _surface(STATE_W, STATE_H)
+
+
+_CANVAS = _Canvas()
+
+
 class CarRacing(gym_car_racing.CarRacing):
     """Gymnasium's CarRacing-v3; `move`, `draw` and `settle` in this order are its `step`."""
 
@@ -104,14 +125,6 @@ class CarRacing(gym_car_racing.CarRacing):
         pygame.font.init()
         self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
         self._texts: dict[str, pygame.Surface] = {}
-        self._window = _surface(WINDOW_W, WINDOW_H)
-        self._seen = self._window.subsurface((0, _PANEL, WINDOW_W, WINDOW_H - _PANEL))
-        self._panel = _surface(WINDOW_W, WINDOW_H)
-        self._panel_seen = self._panel.subsurface((0, WINDOW_H - _PANEL, WINDOW_W, _PANEL))
-        self._narrow = _surface(STATE_W, WINDOW_H - _PANEL)
-        self._narrow_panel = _surface(STATE_W, _PANEL)
-        self._narrow_window = _surface(STATE_W, WINDOW_H)
-        self._small = _surface(STATE_W, STATE_H)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         """Gymnasium's, in a new Box2D world, so that nothing of one drive reaches the next."""
@@ -188,10 +201,10 @@ class CarRacing(gym_car_racing.CarRacing):
         """The state as pixels. The score shown is the one before `settle`, as in Gymnasium."""
         self._draw_world()
         self._draw_panel()
-        _rows(self._narrow_window)[: WINDOW_H - _PANEL] = _rows(self._narrow)[::-1]
-        _rows(self._narrow_window)[WINDOW_H - _PANEL :] = _rows(self._narrow_panel)
-        pygame.transform.smoothscale(self._narrow_window, (STATE_W, STATE_H), self._small)
-        return np.asarray(cv2.cvtColor(_rows(self._small).view(np.uint8), cv2.COLOR_BGRA2RGB), np.uint8)
+        _rows(_CANVAS.narrow_window)[: WINDOW_H - _PANEL] = _rows(_CANVAS.narrow)[::-1]
+        _rows(_CANVAS.narrow_window)[WINDOW_H - _PANEL :] = _rows(_CANVAS.narrow_panel)
+        pygame.transform.smoothscale(_CANVAS.narrow_window, (STATE_W, STATE_H), _CANVAS.small)
+        return np.asarray(cv2.cvtColor(_rows(_CANVAS.small).view(np.uint8), cv2.COLOR_BGRA2RGB), np.uint8)
 
     def _render(self, mode: str):
         return self.draw() if mode == "state_pixels" and "t" in self.__dict__ else super()._render(mode)
@@ -206,30 +219,32 @@ class CarRacing(gym_car_racing.CarRacing):
         return _View(zoom, (WINDOW_W / 2 + shift[0], WINDOW_H / 4 + shift[1]), angle, cosine, sine)
 
     def _draw_world(self) -> None:
-        """Field, grass, road and car, shrunk across into `_narrow`, still upside down."""
+        """Field, grass, road and car, shrunk across into the canvas's `narrow`, still upside down."""
         assert self.car is not None
         view = self._view()
         if view.covered_by_field():
-            _fill(self._seen, self.bg_color)
+            _fill(_CANVAS.seen, self.bg_color)
         else:
-            _fill(self._seen, np.zeros(3, int))
-            _fill_polygons(self._window, view(_FIELD), self.bg_color[None])
+            _fill(_CANVAS.seen, np.zeros(3, int))
+            _fill_polygons(_CANVAS.window, view(_FIELD), self.bg_color[None])
         corners = view(self._corners)
         seen = _in_sight(corners)
-        _fill_polygons(self._window, corners[..., seen], self._colours[seen])
-        self.car.draw(self._window, view.zoom, view.shift, view.angle, draw_particles=False)
-        pygame.transform.smoothscale(self._seen, self._narrow.get_size(), self._narrow)
+        _fill_polygons(_CANVAS.window, corners[..., seen], self._colours[seen])
+        self.car.draw(_CANVAS.window, view.zoom, view.shift, view.angle, draw_particles=False)
+        pygame.transform.smoothscale(_CANVAS.seen, _CANVAS.narrow.get_size(), _CANVAS.narrow)
 
     def _draw_panel(self) -> None:
-        """The instruments and the score, shrunk across into `_narrow_panel`."""
-        self.surf = self._panel
+        """The instruments and the score, shrunk across into `narrow_panel`."""
+        self.surf = _CANVAS.panel
         self._render_indicators(WINDOW_W, WINDOW_H)
         score = f"{self.reward:04.0f}"
         if score not in self._texts:
             self._texts[score] = self._font.render(score, True, (255, 255, 255), (0, 0, 0))
         text = self._texts[score]
-        self._panel.blit(text, text.get_rect(center=(60, WINDOW_H - WINDOW_H * 2.5 / 40.0)))
-        pygame.transform.smoothscale(self._panel_seen, self._narrow_panel.get_size(), self._narrow_panel)
+        _CANVAS.panel.blit(text, text.get_rect(center=(60, WINDOW_H - WINDOW_H * 2.5 / 40.0)))
+        pygame.transform.smoothscale(
+            _CANVAS.panel_seen, _CANVAS.narrow_panel.get_size(), _CANVAS.narrow_panel
+        )
 
 
 def _rows(surface: pygame.Surface) -> UInt32[np.ndarray, "height width 1"]:
