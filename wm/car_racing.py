@@ -8,7 +8,6 @@ across first, each row on its own.
 """
 
 import os
-import threading
 from typing import NamedTuple
 
 import cv2
@@ -39,6 +38,7 @@ FRAME_SHAPE = (64, 64, 3)
 _PANEL = WINDOW_H // 8  # rows of the window under the instruments, 12 of the 96 in the state
 _ROWS_SEEN = STATE_H * (WINDOW_H - _PANEL) // WINDOW_H
 _MARGIN = 3  # pixels by which antialiasing and truncation may reach beyond a polygon's corners
+_FARTHEST = np.hypot(WINDOW_W / 2 + _MARGIN, WINDOW_H * 3 / 4 + _MARGIN)  # pixels from the car to a corner
 _WARM_UP_ACTION = np.array([0.0, 0.5, 0.0], np.float32)
 
 
@@ -97,10 +97,11 @@ def _surface(width: int, height: int) -> pygame.Surface:
     return pygame.Surface((width, height), depth=32, masks=(0xFF0000, 0xFF00, 0xFF, 0))
 
 
-class _Canvas(threading.local):
-    """What a thread's tracks are drawn on, one after the other, each frame all anew.
+class _Canvas:
+    """What all tracks of a process are drawn on, one after the other, each frame all anew.
 
-    Were there one for each track, none would still be in the caches when its turn comes again.
+    Were there one for each track, none would still be in the caches when its turn comes again. Threads
+    cannot draw side by side, with one for each thread neither: SDL_gfx keeps polygons' points in one place.
     """
 
     def __init__(self) -> None:
@@ -139,6 +140,8 @@ class CarRacing(gym_car_racing.CarRacing):
             return False
         road = np.array([corners for corners, _ in self.road_poly])
         self._corners = _by_corner(np.concatenate([_GRASS, road]))
+        self._centres = self._corners.mean(axis=1)
+        self._reach = np.hypot(*(self._corners - self._centres[:, None])).max(axis=0)
         self._colours = np.array(
             [self.grass_color] * len(_GRASS) + [colour for _, colour in self.road_poly], float
         )
@@ -227,11 +230,19 @@ class CarRacing(gym_car_racing.CarRacing):
         else:
             _fill(_CANVAS.seen, np.zeros(3, int))
             _fill_polygons(_CANVAS.window, view(_FIELD), self.bg_color[None])
-        corners = view(self._corners)
+        near = self._near(view.zoom)
+        corners = view(self._corners[..., near])
         seen = _in_sight(corners)
-        _fill_polygons(_CANVAS.window, corners[..., seen], self._colours[seen])
+        _fill_polygons(_CANVAS.window, corners[..., seen], self._colours[near[seen]])
         self.car.draw(_CANVAS.window, view.zoom, view.shift, view.angle, draw_particles=False)
         pygame.transform.smoothscale(_CANVAS.seen, _CANVAS.narrow.get_size(), _CANVAS.narrow)
+
+    def _near(self, zoom: float) -> Int[np.ndarray, " near"]:
+        """Which polygons lie no farther from the car than the corners of the window."""
+        assert self.car is not None
+        x, y = self.car.hull.position
+        away = np.hypot(self._centres[0] - x, self._centres[1] - y)
+        return np.flatnonzero(away < self._reach + _FARTHEST / zoom)
 
     def _draw_panel(self) -> None:
         """The instruments and the score, shrunk across into `narrow_panel`."""
