@@ -264,7 +264,7 @@ def _rows(surface: pygame.Surface) -> UInt32[np.ndarray, "height width 1"]:
 
 
 def _fill(surface: pygame.Surface, colour: Int[np.ndarray, "3"]) -> None:
-    """`Surface.fill`, which writes past the caches: all that is drawn next would wait for memory."""
+    """As `Surface.fill`, but through the caches: SDL writes past them, and what is drawn next waits."""
     _rows(surface).fill(surface.map_rgb(colour.tolist()))
 
 
