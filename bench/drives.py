@@ -7,25 +7,27 @@ import time
 
 from bench.scale import ENVIRONMENT, PRETRAINED
 from bench.timing import Row, show
-from wm import agent, parallel
-from wm.agent import Drive, Models
-from wm.car_racing import RealTrack
-from wm.episodes import Episode
-from wm.parallel import Compute
+from wm.agent import driving
+from wm.agent.agent import Models
+from wm.agent.driving import Drive
+from wm.data.episode import Episode
+from wm.runtime import workers
+from wm.runtime.workers import Compute
+from wm.track.real_track import RealTrack
 
 FIRST_TRACK, TRACKS = 920_000_000, 100  # far from those of any stage
 
 
 def rows() -> list[Row]:
     """Drives a minute, start of the processes included."""
-    compute = Compute(scheduler=parallel.LOCAL, workers=0)
+    compute = Compute(scheduler=workers.LOCAL, workers=0)
     drives = [Drive(FIRST_TRACK + i) for i in range(TRACKS)]
     began = time.perf_counter()
-    episodes = list(agent.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute))
+    episodes = list(driving.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute))
     driven = time.perf_counter() - began
     began = time.perf_counter()
-    with parallel.pool(compute) as pool:
-        list(parallel.ordered(pool, again, episodes))
+    with workers.pool(compute) as pool:
+        list(workers.ordered(pool, again, episodes))
     limit = "the tracks without the agent", 60 * TRACKS / (time.perf_counter() - began)
     path = f"evaluation, {TRACKS} tracks in {driven:.0f} s"
     return [Row(path, "drives a minute", 60 * TRACKS / driven, "", 0.0, *limit)]

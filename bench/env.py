@@ -16,7 +16,8 @@ import gymnasium
 import numpy as np
 
 from bench.timing import Row, show
-from wm.car_racing import CarRacing, RealTrack
+from wm.track.real_track import RealTrack
+from wm.track.renderer import CarRacing
 
 ACTION_REPEAT = 4
 FRAMES = 1000

@@ -26,10 +26,14 @@ import jax.random as jr
 import numpy as np
 from ruamel.yaml import YAML
 
-from wm import config, files, model_file, parallel, validation
-from wm.controller import Controller
-from wm.episodes import MANIFEST, Episode, Record, Shards, Writer
-from wm.rnn import RNN
+from wm.data.episode import Episode, Record
+from wm.data.shards import MANIFEST, Shards, Writer
+from wm.errors import BadInput
+from wm.models.controller import Controller
+from wm.models.rnn import RNN
+from wm.params import check
+from wm.params.file import parsed
+from wm.runtime import files, model_file, workers
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 20  # that one input may take, on a busy machine
@@ -90,8 +94,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     tasks = [(name, arguments.inputs, arguments.seed) for name in READERS]
-    with parallel.processes(workers=0) as pool:
-        results = [show(one) for one in parallel.ordered(pool, fuzzed, tasks)]
+    with workers.processes(workers=0) as pool:
+        results = [show(one) for one in workers.ordered(pool, fuzzed, tasks)]
     sys.exit(any(one.crashes for one in results))
 
 
@@ -133,7 +137,7 @@ def outcome(read: Callable[[], Any], folder: Path) -> str:
     try:
         with confined(folder):
             read()
-    except config.BadInput as error:
+    except BadInput as error:
         if len(str(error).splitlines()) != 1 or len(str(error)) > 1500:
             raise ValueError(f"no single, short line: {error}") from None
         return "refused"
@@ -279,12 +283,12 @@ def params(folder: Path) -> Spoil:
     def spoil(rng: random.Random, folder: Path) -> Callable[[], Any]:
         if rng.random() < 0.5:
             values = spoilt_values(rng, whole)
-            return lambda: validation.validate(values)
+            return lambda: check.validate(values)
         name = rng.choice(list(texts))
         text = spoilt_bytes(rng, texts[name])
-        return lambda: validation.validate({**whole, name: config.parsed(text, "params.yaml")})
+        return lambda: check.validate({**whole, name: parsed(text, "params.yaml")})
 
-    validation.validate(whole)
+    check.validate(whole)
     return spoil
 
 

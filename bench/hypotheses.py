@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import levers, tables
-from wm import config
+from wm.params import file
+from wm.params.file import PARAMS
+from wm.runtime import run
 
 TABLE = levers.ROOT / "docs" / "hypotheses.csv"
 SEEDS = (1, 2, 3)
@@ -63,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     part, parts = arguments.share
     made = 0
-    rounds = list(config.read(levers.ROOT / config.PARAMS)["rounds"])
+    rounds = list(file.read(levers.ROOT / PARAMS)["rounds"])
     for experiment in experiments(rounds)[part - 1 :: parts]:
         left = [seed for seed in SEEDS if not known(experiment, seed, arguments.table)]
         if left:
@@ -90,4 +92,4 @@ def known(experiment: Experiment, seed: int, table: Path) -> bool:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    run.run(main)

@@ -23,8 +23,8 @@ from jaxtyping import Array, Float
 
 from bench.timing import alternate
 from bench.vae import BATCH, SMALL
-from wm import vae
-from wm.vae import CHANNELS, SIDE
+from wm.models import vae
+from wm.models.vae import CHANNELS, SIDE
 
 PIECES = 8
 OURS, PEER = "ours", "PyTorch"

@@ -22,7 +22,11 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from wm import config, files
+from wm.errors import BadInput
+from wm.params import file
+from wm.params.file import PARAMS
+from wm.params.rounds import FIRST_ROUND, ancestry
+from wm.runtime import files, run
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "docs" / "levers.csv"
@@ -47,8 +51,8 @@ def measured(
 ) -> Iterator[dict[str, Any]]:
     """The round's agent under the changed parameters, its dream and its real scores, for each seed of
     evolution; RNNs that have to be trained are the same for all."""
-    params = config.read(ROOT / config.PARAMS)
-    config.ancestry(round_name, params["rounds"])
+    params = file.read(ROOT / PARAMS)
+    ancestry(round_name, params["rounds"])
     prev = params["rounds"][round_name]["prev"]
     params["evaluate"] = {"seed": FIRST_TRACK, "episodes": TRACKS}
     for change in changes:
@@ -76,7 +80,7 @@ def measured(
 
 def write(params: dict[str, Any], folder: Path) -> None:
     """The parameters that stages in `folder` read."""
-    YAML().dump(params, folder / config.PARAMS)
+    YAML().dump(params, folder / PARAMS)
 
 
 def given(folder: Path, round_name: str, prev: str, changed: set[str]) -> None:
@@ -86,7 +90,7 @@ def given(folder: Path, round_name: str, prev: str, changed: set[str]) -> None:
     link(folder, "models", "vae.eqx")
     if "initialise" in changed:
         stage(folder, "initialise")
-        (folder / "models" / config.FIRST_ROUND).rename(folder / "models" / prev)
+        (folder / "models" / FIRST_ROUND).rename(folder / "models" / prev)
     else:
         link(folder, "models", prev)
     if changed & {"initialise", "train_rnn"}:
@@ -123,7 +127,7 @@ def apply(change: str, params: dict[str, Any]) -> None:
     for part in path:
         section = section.get(part) if isinstance(section, dict) else None
     if not isinstance(section, dict) or isinstance(section.get(last, {}), dict):
-        raise config.BadInput(f"{change}: no such parameter in {config.PARAMS}, wanted section.key=value")
+        raise BadInput(f"{change}: no such parameter in {PARAMS}, wanted section.key=value")
     section[last] = YAML(typ="safe").load(value)
 
 
@@ -152,4 +156,4 @@ def append(row: dict[str, Any], table: Path) -> None:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    run.run(main)

@@ -22,8 +22,10 @@ from bench import levers
 from bench.scale import ENVIRONMENT
 from bench.tables import table
 from stages import collect
-from wm import config
-from wm.episodes import Writer
+from wm.data.shards import Writer
+from wm.params import file
+from wm.params.file import PARAMS
+from wm.runtime import run
 
 FIRST_TRACK, REAL = 930_000_000, 8  # real drives of each source
 FACTORS = (1, 10)
@@ -55,7 +57,7 @@ def main() -> None:
 
 def measured(folder: Path, factor: int) -> Iterator[tuple[str, float, float]]:
     """Name, seconds and MB of each stage, on `factor` times the drives of params.yaml."""
-    params = config.read(levers.ROOT / config.PARAMS)
+    params = file.read(levers.ROOT / PARAMS)
     for change in FEW:
         levers.apply(change, params)
     for source, section in params["collect"].items():
@@ -97,4 +99,4 @@ def most_so_far(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    run.run(main)

@@ -20,11 +20,14 @@ import numpy as np
 
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
 from stages.train_rnn import rounded
-from wm import dream, fit, rnn
-from wm.controller import Controller, principal_components
-from wm.dream import Rules, Starts
-from wm.evolve import Search, evolve
-from wm.rnn import ACTION_SIZE, RNN, Batch
+from wm.dream import scoring, unroll
+from wm.dream.dynamics import Rules
+from wm.dream.starts import Starts
+from wm.models import fit, rnn
+from wm.models.controller import Controller, principal_components
+from wm.models.rnn import ACTION_SIZE, RNN, Batch
+from wm.search.cma_es import Search, evolve
+from wm.spec import FAILURE_REWARD
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
 EPISODES, STEPS = 16, 238  # of a training batch: whole drives
@@ -160,10 +163,10 @@ def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
     @jax.jit
     def returns(candidates: jax.Array) -> jax.Array:
         population = jax.vmap(partial(basis.controller, first))(candidates)
-        outcome = dream.unroll(
+        outcome = unroll.unroll(
             simulator, watcher, population, starts, jr.key(0), steps=HORIZON, rules=rules, dropout=0.0
         )[1]
-        return dream.returns(outcome).mean(axis=-1)
+        return scoring.returns(outcome).mean(axis=-1)
 
     return lambda candidates: returns(jnp.asarray(candidates, jnp.float32)).block_until_ready()
 
@@ -205,7 +208,7 @@ class TorchDream:
         z = mean.gather(1, chosen)[:, 0] + sigma * normal.repeat(self.population, 1)
         failure = out[:, -1].sigmoid()
         total = total + survival * (1 - failure) * rnn.REWARD_UNIT * out[:, -3]
-        total = total + survival * failure * dream.FAILURE_REWARD
+        total = total + survival * failure * FAILURE_REWARD
         return z, memory, watched, survival * (1 - failure), total
 
 

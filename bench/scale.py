@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages import collect
-from wm import agent, parallel
-from wm.agent import Drive, Models
-from wm.config import Environment
-from wm.parallel import Compute
+from wm.agent import driving
+from wm.agent.agent import Models
+from wm.agent.driving import Drive
+from wm.params.environment import Environment
+from wm.runtime import workers
+from wm.runtime.workers import Compute
 
 PRETRAINED = Path("models/pretrained")
 ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
@@ -30,13 +32,13 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=80, help="of each kind, each time")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     arguments = parser.parse_args()
-    print(f"{parallel.cores()} cores; minutes for 1,000 episodes, from {arguments.episodes}")
+    print(f"{workers.cores()} cores; minutes for 1,000 episodes, from {arguments.episodes}")
     print("| workers | where | scripted | the agent's |\n|---|---|---|---|")
-    for workers in arguments.workers:
-        local = Compute(scheduler=parallel.LOCAL, workers=workers)
-        print(row(workers, "processes", local, arguments.episodes), flush=True)
+    for count in arguments.workers:
+        local = Compute(scheduler=LOCAL, workers=count)
+        print(row(count, "processes", local, arguments.episodes), flush=True)
         with dask(workers) as cluster:
-            print(row(workers, "Dask", cluster, arguments.episodes), flush=True)
+            print(row(count, "Dask", cluster, arguments.episodes), flush=True)
 
 
 def row(workers: int, where: str, compute: Compute, episodes: int) -> str:
@@ -49,8 +51,8 @@ def scripted(compute: Compute, episodes: int) -> float:
     """Seconds for drives of the lane follower."""
     tasks = [("lane_follower", ENVIRONMENT, FIRST_TRACK + i) for i in range(episodes)]
     began = time.monotonic()
-    with parallel.pool(compute) as pool:
-        for _ in parallel.ordered(pool, collect.episode, tasks):
+    with workers.pool(compute) as pool:
+        for _ in workers.ordered(pool, collect.episode, tasks):
             pass
     return time.monotonic() - began
 
@@ -59,7 +61,7 @@ def driven(compute: Compute, episodes: int) -> float:
     """Seconds for drives of the agent."""
     drives = [Drive(FIRST_TRACK + i) for i in range(episodes)]
     began = time.monotonic()
-    for _ in agent.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute):
+    for _ in driving.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute):
         pass
     return time.monotonic() - began
 

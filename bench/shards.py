@@ -23,9 +23,12 @@ from bench import rnn as bench_rnn
 from bench.scale import ENVIRONMENT
 from bench.timing import Row, alternate, show
 from stages import collect, train_rnn, train_vae
-from wm import fit, resident, rnn, vae
-from wm.episodes import Episode, Shards, Writer, longest
-from wm.vae import VAE
+from wm.data import resident
+from wm.data.batches import longest
+from wm.data.episode import Episode
+from wm.data.shards import Shards, Writer
+from wm.models import fit, rnn, vae
+from wm.models.vae import VAE
 
 FIRST_TRACK = 910_000_000  # far from those of any stage
 DRIVES, COPIES = 8, 8

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.levers import LOST
-from wm import card, config, files
-from wm.config import Environment
+from wm.params import file
+from wm.params.environment import Environment
+from wm.report import model_card
+from wm.runtime import files, run
 
 METRICS = Path("metrics")
 SCORES = """round, real drives before it, real frames, M: NLL, dream (100), real mean ± std (100), sem,
@@ -62,9 +64,9 @@ def lever(name: str, round_name: str, measured: list[dict[str, Any]]) -> list[st
 
 def results() -> None:
     """The rounds' scores, and their dreams against reality."""
-    params = config.read()
-    environment = config.section(Environment, "environment")
-    rounds = config.mapping(params, "rounds")
+    params = file.read()
+    environment = file.section(Environment, "environment")
+    rounds = file.mapping(params, "rounds")
     table(SCORES, [scores(name, rounds[name]["prev"], environment) for name in rounds])
     table(FIDELITY, [fidelity(name) for name in rounds])
 
@@ -73,7 +75,7 @@ def scores(name: str, prev: str, environment: Environment) -> list[str]:
     """What the round's driver came to, and what had been driven until then."""
     home = METRICS / name
     model, dream, real = (files.read_json(home / f"{kind}.json") for kind in ("train_rnn", "dream", "real"))
-    drives, frames = card.real_data(prev, environment)
+    drives, frames = model_card.real_data(prev, environment)
     score = real["score"]
     lost = sum(float(row["score"]) < LOST for row in rows(home / "real.csv"))
     return [
@@ -121,4 +123,4 @@ def table(heads: str, lines: list[list[str]]) -> None:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    run.run(main)

@@ -19,8 +19,8 @@ import numpy as np
 import optax
 
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
-from wm import vae
-from wm.vae import VAE
+from wm.models import vae
+from wm.models.vae import VAE
 
 BATCH, LATENT = 128, 32
 SMALL, PAPER = (16, 32, 64, 128), (32, 64, 128, 256)

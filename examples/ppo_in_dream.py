@@ -15,9 +15,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from examples.sb3 import GymnasiumVecEnv
-from wm import config
 from wm.cli import at_least
-from wm.progress import progress
+from wm.runtime import run
+from wm.runtime.progress import progress
 
 STEPS_PER_UPDATE = 64  # in each environment
 REAL_SEED = 910000  # of the first real track driven; on none of them was anything trained
@@ -108,4 +108,4 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    config.run(main, arguments())
+    run.run(main, arguments())

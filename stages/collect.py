@@ -1,17 +1,23 @@
-"""Collects drives of a scripted driver from the real environment: `python -m stages.collect erratic`."""
+"""Collects drives of a scripted driver from the real environment: `python -m stages collect erratic`."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
 
-from wm import config, files, parallel, rollout, scratch
-from wm.car_racing import FPS, RealTrack
-from wm.drivers import Driver, Erratic, LaneFollower, LaneStyle
-from wm.episodes import Episode, Writer, put_by
-from wm.progress import progress
+from wm.data.episode import Episode
+from wm.data.shards import Writer
+from wm.data.unfinished import put_by
+from wm.errors import BadInput, listed, shown
+from wm.params.collect import Collect
+from wm.params.environment import Environment
+from wm.params.model import Params
+from wm.runtime import files, scratch, workers
+from wm.runtime.progress import progress
+from wm.spec import FPS
+from wm.track import rollout
+from wm.track.drivers import Driver, Erratic, LaneFollower, LaneStyle
+from wm.track.real_track import RealTrack
 
 RAW = Path("data/raw")
 
@@ -30,19 +36,14 @@ DRIVERS: dict[str, Callable[[np.random.Generator, float], Driver]] = {
 }
 
 
-class Config(config.Section):
-    seed: NonNegativeInt  # of the first track; the others follow
-    episodes: PositiveInt
+def driver_params(params: Params, source: str) -> Collect:
+    """The section of the driver `source`. Raises BadInput for a name that params.yaml does not have."""
+    if source not in params.collect:
+        raise BadInput(f"driver: found {shown(source)}, expected one of {listed(params.collect)}")
+    return params.collect[source]
 
 
-def check_driver(name: str) -> None:
-    """Refuses a name that no driver has."""
-    if name not in DRIVERS:
-        known = ", ".join(DRIVERS)
-        raise config.BadInput(f"{config.PARAMS}: collect: found {name!r}, wanted one of {known}")
-
-
-def episode(task: tuple[str, config.Environment, int]) -> Episode:
+def episode(task: tuple[str, Environment, int]) -> Episode:
     """One drive; the track and the driver's whims both follow from the seed alone."""
     source, environment, seed = task
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
@@ -50,24 +51,19 @@ def episode(task: tuple[str, config.Environment, int]) -> Episode:
     return rollout.drive(track, driver, seed, source)
 
 
-def main(source: str) -> None:
-    check_driver(source)
-    settings = config.section(Config, "collect", source)
-    environment = config.section(config.Environment, "environment")
+def main(params: Params, source: str) -> None:
+    settings = driver_params(params, source)
+    environment = params.environment
     tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]
-    compute = config.section(parallel.Compute, "compute")
+    compute = params.compute
 
-    def driven(some: Sequence[tuple[str, config.Environment, int]]) -> Iterator[Episode]:
-        with parallel.pool(compute) as pool:
-            yield from parallel.ordered(pool, episode, some)
+    def driven(some: Sequence[tuple[str, Environment, int]]) -> Iterator[Episode]:
+        with workers.pool(compute) as pool:
+            yield from workers.ordered(pool, episode, some)
 
-    params, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
-    with scratch.folder(stage, params, []) as unfinished, files.replacing(RAW / source) as folder:
+    values, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
+    with scratch.folder(stage, values, []) as unfinished, files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
         for drive in progress(put_by(unfinished, tasks, driven), stage, len(tasks)):
             writer.write(drive)
         writer.finish()
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

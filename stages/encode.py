@@ -1,26 +1,28 @@
-"""Latents of processed frames: `python -m stages.encode [ROUND]`.
+"""Latents of processed frames: `python -m stages encode [ROUND]`.
 
 Without a round it encodes the scripted drivers' frames; with one, what was explored in it, and
 sets it beside the latents that the round started from.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wm import config, devices, files, model_file, parallel, vae
-from wm.episodes import Shards, Writer, longest
-from wm.progress import progress
-from wm.vae import VAE
+from wm.data.batches import longest
+from wm.data.shards import Shards, Writer
+from wm.models import vae
+from wm.models.vae import VAE
+from wm.params.model import Params
+from wm.params.rounds import INIT
+from wm.runtime import devices, files, model_file
+from wm.runtime.progress import progress
 
 PROCESSED, LATENTS, MODEL = Path("data/processed"), Path("data/latents"), Path("models/vae.eqx")
 
 
-def main(round_name: str = config.FIRST_ROUND, prev: str | None = None) -> None:
+def main(params: Params, round_name: str = INIT, prev: str | None = None) -> None:
     model = model_file.load(MODEL, VAE)
     shards = Shards(PROCESSED / round_name)
     shards.expect_frames()
@@ -46,8 +48,3 @@ def encode(model: VAE, shards: Shards, writer: Writer) -> None:
         latents = vae.encode(model, devices.split(jnp.asarray(frames)))
         mu, logvar = (np.asarray(part)[: record.length] for part in latents)
         writer.write(replace(episode, observations={"mu": mu, "logvar": logvar}))
-
-
-if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", parallel.cores())  # each encodes frames of its own
-    config.run_stage(main, *sys.argv[1:])

@@ -1,10 +1,9 @@
-"""Evolves the controller of a round inside its simulators' dreams: `python -m stages.evolve r0 init`."""
+"""Evolves the controller of a round inside its simulators' dreams: `python -m stages evolve r0 init`."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,26 +11,29 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
-from pydantic import (
-    AfterValidator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationInfo,
-    field_validator,
-)
 
-from wm import config, controller, devices, dream, files, metrics, model_file, rnn, scratch, value
-from wm.controller import Basis, Controller
-from wm.dream import Outcome, Rules, Starts
-from wm.episodes import Record, Shards, draw, longest, stacked
-from wm.evolve import Search, evolve
-from wm.journal import Journal
-from wm.progress import going_on, progress
-from wm.rnn import RNN, Ensemble
-from wm.value import Value
+from wm.agent import summary
+from wm.data.batches import draw, longest, stacked
+from wm.data.episode import Record
+from wm.data.shards import Shards
+from wm.dream import scoring, unroll
+from wm.dream.dynamics import Outcome, Rules, without_miracles
+from wm.dream.scoring import Range, strays, whole_episodes
+from wm.dream.starts import Starts, sample_starts, starts_at, unseen_starts
+from wm.errors import BadInput
+from wm.models import controller, rnn, value
+from wm.models.controller import Basis, Controller
+from wm.models.rnn import RNN, Ensemble
+from wm.models.value import Value
+from wm.params.environment import Environment
+from wm.params.evolve import Evolve
+from wm.params.file import PARAMS
+from wm.params.model import Params
+from wm.runtime import devices, files, model_file, scratch
+from wm.runtime.journal import Journal
+from wm.runtime.progress import going_on, progress
+from wm.search.cma_es import Schedule, evolve
+from wm.spec import FRAME_REWARD, LAP_POINTS
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 
@@ -41,86 +43,25 @@ TROUBLE_AHEAD = (12, 100)  # frames from the start of a dream to the trouble tha
 
 DRIVES_AT_ONCE = 32  # side by side in memory
 
-Span = Annotated[list[float], Field(min_length=2, max_length=2)]
 
-
-class Limits(config.Section):
-    """(lowest, highest) of each action, within what the car takes."""
-
-    steering: Span
-    gas: Span
-    brake: Span
-
-    @field_validator("*")
-    @classmethod
-    def _within(cls, span: list[float], info: ValidationInfo) -> list[float]:
-        bounds = dict(zip(cls.model_fields, controller.WIDE_OPEN, strict=True))[str(info.field_name)]
-        if not controller.within([span], [bounds]):
-            raise ValueError(f"wanted [lowest, highest] within {list(bounds)}")
-        return span
-
-    @property
-    def pairs(self) -> tuple[tuple[float, float], ...]:
-        """Those of steering, gas and brake."""
-        return tuple((low, high) for low, high in (self.steering, self.gas, self.brake))
-
-
-Sampling = Literal["sampled", "mode", "mean", "denoised"]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Shares(config.Section):
-    """Of the dreams: for searches from zero, and for those on from the controller of the round before."""
-
-    search: Annotated[list[Share], AfterValidator(config.different)] = Field(min_length=1)
-    refine: Annotated[list[Share], AfterValidator(config.different)] = Field(min_length=1)
-
-
-class Config(config.Section):
-    seed: NonNegativeInt
-    rounds_from_zero: NonNegativeInt  # the first ones; later ones go on from the controller before theirs
-    search: Search  # from zero
-    refine: Search  # on from the controller of the round before
-    rollouts: PositiveInt  # dreams of each candidate in a generation
-    horizon_steps: PositiveInt
-    value_steps: PositiveInt  # after the horizon, whose points the value of a dream's end expects
-    lap_steps: PositiveInt  # a dream pays no more than a lap in so many steps would
-    missed_cost: NonNegativeFloat  # points, of a tile gone past untouched
-    temperature: PositiveFloat
-    sampling: Sampling  # what a dream takes for the next latent
-    cvar_level: float = Field(gt=0, le=1)  # share of a candidate's dreams that its fitness is the mean of
-    patience_steps: NonNegativeInt  # without a tile, after which a car is stuck for good; 0: never
-    dropout: float = Field(ge=0, lt=1)
-    components: PositiveInt  # main directions of (z, h) in which the controller's weights are searched
-    precision: Literal["float32", "bfloat16"]  # of evolution's matrix products
-    newest_share: float = Field(ge=0, le=1)
-    trouble_share: Shares  # that start shortly before a real trouble; a search for each: see `kept_share`
-    start_episodes: PositiveInt  # real drives that dreams may start from
-    starts_per_episode: PositiveInt
-    snapshot_every: PositiveInt  # generations
-    score_episodes: PositiveInt
-    score_sampling: Sampling  # as `sampling`, of the whole dreams that tell what a driver is worth
-    limits: Limits
-    pedals: Literal["sigmoid", "tanh"]  # what gas and brake are squashed by, before the limits
-
-
-def main(round_name: str, prev: str) -> None:
-    devices.join()
-    settings = config.section(Config, "evolve")
-    environment = config.section(config.Environment, "environment")
-    params = [settings.model_dump(), environment.model_dump()]
+def main(params: Params, round_name: str, prev: str) -> None:
+    devices.join(params.hosts)
+    settings = params.evolve
+    environment = params.environment
+    values = [settings.model_dump(), environment.model_dump()]
+    before = params.rounds_until(prev)[::-1]
     models = [MODELS / round_name / "rnn.eqx", MODELS / round_name / "simulators.eqx"]
     inputs = [LATENTS / prev, *models, MODELS / prev / "controller.eqx"]
-    given = Given.read(round_name, prev, settings)
-    search = settings.refine if given.last else settings.search
+    given = Given.read(round_name, prev, settings, before)
+    search = Schedule(**(settings.refine if given.last else settings.search).model_dump())
     stage = f"evolve {round_name}"
-    with scratch.folder(stage, params, inputs) as unfinished:
+    with scratch.folder(stage, values, inputs) as unfinished:
         devices.share(unfinished)
-        shares = settings.trouble_share.refine if given.last else settings.trouble_share.search
+        shares = settings.off_track_share.refine if given.last else settings.off_track_share.search
         journals = {share: Journal(unfinished / f"journal-{share}.jsonl") for share in shares}
         done = sum(journal.generations for journal in journals.values())
         going_on(stage, done, search.generations * len(journals))
-        run(round_name, prev, given, settings, search, environment, journals)
+        run(round_name, before, given, settings, search, environment, journals)
 
 
 class Given(NamedTuple):
@@ -132,7 +73,7 @@ class Given(NamedTuple):
     last: Controller | None
 
     @staticmethod
-    def read(round_name: str, prev: str, settings: Config) -> "Given":
+    def read(round_name: str, prev: str, settings: Evolve, before: list[str]) -> "Given":
         """From disk. Raises BadInput, where the parts do not fit together or the parameters ask too much."""
         shards = Shards(LATENTS / prev)
         model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
@@ -142,7 +83,7 @@ class Given(NamedTuple):
         features = model.latent_size + model.hidden_size
         check_steps(shards, settings)
         check_components(settings, features)
-        if len(config.rounds_until(prev)) < settings.rounds_from_zero:
+        if len(before) < settings.from_scratch_rounds:
             return Given(shards, model, ensemble, None)
         path = MODELS / prev / "controller.eqx"
         last = model_file.load(path, Controller)
@@ -170,16 +111,15 @@ class Searched(NamedTuple):
 
 def run(
     round_name: str,
-    prev: str,
+    before: list[str],
     given: Given,
-    settings: Config,
-    search: Search,
-    environment: config.Environment,
+    settings: Evolve,
+    search: Schedule,
+    environment: Environment,
     journals: dict[float, Journal],
 ) -> None:
     """The round's evolution, from its journals on: one for each share of dreams before troubles, of which the
     one is kept that `kept_share` names."""
-    before = config.rounds_until(prev)[::-1]
     start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), len(before)), 3)
     shards, model, ensemble, last = given
     rules, told = (
@@ -217,10 +157,10 @@ def run(
 
 
 def rules_of(
-    sampling: str, shards: Shards, settings: Config, environment: config.Environment, before: list[str]
+    sampling: str, shards: Shards, settings: Evolve, environment: Environment, before: list[str]
 ) -> Rules:
     """The rules of dreams that take this for the next latent."""
-    rules = Rules(settings.temperature, settings.patience_steps, environment.action_repeat, sampling)
+    rules = Rules(settings.temperature, settings.stuck_steps, environment.action_repeat, sampling)
     if rules.denoised:
         return rules._replace(encoder_variance=encoder_variance(shards, settings, before))
     return rules
@@ -242,8 +182,8 @@ def searched(
     worlds: list[World],
     model: RNN,
     last: Controller | None,
-    settings: Config,
-    search: Search,
+    settings: Evolve,
+    search: Schedule,
     rules: Rules,
     journal: Journal,
     key: jax.Array,
@@ -253,8 +193,8 @@ def searched(
     """A search's curve and snapshots, from its start to its end."""
     first = Controller(
         features=model.latent_size + model.hidden_size,
-        limits=settings.limits.pairs,
-        pedals=settings.pedals,
+        limits=settings.action_limits.pairs,
+        pedals=settings.pedal_activation,
     )
     basis = coordinates(worlds[0].starts, settings)
     start = basis.coordinates(last) if last else jnp.zeros(basis.coordinates(first).shape)
@@ -289,7 +229,7 @@ def start_pool(
     simulator: RNN,
     watcher: RNN,
     shards: Shards,
-    settings: Config,
+    settings: Evolve,
     troubled: float,
     before: list[str],
     rules: Rules,
@@ -297,7 +237,7 @@ def start_pool(
 ) -> Starts:
     """Moments of training drives, a share `troubled` of them shortly before a trouble, as far as any drive
     had one; the same ones for every simulator."""
-    rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(dream.starts_at)
+    rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(starts_at)
     records, count = shards.kept(validation=False), settings.starts_per_episode
     drawn, smooth = start_drives(shards, settings, troubled, before, rules.action_repeat)
     pool = []
@@ -316,7 +256,7 @@ def start_pool(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 
 
-def encoder_variance(shards: Shards, settings: Config, before: list[str]) -> tuple[float, ...]:
+def encoder_variance(shards: Shards, settings: Evolve, before: list[str]) -> tuple[float, ...]:
     """Of each dimension, the mean over moments of training drives, the newer the likelier."""
     rng = np.random.default_rng(settings.seed)
     drawn = draw(shards.kept(validation=False), before, settings.newest_share, settings.start_episodes, rng)
@@ -325,7 +265,7 @@ def encoder_variance(shards: Shards, settings: Config, before: list[str]) -> tup
 
 
 def start_drives(
-    shards: Shards, settings: Config, troubled: float, before: list[str], action_repeat: int
+    shards: Shards, settings: Evolve, troubled: float, before: list[str], action_repeat: int
 ) -> tuple[list[Record], int]:
     """Training drives that dreams start from, the newer the likelier, and how many of them, the first ones,
     are of all drives; the others, a share `troubled`, had troubles."""
@@ -338,12 +278,12 @@ def start_drives(
 
 
 def value_of_moments(
-    simulator: RNN, shards: Shards, settings: Config, before: list[str], rules: Rules, key: jax.Array
+    simulator: RNN, shards: Shards, settings: Evolve, before: list[str], rules: Rules, key: jax.Array
 ) -> Value:
     """The value fitted to training drives, at no more than the pace of a lap."""
     steps = settings.value_steps
-    frames = dream.FRAME_REWARD * rules.action_repeat
-    pace = dream.LAP_POINTS / settings.lap_steps + frames
+    frames = FRAME_REWARD * rules.action_repeat
+    pace = LAP_POINTS / settings.fastest_lap_steps + frames
 
     @eqx.filter_jit
     def remembered(batch: rnn.Batch, key: jax.Array) -> jax.Array:
@@ -358,10 +298,10 @@ def value_of_moments(
             for i, record in enumerate(chosen):
                 rewards = np.minimum(columns["reward"][i, : record.length], pace)
                 missed = np.minimum(columns["missed"][i, : record.length], rnn.MOST_MISSED)
-                points = value.to_come(rewards - settings.missed_cost * missed, steps)[::VALUE_EVERY]
+                points = value.to_come(rewards - settings.missed_tile_cost * missed, steps)[::VALUE_EVERY]
                 yield hidden[i, : len(points) * VALUE_EVERY : VALUE_EVERY], points
 
-    least = frames * steps - settings.missed_cost * rnn.MOST_MISSED
+    least = frames * steps - settings.missed_tile_cost * rnn.MOST_MISSED
     found = value.fit(samples(validation=False), least=least, most=pace * steps, seed=settings.seed)
     explained = value.explained(found, samples(validation=True))
     print(f"the value explains {explained:.0%} of what {steps} steps of unseen drives bring")
@@ -392,36 +332,36 @@ def troubles(rewards: Float[np.ndarray, " steps"], action_repeat: int) -> Int[np
     return np.flatnonzero(idle & (rewards[: len(idle)] > 0)) + 1
 
 
-def check_steps(shards: Shards, settings: Config) -> None:
+def check_steps(shards: Shards, settings: Evolve) -> None:
     """Refuses more steps to come than the longest drive has."""
     for validation in (False, True):
         steps, length = settings.value_steps, longest(shards.kept(validation=validation))
         if steps >= length:
-            place = f"{config.PARAMS}: evolve.value_steps"
-            raise config.BadInput(
+            place = f"{PARAMS}: evolve.value_steps"
+            raise BadInput(
                 f"{place}: found {steps}, wanted less than {length}, a drive's most in {shards.folder}"
             )
 
 
-def check_components(settings: Config, features: int) -> None:
+def check_components(settings: Evolve, features: int) -> None:
     """Refuses more directions than there are."""
-    if settings.components > features:
-        place, found = f"{config.PARAMS}: evolve.components", settings.components
-        raise config.BadInput(f"{place}: found {found}, wanted {features} at most, what the controller sees")
+    if settings.principal_components > features:
+        place, found = f"{PARAMS}: evolve.principal_components", settings.principal_components
+        raise BadInput(f"{place}: found {found}, wanted {features} at most, what the controller sees")
 
 
-def coordinates(starts: Starts, settings: Config) -> Basis:
+def coordinates(starts: Starts, settings: Evolve) -> Basis:
     """The main directions of what the controller sees at the starts of dreams."""
-    z = dream.sample_starts(starts, jr.key(settings.seed))
+    z = sample_starts(starts, jr.key(settings.seed))
     seen = np.concatenate([z, starts.watched.hidden], axis=-1)
-    return controller.principal_components(seen, settings.components)
+    return controller.principal_components(seen, settings.principal_components)
 
 
 def dream_fitness(
     worlds: list[World],
     watcher: RNN,
     as_controller: Callable[[jax.Array], Controller],
-    settings: Config,
+    settings: Evolve,
     rules: Rules,
     key: jax.Array,
 ):
@@ -429,7 +369,7 @@ def dream_fitness(
     `conditional_value_at_risk`; the simulators make them in turn. One jitted call."""
     in_precision = partial(rnn.in_precision, precision=settings.precision)
     dreamt = partial(
-        dream.unroll,
+        unroll.unroll,
         steps=settings.horizon_steps,
         rules=rules,
         dropout=settings.dropout,
@@ -449,9 +389,9 @@ def dream_fitness(
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
             noise_key = jr.fold_in(dream_key, i)
             end, outcome, _, _ = dreamt(world.simulator, watcher, population, starts, noise_key)
-            outcome = within_lap(dream.without_miracles(outcome, rules), settings, rules)
-            missed = settings.missed_cost * outcome.missed.sum(axis=0)
-            found.append(dream.returns(outcome) - missed + world.value(end.memory.hidden))
+            outcome = within_lap(without_miracles(outcome, rules), settings, rules)
+            missed = settings.missed_tile_cost * outcome.missed.sum(axis=0)
+            found.append(scoring.returns(outcome) - missed + world.value(end.memory.hidden))
         return conditional_value_at_risk(jnp.concatenate(found, axis=-1), settings.cvar_level)
 
     def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
@@ -476,10 +416,10 @@ def conditional_value_at_risk(
     return jnp.where(finite, cautious, jnp.nan)
 
 
-def within_lap(outcome: Outcome, settings: Config, rules: Rules) -> Outcome:
+def within_lap(outcome: Outcome, settings: Evolve, rules: Rules) -> Outcome:
     """The outcome, time first, without what comes after the horizon's share of a lap has been won."""
-    share = dream.LAP_POINTS * settings.horizon_steps / settings.lap_steps
-    won = jnp.cumsum(outcome.reward - dream.FRAME_REWARD * rules.action_repeat, axis=0)
+    share = LAP_POINTS * settings.horizon_steps / settings.fastest_lap_steps
+    won = jnp.cumsum(outcome.reward - FRAME_REWARD * rules.action_repeat, axis=0)
     before = jnp.concatenate([jnp.zeros_like(won[:1]), won[:-1]])
     driving = jnp.cumprod(before < share, axis=0).astype(bool)
     return jax.tree.map(lambda part: jnp.where(driving, part, 0), outcome)
@@ -490,8 +430,8 @@ def dream_score(
     watcher: RNN,
     best: Controller,
     shards: Shards,
-    settings: Config,
-    environment: config.Environment,
+    settings: Evolve,
+    environment: Environment,
     rules: Rules,
     key: jax.Array,
 ) -> dict[str, Any]:
@@ -500,19 +440,15 @@ def dream_score(
         [world.simulator for world in worlds],
         watcher,
         best,
-        *dream.unseen_starts(shards).draw(settings.score_episodes, settings.seed),
+        *unseen_starts(shards).draw(settings.score_episodes, settings.seed),
         rules,
         environment.warm_up_frames,
         key,
     )
-    dreamt = dream.whole_episodes(*episodes)
+    dreamt = whole_episodes(*episodes)
     return {
-        **metrics.drives(*(np.asarray(part) for part in dreamt)),
+        **summary.drives(*(np.asarray(part) for part in dreamt)),
         "rules": rules.described,
-        "impossible": bool(dreamt.score.mean() > metrics.IMPOSSIBLE),
-        "strays": round(float(dream.strays(*episodes, real=dream.Range.of(worlds[0].starts))), 4),
+        "impossible": bool(dreamt.score.mean() > summary.IMPOSSIBLE),
+        "strays": round(float(strays(*episodes, real=Range.of(worlds[0].starts))), 4),
     }
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

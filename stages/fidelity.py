@@ -1,48 +1,50 @@
-"""The dream of a round held against reality, once both are there: `python -m stages.fidelity r0`.
+"""The dream of a round held against reality, once both are there: `python -m stages fidelity r0`.
 
 Writes what the exploitation test found window by window and a summary with the open-loop drift. For the
 stages after the last round it leaves the round's scores and its controllers of all qualities with what
 they score on the real track, and all that it takes to dream with them.
 """
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
-from pydantic import AfterValidator, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import agent, config, controller, dream, fidelity, files, model_file, parallel, rnn, scores, scratch
-from wm.agent import Drive, Models
-from wm.controller import Controller, Snapshots
-from wm.dream import Rules
-from wm.episodes import Record, Shards, longest, stacked
-from wm.parallel import Compute
-from wm.progress import progress
-from wm.rnn import RNN, Ensemble
+from wm import errors
+from wm.agent import driving
+from wm.agent.agent import Models
+from wm.agent.driving import Drive
+from wm.data.batches import longest, stacked
+from wm.data.episode import Record
+from wm.data.shards import Shards
+from wm.dream.drift import drift as open_loop_drift
+from wm.dream.dynamics import Rules
+from wm.dream.starts import unseen_starts
+from wm.errors import BadInput
+from wm.fidelity import plans as fidelity
+from wm.models import controller, rnn
+from wm.models.controller import Controller, Snapshots
+from wm.models.rnn import RNN, Ensemble
+from wm.params.environment import Environment
+from wm.params.fidelity import Fidelity
+from wm.params.file import PARAMS
+from wm.params.model import Params
+from wm.runtime import files, model_file, results, scratch, workers
+from wm.runtime.progress import progress
+from wm.runtime.workers import Compute
 
 LATENTS, MODELS, METRICS, SCORES = Path("data/latents"), Path("models"), Path("metrics"), Path("data/scores")
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50, 100)  # real steps before, and dreamt steps after which
 
 
-class Config(config.Section):
-    seed: NonNegativeInt  # of the first track on which controllers are ranked; the others follow
-    tracks: PositiveInt
-    snapshots: PositiveInt  # controllers on evolution's way that are ranked, early ones closer together
-    noise: Annotated[list[PositiveFloat], AfterValidator(config.different)]  # on copies of the last one
-    plans: PositiveInt
-    plan_steps: PositiveInt
-    window_steps: PositiveInt
-
-
-def main(round_name: str) -> None:
-    settings = config.section(Config, "fidelity")
-    environment = config.section(config.Environment, "environment")
-    compute = config.section(Compute, "compute")
-    key = jr.fold_in(jr.key(settings.seed), len(config.rounds_until(round_name)))
+def main(params: Params, round_name: str) -> None:
+    settings = params.fidelity
+    environment = params.environment
+    compute = params.compute
+    key = jr.fold_in(jr.key(settings.seed), len(params.rounds_until(round_name)))
     drift_key, plan_key, noise_key = jr.split(key, 3)
     folder, shards = MODELS / round_name, Shards(LATENTS / round_name)
     watcher = model_file.load(folder / "rnn.eqx", RNN)
@@ -56,8 +58,8 @@ def main(round_name: str) -> None:
     shards.expect_latents(watcher.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
     long = long_enough(unseen, settings, shards)
-    dreamt, dream_scores = scores.read(METRICS / round_name / "dream.json", scores.Dream)
-    _, real_scores = scores.read(METRICS / round_name / "real.json", scores.Real)
+    dreamt, dream_scores = results.read(METRICS / round_name / "dream.json", results.Dream)
+    _, real_scores = results.read(METRICS / round_name / "real.json", results.Real)
     rules = Rules(**dreamt.rules.model_dump())
 
     drifts = drift(simulators, shards, unseen, drift_key)
@@ -78,7 +80,7 @@ def main(round_name: str) -> None:
         model_file.save(unfinished / "controllers.eqx", controller.snapshots(list(ranked.values())))
         model_file.save(unfinished / "rnn.eqx", watcher)
         model_file.save(unfinished / "simulators.eqx", ensemble)
-        np.savez(unfinished / "starts.npz", **dream.unseen_starts(shards)._asdict())
+        np.savez(unfinished / "starts.npz", **unseen_starts(shards)._asdict())
 
 
 def drift(simulators: list[RNN], shards: Shards, records: list[Record], key: jax.Array) -> dict[str, float]:
@@ -86,22 +88,20 @@ def drift(simulators: list[RNN], shards: Shards, records: list[Record], key: jax
     the latents (all dimensions together), and of the sum of rewards in points."""
     length = max(longest(records), DRIFT_WARM + max(DRIFT_STEPS))
     batch = rnn.to_batch(stacked(shards, records, length))
-    measure = eqx.filter_jit(dream.drift)
+    measure = eqx.filter_jit(open_loop_drift)
     found = [measure(one, batch, key, warm=DRIFT_WARM, steps=max(DRIFT_STEPS)) for one in simulators]
     latents, rewards = (np.mean(values, axis=0) for values in zip(*found, strict=True))
     named = {"latent": latents, "reward": rewards}
     return {f"{name}_{n}": round(float(v[n - 1]), 4) for name, v in named.items() for n in DRIFT_STEPS}
 
 
-def long_enough(records: list[Record], settings: Config, shards: Shards) -> list[Record]:
+def long_enough(records: list[Record], settings: Fidelity, shards: Shards) -> list[Record]:
     """The drives in which a plan has room. Raises BadInput where there is none."""
     long = [record for record in records if record.length > settings.plan_steps]
     if not long:
-        lengths = config.known(sorted((record.length for record in records), reverse=True)[:20]) or "none"
-        place = f"{config.PARAMS}: fidelity.plan_steps: found {settings.plan_steps}"
-        raise config.BadInput(
-            f"{place}, wanted less than a drive in {shards.folder} has; they have {lengths}"
-        )
+        lengths = errors.listed(sorted((record.length for record in records), reverse=True)[:20]) or "none"
+        place = f"{PARAMS}: fidelity.plan_steps: found {settings.plan_steps}"
+        raise BadInput(f"{place}, wanted less than a drive in {shards.folder} has; they have {lengths}")
     return long
 
 
@@ -111,8 +111,8 @@ def exploitation(
     last: Controller,
     shards: Shards,
     records: list[Record],
-    settings: Config,
-    environment: config.Environment,
+    settings: Fidelity,
+    environment: Environment,
     compute: Compute,
     rules: Rules,
     key: jax.Array,
@@ -143,25 +143,25 @@ def exploitation(
                 drawn[turn], share.action, times[turn], found.action, strict=True
             )
         ]
-    with parallel.pool(compute) as pool:
-        running = parallel.ordered(pool, carry_out, [(plan, environment) for plan in plans])
+    with workers.pool(compute) as pool:
+        running = workers.ordered(pool, carry_out, [(plan, environment) for plan in plans])
         carried = list(progress(running, "exploitation test", len(plans)))
     window, repeat = settings.window_steps, environment.action_repeat
     return fidelity.windows(np.concatenate(promised), carried, window=window, action_repeat=repeat)
 
 
-def carry_out(task: tuple[fidelity.Plan, config.Environment]) -> fidelity.Carried:
+def carry_out(task: tuple[fidelity.Plan, Environment]) -> fidelity.Carried:
     return fidelity.carry_out(*task)
 
 
 def candidates(
-    last: Controller, snapshots: Snapshots, settings: Config, key: jax.Array
+    last: Controller, snapshots: Snapshots, settings: Fidelity, key: jax.Array
 ) -> dict[str, Controller]:
     """Controllers of all qualities, by name."""
     chosen: dict[str, Controller] = {}
     for i in np.geomspace(1, snapshots.count - 1, settings.snapshots).round().astype(int).tolist():
         chosen[f"snapshot_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], snapshots.controllers)
-    for i, scale in enumerate(settings.noise):
+    for i, scale in enumerate(settings.noise_scales):
         chosen[f"noise_{scale}"] = fidelity.perturbed(last, scale, jr.fold_in(key, i))
     return chosen
 
@@ -169,8 +169,8 @@ def candidates(
 def on_the_track(
     ranked: dict[str, Controller],
     folder: Path,
-    settings: Config,
-    environment: config.Environment,
+    settings: Fidelity,
+    environment: Environment,
     compute: Compute,
     source: str,
 ) -> dict[str, float]:
@@ -182,11 +182,7 @@ def on_the_track(
         snapshots = shared / "snapshots.eqx"
         model_file.save(snapshots, controller.snapshots(list(ranked.values())))
         models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx", snapshots)
-        running = agent.drive(models, drives, environment, source, compute)
+        running = driving.drive(models, drives, environment, source, compute)
         found = [e.record.score for e in progress(running, "ranking on the track", len(drives))]
     means = np.reshape(found, (len(ranked), settings.tracks)).mean(axis=1)
     return dict(zip(ranked, means.round(2).tolist(), strict=True))
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

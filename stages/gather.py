@@ -1,14 +1,15 @@
-"""A round's figures in one folder, for the report over all rounds: `python -m stages.gather r0`.
+"""A round's figures in one folder, for the report over all rounds: `python -m stages gather r0`.
 
 dvc.yaml cannot name the files of every round as one stage's dependencies, but it can name the folder that
 holds them all.
 """
 
 import shutil
-import sys
 from pathlib import Path
 
-from wm import config, files
+from wm.errors import BadInput
+from wm.params.model import Params
+from wm.runtime import files
 
 METRICS, FIGURES = Path("metrics"), Path("data/figures")
 NAMES = (
@@ -24,8 +25,8 @@ NAMES = (
 )
 
 
-def main(round_name: str) -> None:
-    config.rounds_until(round_name)  # a name of params.yaml, no path out of the folder
+def main(params: Params, round_name: str) -> None:
+    params.rounds_until(round_name)  # a name of params.yaml, no path out of the folder
     with files.replacing(FIGURES / round_name) as folder:
         folder.mkdir()
         for name in NAMES:
@@ -35,11 +36,7 @@ def main(round_name: str) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copies a file. Raises BadInput where it is missing."""
     if not source.exists():
-        raise config.BadInput(
+        raise BadInput(
             f"{source}: not found, wanted a figure of the round. Run `dvc checkout` or `dvc repro`."
         )
     shutil.copyfile(source, target)
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

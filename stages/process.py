@@ -1,27 +1,24 @@
-"""Filters drives by score, mirrors them and sets tracks aside: `python -m stages.process [ROUND]`.
+"""Filters drives by score, mirrors them and sets tracks aside: `python -m stages process [ROUND]`.
 
 Without a round it reads the scripted drivers' data, with one what the agent of that round explored.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, NonNegativeInt
 
-from wm import config, files
-from wm.episodes import Record, Shards, Writer, mirror
-from wm.progress import progress
+from wm.data.episode import Record, mirror
+from wm.data.shards import Shards, Writer
+from wm.errors import BadInput
+from wm.params.file import PARAMS
+from wm.params.model import Params
+from wm.params.process import Process
+from wm.params.rounds import INIT
+from wm.runtime import files
+from wm.runtime.progress import progress
 
 RAW, PROCESSED = Path("data/raw"), Path("data/processed")
-
-
-class Config(config.Section):
-    seed: NonNegativeInt
-    mirror: bool
-    validation_share: float = Field(ge=0, lt=1)
-    min_score: dict[str, float]  # by source; episodes below are dropped, sources not named are kept
 
 
 def set_aside(records: list[Record], share: float, seed: int) -> set[int]:
@@ -31,7 +28,7 @@ def set_aside(records: list[Record], share: float, seed: int) -> set[int]:
     return set(np.random.default_rng(seed).permutation(seeds)[:count].tolist())
 
 
-def marked(source: str, shards: Shards, settings: Config) -> list[Record]:
+def marked(source: str, shards: Shards, settings: Process) -> list[Record]:
     """A source's episodes, marked with what is kept, and with the side of the split that they are on.
 
     Raises BadInput where the filter keeps nothing.
@@ -43,8 +40,8 @@ def marked(source: str, shards: Shards, settings: Config) -> list[Record]:
         for record in shards.records
     ]
     if not any(record.kept for record in records):
-        place = f"{config.PARAMS}: process.min_score.{source}"
-        raise config.BadInput(f"{place}: no episode scores above {least}; they score {scores(records)}")
+        place = f"{PARAMS}: process.min_score.{source}"
+        raise BadInput(f"{place}: no episode scores above {least}; they score {scores(records)}")
     return records
 
 
@@ -59,13 +56,13 @@ def check_sides(records: list[Record], sides: dict[bool, str]) -> None:
         some = [record for record in records if record.validation == side]
         if not any(record.kept for record in some):
             found = f"no episode for {name} is left; they score {scores(some)}"
-            raise config.BadInput(f"{config.PARAMS}: process.min_score, or validation_share: {found}")
+            raise BadInput(f"{PARAMS}: process.min_score, or validation_share: {found}")
 
 
-def main(round_name: str | None = None) -> None:
-    settings = config.section(Config, "process")
-    sources = [round_name] if round_name else list(config.mapping(config.read(), "collect"))
-    name = round_name or config.FIRST_ROUND
+def main(params: Params, round_name: str | None = None) -> None:
+    settings = params.process
+    sources = [round_name] if round_name else list(params.collect)
+    name = round_name or INIT
     shards = {source: Shards(RAW / source) for source in sources}
     for one in shards.values():
         one.expect_frames()
@@ -79,14 +76,10 @@ def main(round_name: str | None = None) -> None:
         writer.finish()
 
 
-def process(source: str, shards: Shards, records: list[Record], settings: Config, writer: Writer) -> None:
+def process(source: str, shards: Shards, records: list[Record], settings: Process, writer: Writer) -> None:
     """All of one source's episodes, each followed by its mirrored twin."""
     for record in progress(records, f"process {source}", len(records)):
         episode = shards.read(record)
         writer.write(episode)
         if settings.mirror and episode.record.kept:
             writer.write(mirror(episode))
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

@@ -1,5 +1,5 @@
 """Ranks all rounds' controllers in dreams and on the real track, and chooses the newest round whose agent the
-dreams cannot tell from the one they like best: `python -m stages.rank`.
+dreams cannot tell from the one they like best: `python -m stages rank`.
 
 The dreams are the same for all, made in turn by the simulators of the last rounds; each controller is
 watched by the RNN of its own round, as it was on the track. What counts is the median dream: now and then a
@@ -7,7 +7,6 @@ simulator dreams up a mishap that no track has, which costs a good driver hundre
 more than what sets two good drivers apart. Real scores choose nothing; they stand beside the dreams'.
 """
 
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,22 +14,19 @@ import jax
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float
-from pydantic import NonNegativeInt, PositiveInt
 
-from wm import config, dream, files, metrics, model_file, scores
-from wm.controller import Controller, Snapshots
-from wm.dream import Rules
-from wm.progress import progress
-from wm.rnn import RNN, Ensemble
-from wm.scores import Scores
+from wm.agent import summary
+from wm.dream.dynamics import Rules
+from wm.dream.scoring import whole_episodes
+from wm.dream.starts import read_starts
+from wm.models.controller import Controller, Snapshots
+from wm.models.rnn import RNN, Ensemble
+from wm.params.model import Params
+from wm.runtime import files, model_file, results
+from wm.runtime.progress import progress
+from wm.runtime.results import Scores
 
 SCORES, METRICS = Path("data/scores"), Path("metrics")
-
-
-class Config(config.Section):
-    seed: NonNegativeInt
-    dreams: PositiveInt  # whole episodes from which a controller's dream score is taken
-    worlds: PositiveInt  # the last rounds whose simulators make them; all, where there are fewer
 
 
 class Standing(NamedTuple):
@@ -50,31 +46,31 @@ def standing(folder: Path) -> Standing:
     ranked = model_file.load(folder / "controllers.eqx", Snapshots)
     seen = watcher.latent_size + watcher.hidden_size
     model_file.check(folder / "controllers.eqx", "features", ranked.controllers.weight.shape[-1], seen)
-    found, _ = scores.read(folder / "scores.json", Scores)
+    found, _ = results.read(folder / "scores.json", Scores)
     model_file.check(folder / "controllers.eqx", "count", ranked.count, len(found.controllers))
     return Standing(watcher, ensemble.members or [watcher], ranked.controllers, found)
 
 
-def main() -> None:
-    settings = config.section(Config, "rank")
-    environment = config.section(config.Environment, "environment")
-    rounds = list(config.read()["rounds"])
+def main(params: Params) -> None:
+    settings = params.rank
+    environment = params.environment
+    rounds = list(params.rounds)
     last = rounds[-1]
     stood = {name: standing(SCORES / name) for name in rounds}
-    simulators = [one for name in rounds[-settings.worlds :] for one in stood[name].simulators]
+    simulators = [one for name in rounds[-settings.simulator_rounds :] for one in stood[name].simulators]
     # all that makes dreams hard is left in: a good driver and a fair one are told apart by it
     rules = Rules(**stood[last].scores.rules.model_dump())._replace(sampling="sampled", encoder_variance=())
-    starts = dream.read_starts(SCORES / last / "starts.npz", simulators[0].latent_size)
-    starts = starts.draw(settings.dreams, settings.seed)
+    starts = read_starts(SCORES / last / "starts.npz", simulators[0].latent_size)
+    starts = starts.draw(settings.dreams_per_controller, settings.seed)
     rows: list[dict[str, Any]] = []
     for name in progress(rounds, "ranking in the dream", len(rounds)):
         watcher, controllers = stood[name].watcher, stood[name].controllers
         for i, (which, score) in enumerate(stood[name].scores.controllers.items()):
             one = jax.tree.map(lambda leaf, i=i: leaf[i], controllers)
-            dreamt = dream.whole_episodes(
+            dreamt = whole_episodes(
                 simulators, watcher, one, *starts, rules, environment.warm_up_frames, jr.key(settings.seed)
             )
-            found = metrics.summary(np.asarray(dreamt.score))
+            found = summary.summary(np.asarray(dreamt.score))
             error = round(median_error(np.asarray(dreamt.score)), 2)
             dreamed = {"dream": found["median"], "dream_error": error, "dream_mean": found["mean"]}
             rows.append({"round": name, "controller": which, **dreamed, "real": score})
@@ -99,8 +95,8 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "chosen": chosen(rows),
         "controllers": len(rows),
-        "rank_correlation": round(metrics.rank_correlation(medians, real), 4),
-        "rank_correlation_of_means": round(metrics.rank_correlation(means, real), 4),
+        "rank_correlation": round(summary.rank_correlation(medians, real), 4),
+        "rank_correlation_of_means": round(summary.rank_correlation(means, real), 4),
     }
 
 
@@ -115,7 +111,3 @@ def chosen(rows: list[dict[str, Any]]) -> str:
     finals = {row["round"]: row for row in snapshots}  # later rows take the place of earlier ones
     best = max(finals.values(), key=lambda row: row["dream"])
     return [name for name, row in finals.items() if row["dream"] >= best["dream"] - best["dream_error"]][-1]
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

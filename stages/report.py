@@ -1,7 +1,6 @@
-"""Dream beside reality, round by round, and the page that tells all: `python -m stages.report`."""
+"""Dream beside reality, round by round, and the page that tells all: `python -m stages report`."""
 
 import csv
-import sys
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -12,9 +11,14 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-from wm import config, files, metrics, report_page, scores
-from wm.episodes import Shards
-from wm.report_page import Content, Round
+from wm.agent import summary
+from wm.data.shards import Shards
+from wm.errors import BadInput
+from wm.params.model import MACHINE_SECTIONS, Params
+from wm.params.rounds import INIT
+from wm.report import page as report_page
+from wm.report.page import Content, Round
+from wm.runtime import files, results
 
 FIGURES, PROCESSED, METRICS = Path("data/figures"), Path("data/processed"), Path("metrics")
 WORLDS = ("dream", "real")
@@ -43,39 +47,39 @@ LIBRARIES = (
 )
 
 
-def main() -> None:
-    params = {name: value for name, value in config.read().items() if name not in config.WHERE}
-    rounds = [read_round(name) for name in params["rounds"]]
-    ranks = scores.read(METRICS / "ranks.json", scores.Ranks)[0]
+def main(params: Params) -> None:
+    rounds = [read_round(name) for name in params.rounds]
+    shown = params.model_dump(exclude=set(MACHINE_SECTIONS))
+    ranks = results.read(METRICS / "ranks.json", results.Ranks)[0]
     ranked = read_csv(METRICS / "ranks.csv")
-    page = report_page.page(content(params, rounds, ranks, ranked))
+    page = report_page.page(content(shown, rounds, ranks, ranked))
     rows = report_page.score_rows(rounds)
     files.write_csv(METRICS / "rounds.csv", rows)
     chosen = next(row for row in rows if row["round"] == ranks.chosen)
     gap = chosen["dream"] - chosen["real"]
-    summary = {
+    written = {
         "gap": round(gap, 2),
         "gap_relative": round(gap / max(abs(chosen["real"]), 1e-9), 4),
-        "impossible_dream": any(row["dream"] > metrics.IMPOSSIBLE for row in rows),
+        "impossible_dream": any(row["dream"] > summary.IMPOSSIBLE for row in rows),
     }
-    files.write_json(METRICS / "gap.json", summary)
+    files.write_json(METRICS / "gap.json", written)
     picture(rows, ranked, METRICS / "rounds.png")
     with files.replacing(METRICS / "report.html") as unfinished:
         unfinished.write_text(page, encoding="utf-8")
 
 
 def content(
-    params: dict[str, Any], rounds: list[Round], ranks: scores.Ranks, ranked: list[dict[str, str]]
+    params: dict[str, Any], rounds: list[Round], ranks: results.Ranks, ranked: list[dict[str, str]]
 ) -> Content:
     """All that the page shows."""
     folder = FIGURES / ranks.chosen
-    names = [config.FIRST_ROUND, *params["rounds"]]
+    names = [INIT, *params["rounds"]]
     records = [record for name in names for record in Shards(PROCESSED / name).records]
     return Content(
         rounds=rounds,
         chosen=next(one for one in rounds if one.name == ranks.chosen),
         train_vae=read_csv(METRICS / "train_vae.csv"),
-        active_dimensions=scores.read(METRICS / "train_vae.json", scores.Seen)[0].active_dimensions,
+        active_dimensions=results.read(METRICS / "train_vae.json", results.Seen)[0].active_dimensions,
         ranked=ranked,
         rank_correlation=ranks.rank_correlation,
         sources=report_page.sources(records),
@@ -92,9 +96,9 @@ def read_round(name: str) -> Round:
     folder = FIGURES / name
     return Round(
         name=name,
-        dream=scores.read(folder / "dream.json", scores.Dream)[1],
-        real=scores.read(folder / "real.json", scores.Real)[1],
-        fidelity=scores.read(folder / "fidelity.json", scores.Found)[1],
+        dream=results.read(folder / "dream.json", results.Dream)[1],
+        real=results.read(folder / "real.json", results.Real)[1],
+        fidelity=results.read(folder / "fidelity.json", results.Found)[1],
         tracks=read_csv(folder / "real.csv"),
         train_rnn=read_csv(folder / "train_rnn.csv"),
         evolve=read_csv(folder / "evolve.csv"),
@@ -111,7 +115,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
             if column != "round":
                 float(row[column])
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise config.BadInput(f"{path}: no table of figures ({error!r}). {MEND}") from None
+        raise BadInput(f"{path}: no table of figures ({error!r}). {MEND}") from None
     return rows
 
 
@@ -120,7 +124,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise config.BadInput(f"{path}: {error.strerror}, wanted what a stage drew. {MEND}") from None
+        raise BadInput(f"{path}: {error.strerror}, wanted what a stage drew. {MEND}") from None
 
 
 def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path) -> None:
@@ -145,7 +149,3 @@ def picture(rows: list[dict[str, Any]], ranked: list[dict[str, str]], path: Path
     figure.tight_layout()
     with files.replacing(path) as unfinished:
         figure.savefig(unfinished, format="png", metadata={"Software": None})
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

@@ -1,27 +1,32 @@
-"""Trains the RNNs of a round, going on from the round before: `python -m stages.train_rnn r0 init`.
+"""Trains the RNNs of a round, going on from the round before: `python -m stages train_rnn r0 init`.
 
 The agent's own and the simulators side by side, each on batches of its own.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm import config, devices, dream, files, fit, model_file, resident, rnn, scratch
-from wm.checkpoint import Checkpoints
-from wm.episodes import Episode, Record, Shards, draw, longest, stacked
-from wm.rnn import RNN, Batch, Ensemble
+from wm.data import resident
+from wm.data.batches import draw, longest, stacked
+from wm.data.episode import Episode, Record
+from wm.data.shards import Shards
+from wm.dream.drift import drift as open_loop_drift
+from wm.models import fit, rnn
+from wm.models.rnn import RNN, Batch, Ensemble
+from wm.params.model import Params
+from wm.params.train_rnn import TrainRNN
+from wm.runtime import devices, files, model_file, scratch
+from wm.runtime.checkpoint import Checkpoints
 
 LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps after which
@@ -29,23 +34,6 @@ RECENT_EPISODES = 4096  # stay in memory, some 300 MB of latents
 
 Trained = TypeVar("Trained")
 Batcher = Callable[[list[Record]], Batch]
-
-
-class Config(config.Section):
-    seed: NonNegativeInt
-    first_steps: PositiveInt  # of the first round, which starts untrained
-    steps: PositiveInt  # of every later round
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    gradient_clip: PositiveFloat
-    reward_weight: NonNegativeFloat
-    missed_weight: NonNegativeFloat
-    done_weight: NonNegativeFloat
-    dropout: float = Field(ge=0, lt=1)
-    precision: Literal["float32", "bfloat16"]  # of training's matrix products
-    newest_share: float = Field(ge=0, le=1)
-    log_every: PositiveInt
-    validation_episodes: PositiveInt
 
 
 class InMemory(Shards):
@@ -62,10 +50,10 @@ class InMemory(Shards):
             return self._recent(record)
 
 
-def main(round_name: str, prev: str) -> None:
-    devices.join()
-    settings = config.section(Config, "train_rnn")
-    before = config.rounds_until(prev)[::-1]
+def main(params: Params, round_name: str, prev: str) -> None:
+    devices.join(params.hosts)
+    settings = params.train_rnn
+    before = params.rounds_until(prev)[::-1]
     shards = InMemory(LATENTS / prev)
     own = model_file.load(MODELS / prev / "rnn.eqx", RNN)
     simulators = model_file.load(MODELS / prev / "simulators.eqx", Ensemble)
@@ -119,7 +107,7 @@ def train(
     model: RNN,
     shards: Shards,
     together: Batcher,
-    settings: Config,
+    settings: TrainRNN,
     before: list[str],
     number: int,
     checkpoints: Checkpoints,
@@ -128,12 +116,12 @@ def train(
 ) -> tuple[RNN, list[dict[str, Any]]]:
     """The trained model and its curve; `number` makes its chance unlike that of the others. At the event
     its batches come to an end."""
-    steps = settings.steps if before else settings.first_steps
+    steps = settings.steps if before else settings.first_round_steps
     fit_key, check_key = jr.split(jr.fold_in(jr.fold_in(jr.key(settings.seed), len(before)), number))
     loss = partial(
         rnn.loss,
         reward_weight=settings.reward_weight,
-        missed_weight=settings.missed_weight,
+        missed_weight=settings.missed_tile_weight,
         done_weight=settings.done_weight,
     )
     validation = validation_batches(shards, settings, before)
@@ -201,7 +189,7 @@ def picker(read: Batcher, records: list[Record]) -> Batcher:
 def batches(
     shards: Shards,
     together: Batcher,
-    settings: Config,
+    settings: TrainRNN,
     before: list[str],
     number: int,
     steps: int,
@@ -216,7 +204,7 @@ def batches(
             yield together(drawn)
 
 
-def validation_batches(shards: Shards, settings: Config, before: list[str]) -> list[Batch]:
+def validation_batches(shards: Shards, settings: TrainRNN, before: list[str]) -> list[Batch]:
     """The same episodes of unseen tracks at every check, half of them the newest round's."""
     records: list[Record] = shards.kept(validation=True)
     rng = np.random.default_rng(settings.seed)
@@ -231,7 +219,7 @@ def validation_batches(shards: Shards, settings: Config, before: list[str]) -> l
 def validate(model: RNN, batch: Batch, key, *, loss) -> dict[str, jax.Array]:
     """The loss's metrics and the open-loop drift of latents and rewards."""
     _, metrics = loss(model, batch, key)
-    drift = dream.drift(model, batch, key, warm=DRIFT_WARM, steps=max(DRIFT_STEPS))
+    drift = open_loop_drift(model, batch, key, warm=DRIFT_WARM, steps=max(DRIFT_STEPS))
     for name, values in zip(("latent_drift", "reward_drift"), drift, strict=True):
         metrics |= {f"{name}_{steps}": values[steps - 1] for steps in DRIFT_STEPS}
     return metrics
@@ -241,7 +229,3 @@ def averaged(check, model: RNN, batches: list[Batch], key) -> dict[str, float]:
     """The means of `check` over the batches."""
     found = [check(model, batch, jr.fold_in(key, i)) for i, batch in enumerate(batches)]
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

@@ -1,56 +1,37 @@
-"""Trains the VAE on the scripted drivers' frames: `python -m stages.train_vae`."""
+"""Trains the VAE on the scripted drivers' frames: `python -m stages train_vae`."""
 
-import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from wm import config, devices, files, fit, model_file, pictures, resident, scratch, vae
-from wm.checkpoint import Checkpoints
-from wm.episodes import FRAME_BYTES, Record, Shards, frame_batches, longest, shuffled
-from wm.vae import MOST_WIDTHS, VAE
+from wm.data import resident
+from wm.data.batches import frame_batches, longest, shuffled
+from wm.data.episode import Record
+from wm.data.shards import FRAME_BYTES, Shards
+from wm.models import fit, vae
+from wm.models.vae import VAE
+from wm.params.model import Params
+from wm.params.train_vae import TrainVAE
+from wm.runtime import devices, files, model_file, scratch
+from wm.runtime.checkpoint import Checkpoints
+from wm.viewer import pictures
 
 DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
 METRICS = Path("metrics")
 ACTIVE_VARIANCE = 0.01  # of mu over frames, from which on a latent dimension counts as used
 
-Tone = Annotated[list[int], Field(min_length=2, max_length=2)]  # a value, and what becomes of it
 
-
-class Config(config.Section):
-    seed: NonNegativeInt
-    latent_size: PositiveInt
-    widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=MOST_WIDTHS)]
-    tones: list[Tone]  # the curve that frames' values go through
-    steps: PositiveInt
-    batch_size: PositiveInt
-    buffer_episodes: PositiveInt
-    learning_rate: PositiveFloat
-    gradient_clip: PositiveFloat
-    kl_weight: NonNegativeFloat
-    log_every: PositiveInt
-    validation_batches: PositiveInt
-
-    @field_validator("tones")
-    @classmethod
-    def _rising(cls, tones: list[list[int]]) -> list[list[int]]:
-        if not vae.rising(tones):
-            raise ValueError(f"wanted points {vae.RISING}")
-        return tones
-
-
-def main() -> None:
-    devices.join()
-    settings = config.section(Config, "train_vae")
+def main(params: Params) -> None:
+    devices.join(params.hosts)
+    settings = params.train_vae
     shards = Shards(DATA)
     shards.expect_frames()
     validation = validation_frames(shards, settings)
@@ -58,7 +39,7 @@ def main() -> None:
     model = VAE(
         latent_size=settings.latent_size,
         widths=settings.widths,
-        tones=settings.tones,
+        tones=settings.tone_curve,
         key=init_key,
     )
     loss = partial(vae.loss, kl_weight=settings.kl_weight)
@@ -80,7 +61,7 @@ def main() -> None:
         report(model, validation, curve)
 
 
-def batches(shards: Shards, settings: Config, done: int) -> Iterator[Any]:
+def batches(shards: Shards, settings: TrainVAE, done: int) -> Iterator[Any]:
     """Batches of training frames, without the `done` first ones."""
     records = shards.kept(validation=False)
     fits = resident.fits(sum(record.length for record in records) * FRAME_BYTES)
@@ -88,13 +69,17 @@ def batches(shards: Shards, settings: Config, done: int) -> Iterator[Any]:
     return made(shards, records, settings, done)
 
 
-def batches_read(shards: Shards, records: list[Record], settings: Config, done: int) -> Iterator[np.ndarray]:
+def batches_read(
+    shards: Shards, records: list[Record], settings: TrainVAE, done: int
+) -> Iterator[np.ndarray]:
     """Batches of frames read from shards, the `done` first ones as well."""
     endless = frame_batches(shards, records, **order(settings))
     return islice(endless, done, settings.steps)
 
 
-def batches_picked(shards: Shards, records: list[Record], settings: Config, done: int) -> Iterator[jax.Array]:
+def batches_picked(
+    shards: Shards, records: list[Record], settings: TrainVAE, done: int
+) -> Iterator[jax.Array]:
     """The same batches, picked on the device, which keeps the frames of all the episodes one after the
     other, and behind them room for one more."""
     longest_one, ends = longest(records), np.cumsum([record.length for record in records]).tolist()
@@ -114,12 +99,12 @@ def batches_picked(shards: Shards, records: list[Record], settings: Config, done
     return (resident.picked(frames, some) for some in islice(rows, done, settings.steps))
 
 
-def order(settings: Config) -> dict[str, int]:
+def order(settings: TrainVAE) -> dict[str, int]:
     """What the order of the frames depends on."""
     return {name: getattr(settings, name) for name in ("batch_size", "buffer_episodes", "seed")}
 
 
-def validation_frames(shards: Shards, settings: Config) -> list[np.ndarray]:
+def validation_frames(shards: Shards, settings: TrainVAE) -> list[np.ndarray]:
     """The same batches of unseen tracks' frames at every check."""
     records: list[Record] = shards.kept(validation=True)
     batches = frame_batches(
@@ -150,7 +135,3 @@ def report(model: VAE, validation: list[np.ndarray], curve: list[dict[str, float
     decoded = jax.vmap(model.decode_toned)(vae.encode(model, frames)[0])
     seen = vae.normalise(frames, model.tones)
     pictures.side_by_side(METRICS / "reconstructions.png", np.asarray(seen), np.asarray(decoded))
-
-
-if __name__ == "__main__":
-    config.run_stage(main, *sys.argv[1:])

@@ -6,11 +6,12 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import vae
-from wm.agent import Agent, Drive, Seats
-from wm.controller import Controller
-from wm.rnn import RNN
-from wm.vae import VAE
+from wm.agent.agent import Agent
+from wm.agent.driving import Drive, Seats
+from wm.models import vae
+from wm.models.controller import Controller
+from wm.models.rnn import RNN
+from wm.models.vae import VAE
 
 
 @pytest.fixture(scope="module")

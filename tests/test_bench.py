@@ -14,10 +14,12 @@ from bench import layers as bench_layers
 from bench import rnn as bench_rnn
 from bench import vae as bench_vae
 from bench.timing import Row, alternate
-from wm import dream, mdn, vae
-from wm.controller import Controller, stack
-from wm.dream import Rules, State
-from wm.vae import VAE
+from wm.dream import dynamics
+from wm.dream.dynamics import Rules, State
+from wm.models import mdn, vae
+from wm.models.controller import Controller, stack
+from wm.models.vae import VAE
+from wm.spec import FAILURE_REWARD
 
 
 def test_a_row_tells_the_ratio_and_the_share_of_the_limit():
@@ -143,9 +145,9 @@ def test_pytorchs_dream_is_ours():
         noise = mdn.draw_noise(jr.key(i), z.shape, bench_rnn.MIXTURES)
         act = eqx.filter_vmap(lambda c, z, h: jax.vmap(c)(z, h))
         action = act(stack(controllers), state.z, state.watched.hidden)
-        state, outcome = dream.step(simulator, watcher, state, action, noise, rules)
+        state, outcome = dynamics.step(simulator, watcher, state, action, noise, rules)
         points += survival * (1 - outcome.failure) * outcome.reward
-        points += survival * outcome.failure * dream.FAILURE_REWARD
+        points += survival * outcome.failure * FAILURE_REWARD
         survival = survival * (1 - outcome.failure)
         with torch.no_grad():
             found = dreams.step(found, as_tensor(noise.gumbel), as_tensor(noise.normal))

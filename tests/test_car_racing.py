@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.envs.box2d.car_racing import CarRacing as GymnasiumCarRacing
 
-from wm.car_racing import FRAMES_PER_EPISODE, CarRacing, Observation, RealTrack, shrink
+from wm.spec import FRAMES_PER_EPISODE
+from wm.track.real_track import Observation, RealTrack
+from wm.track.renderer import CarRacing, shrink
 
 STRAIGHT_ON = np.array([0.0, 0.5, 0.0], np.float32)
 OFF_FIELD_SEED = 0  # the track on which driving straight on ends off the playfield

@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from wm import card
-from wm.config import Environment
-from wm.episodes import Episode, Record, Writer
+from wm.data.episode import Episode, Record
+from wm.data.shards import Writer
+from wm.params.environment import Environment
+from wm.report import model_card
 
 
 def drive(seed, steps, mirrored=False):
@@ -29,7 +30,7 @@ def latents(tmp_path, monkeypatch):
 
 
 def test_a_mirrored_drive_is_no_second_one_and_no_episode_has_more_than_1000_frames(latents):
-    assert card.real_data("r0", Environment(action_repeat=4, warm_up_frames=50)) == (2, 50 + 40 + 1000)
+    assert model_card.real_data("r0", Environment(action_repeat=4, warm_up_frames=50)) == (2, 50 + 40 + 1000)
 
 
 def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
@@ -38,7 +39,7 @@ def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
     for world in ("dream", "real"):
         (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score, "laps": 3}))
     monkeypatch.setattr(card, "METRICS", tmp_path)
-    text = card.model_card("r1")
+    text = model_card.model_card("r1")
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | 1.0 | 930.0 | 7 |" in text
     assert "2 (1,070)" in text
     assert "3 were whole laps" in text
@@ -54,4 +55,7 @@ def test_every_search_of_a_round_has_dreamt():
         "rollouts": 3,
         "horizon_steps": 2,
     }
-    assert [card.dreamt_steps(number, evolve) for number in (0, 1)] == [10 * 4 * 3 * 2, 2 * 5 * 4 * 3 * 2]
+    assert [model_card.dreamt_steps(number, evolve) for number in (0, 1)] == [
+        10 * 4 * 3 * 2,
+        2 * 5 * 4 * 3 * 2,
+    ]

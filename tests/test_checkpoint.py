@@ -3,7 +3,7 @@ import resource
 import jax.numpy as jnp
 import pytest
 
-from wm.checkpoint import Checkpoints
+from wm.runtime.checkpoint import Checkpoints
 
 STATE = (jnp.arange(3.0), {"count": jnp.array(7)})
 LIKE = (jnp.zeros(3), {"count": jnp.array(0)})

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from wm import card, cli, config, model_file
-from wm.controller import Controller
-from wm.rnn import RNN, Ensemble
-from wm.vae import VAE
+from wm import cli
+from wm.errors import BadInput
+from wm.models.controller import Controller
+from wm.models.rnn import RNN, Ensemble
+from wm.models.vae import VAE
+from wm.runtime import model_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -137,7 +139,7 @@ def test_publish_takes_the_starts_of_dreams_along_unless_they_fit_no_model(model
     arrays = {"logvar": np.zeros((3, 4), np.float32), "warm_up_reward": np.zeros(3, np.float32)}
     arguments = cli.parser().parse_args(["publish", "r0"])
     np.savez(starts / "starts.npz", mu=np.zeros((3, 5), np.float32), **arrays)
-    with pytest.raises(config.BadInput, match=r"starts.npz: mu: found float32 \(3, 5\)"):
+    with pytest.raises(BadInput, match=r"starts.npz: mu: found float32 \(3, 5\)"):
         cli.publish_round(arguments)
     assert not (tmp_path / "models/pretrained").exists()
     np.savez(starts / "starts.npz", mu=np.zeros((3, 4), np.float32), **arrays)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from stages import collect
-from wm import config, parallel
-from wm.config import BadInput, Environment, Halted
+from wm.errors import BadInput, Halted
+from wm.params import section
+from wm.params.environment import Environment
+from wm.runtime import workers
 
 ROOT = Path(__file__).parents[1]
 TASKS = [("erratic", Environment(action_repeat=4, warm_up_frames=50), seed) for seed in range(12)]
@@ -76,13 +78,13 @@ def seen(episode):
 
 
 def test_drives_are_the_same_though_a_worker_is_killed_midway(scheduler, workers):
-    local = parallel.Compute(scheduler="local", workers=2)
-    with parallel.pool(local) as pool:
-        wanted = list(parallel.ordered(pool, collect.episode, TASKS))
+    local = workers.Compute(scheduler="local", workers=2)
+    with workers.pool(local) as pool:
+        wanted = list(workers.ordered(pool, collect.episode, TASKS))
     found = []
-    with parallel.pool(parallel.Compute(scheduler=scheduler, workers=0)) as pool:
+    with workers.pool(workers.Compute(scheduler=scheduler, workers=0)) as pool:
         assert pool.workers == 2
-        for episode in parallel.ordered(pool, collect.episode, TASKS):
+        for episode in workers.ordered(pool, collect.episode, TASKS):
             found.append(episode)
             if len(found) == 2:
                 kill(workers[0])
@@ -100,8 +102,8 @@ def test_an_agent_drives_on_the_cluster_as_at_home(scheduler, workers):
 def test_what_no_worker_has_begun_is_dropped_with_the_pool(scheduler, workers):
     from distributed import Client
 
-    with parallel.pool(parallel.Compute(scheduler=scheduler, workers=0)) as pool:
-        next(parallel.ordered(pool, time.sleep, [0, *[20] * 7]))
+    with workers.pool(workers.Compute(scheduler=scheduler, workers=0)) as pool:
+        next(workers.ordered(pool, time.sleep, [0, *[20] * 7]))
     with Client(scheduler, timeout=60, set_as_default=False) as client:
         assert not client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.tasks)
 
@@ -110,7 +112,7 @@ def test_a_scheduler_without_workers_is_refused(scheduler, monkeypatch):
     monkeypatch.setattr(parallel, "CONNECT_SECONDS", 3)
     with (
         pytest.raises(BadInput, match=f"has no workers. Run `wm worker {scheduler}`"),
-        parallel.pool(parallel.Compute(scheduler=scheduler, workers=0)),
+        workers.pool(workers.Compute(scheduler=scheduler, workers=0)),
     ):
         pass
 
@@ -128,7 +130,7 @@ def test_what_is_no_address_is_refused(scheduler):
     with pytest.raises(
         BadInput, match=f"here: compute.scheduler: found '{scheduler}', wanted local, slurm or the address"
     ):
-        config.validated(parallel.Compute, {"scheduler": scheduler, "workers": 0}, "here: compute")
+        section.validated(workers.Compute, {"scheduler": scheduler, "workers": 0}, "here: compute")
 
 
 @pytest.mark.parametrize("scheduler", ["local", "host:8786"])
@@ -140,7 +142,7 @@ def test_a_worker_wants_an_address(scheduler):
 
 
 def test_a_worker_of_other_code_is_refused(monkeypatch):
-    task = parallel.Elsewhere(abs)
+    task = workers.Elsewhere(abs)
     assert task(-3) == 3
     task.code = "other"
     with pytest.raises(Halted, match="runs other code"):

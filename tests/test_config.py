@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from wm import cli, config
+from wm import cli
+from wm.errors import BadInput
+from wm.params import file
+from wm.params.rounds import ancestry
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,7 +48,7 @@ WRONG = {
 def test_bad_params_are_one_line_with_the_place(params, case):
     spoil, message = WRONG[case]
     spoil(params)
-    with pytest.raises(config.BadInput, match=message) as caught:
+    with pytest.raises(BadInput, match=message) as caught:
         cli.validate(params)
     assert "\n" not in str(caught.value)
 
@@ -63,25 +66,25 @@ def test_a_stage_ends_with_2_and_one_line_before_any_work(tmp_path, params):
 
 def test_duplicate_names_are_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("a: 1\na: 2\n")
-    with pytest.raises(config.BadInput, match="line 2"):
-        config.read(tmp_path / "params.yaml")
+    with pytest.raises(BadInput, match="line 2"):
+        file.read(tmp_path / "params.yaml")
 
 
 def test_rounds_are_numbered_along_prev():
     rounds = {"first": {"prev": "init"}, "b": {"prev": "first"}, "c": {"prev": "b"}}
-    assert config.ancestry("c", rounds) == ["first", "b", "c"]
+    assert ancestry("c", rounds) == ["first", "b", "c"]
 
 
 TOLD = """
 import os
 from jax._src import xla_bridge
-from wm import config
+
 
 def main():
     assert not xla_bridge.backends_are_initialized()  # no stage has computed anything by being imported
     print(len(xla_bridge.devices()), os.environ.get("XLA_FLAGS"))
 
-config.run_stage(main)
+run_stage(main)
 """
 
 

@@ -2,8 +2,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from wm import controller, model_file
-from wm.controller import Controller, Snapshots
+from wm.models import controller
+from wm.models.controller import Controller, Snapshots
+from wm.runtime import model_file
 
 
 def test_untrained_it_steers_straight_with_half_gas_and_half_brake():

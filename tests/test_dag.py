@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages import gather
-from wm import config
+from wm.params.check import WHERE
 
 ROOT = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -97,7 +97,7 @@ def test_declared_parameters_are_the_sections_read(name):
     for node in ast.walk(ast.parse((ROOT / "stages" / f"{module}.py").read_text())):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "section":
             sections.add(node.args[1].value)  # pyright: ignore
-    sections -= set(config.WHERE)
+    sections -= set(WHERE)
     declared = {param.split(".")[0] for param in stage.get("params", [])}
     assert sections <= declared
 
@@ -130,7 +130,7 @@ def test_scripted_drives_need_no_jax(module):
 
 def test_the_report_shows_no_number_that_it_does_not_depend_on():
     params = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert set(STAGES["report"]["params"]) == set(params) - set(config.WHERE)
+    assert set(STAGES["report"]["params"]) == set(params) - set(WHERE)
 
 
 def test_gather_copies_what_it_depends_on():

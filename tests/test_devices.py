@@ -12,11 +12,14 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import config, devices, fit, model_file, rnn, vae
-from wm.controller import Controller
-from wm.dream import Rules, Starts
-from wm.rnn import RNN
-from wm.vae import VAE
+from wm.dream.dynamics import Rules
+from wm.dream.starts import Starts
+from wm.models import fit, rnn, vae
+from wm.models.controller import Controller
+from wm.models.rnn import RNN
+from wm.models.vae import VAE
+from wm.params import file
+from wm.runtime import devices, model_file
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = {"reward_weight": 1.0, "missed_weight": 1.0, "done_weight": 1.0, "dropout": 0.1}
@@ -42,7 +45,7 @@ def fitness(model, rng):
     """A generation's, from starts of no meaning."""
     from stages import evolve
 
-    settings = config.section(evolve.Config, "evolve", path=ROOT / "params.yaml")
+    settings = file.section(evolve.Config, "evolve", path=ROOT / "params.yaml")
     memory = model.start(settings.rollouts)
     z = jnp.asarray(rng.normal(size=(settings.rollouts, 32)), jnp.float32)
     world = evolve.World(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wm import files
-from wm.episodes import Episode, Record, Writer
+from wm.data.episode import Episode, Record
+from wm.data.shards import Writer
+from wm.runtime import files
 
 DOCS = Path(__file__).parents[1] / "docs"
 

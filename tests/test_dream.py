@@ -7,10 +7,14 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import dream, rnn
-from wm.controller import Controller, stack
-from wm.dream import Outcome, Rules, Starts
-from wm.rnn import RNN, Batch
+from wm.dream import drift, scoring, unroll
+from wm.dream.dynamics import Outcome, Rules, without_miracles
+from wm.dream.scoring import as_episodes, whole_episodes
+from wm.dream.starts import Starts, starts_at
+from wm.models import rnn
+from wm.models.controller import Controller, stack
+from wm.models.rnn import RNN, Batch
+from wm.spec import FAILURE_REWARD
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def starts(model, count=5):
 def unrolled(model, population, **changes):
     settings = {"steps": 6, "rules": Rules(1.0, 0, 4), "dropout": 0.0} | changes
     watcher = settings.pop("watcher", model)
-    return dream.unroll(model, watcher, population, starts(model), jr.key(2), **settings)[1]
+    return unroll.unroll(model, watcher, population, starts(model), jr.key(2), **settings)[1]
 
 
 def test_equal_candidates_dream_equal_dreams(model):
@@ -54,7 +58,9 @@ def test_the_mode_and_the_mean_know_no_chance(model):
 
     def ends(sampling, seed):
         rules = Rules(1.0, 0, 4, sampling)
-        found = dream.unroll(model, model, population, still, jr.key(seed), steps=6, rules=rules, dropout=0.0)
+        found = unroll.unroll(
+            model, model, population, still, jr.key(seed), steps=6, rules=rules, dropout=0.0
+        )
         return np.asarray(found[0].z)
 
     found = {kind: (ends(kind, 1), ends(kind, 2)) for kind in ("sampled", "mode", "mean")}
@@ -70,7 +76,7 @@ def test_denoised_dreams_begin_at_the_encoders_mean_and_are_drawn_more_narrowly(
 
     def ends(variance, seed, steps):
         rules = Rules(1.0, 0, 4, "denoised", (variance,) * 4)
-        found = dream.unroll(
+        found = unroll.unroll(
             model, model, population, noisy, jr.key(seed), steps=steps, rules=rules, dropout=0.0
         )
         return np.asarray(found[0].z)
@@ -98,26 +104,26 @@ def test_simulators_take_whole_episodes_in_turn(model):
     rules = Rules(temperature=1.0, patience=0, action_repeat=40)
     controller = Controller(features=12)
     starts = (mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
-    found = dream.whole_episodes([safe, fatal], model, controller, *starts, rules, 50, jr.key(0))
+    found = whole_episodes([safe, fatal], model, controller, *starts, rules, 50, jr.key(0))
     scores = found.score
     assert np.allclose(found.failure[1::2], 1)
     assert np.allclose(found.failure[::2], 0)
-    assert (scores[1::2] < dream.FAILURE_REWARD + 5).all()
+    assert (scores[1::2] < FAILURE_REWARD + 5).all()
     assert (scores[::2] > -50).all()
 
 
 def test_failure_costs_its_fine_and_all_that_follows():
     outcome = Outcome(jnp.array([2.0, 3.0, 5.0]), jnp.zeros(3), jnp.array([0.0, 1.0, 0.0]))
-    assert float(dream.returns(outcome)) == pytest.approx(2.0 - 100.0)
+    assert float(scoring.returns(outcome)) == pytest.approx(2.0 - 100.0)
     half = Outcome(jnp.array([2.0, 3.0]), jnp.zeros(2), jnp.array([0.0, 0.5]))
-    assert float(dream.returns(half)) == pytest.approx(2.0 + 0.5 * 3.0 - 0.5 * 100.0)
+    assert float(scoring.returns(half)) == pytest.approx(2.0 + 0.5 * 3.0 - 0.5 * 100.0)
 
 
 def test_a_car_that_won_nothing_for_long_is_stuck_for_good():
     driving, standing = 3.0, -0.4
     lap = jnp.array([driving] * 5 + [standing] * 4 + [driving] * 3)[:, None]
     outcome = Outcome(lap, jnp.ones_like(lap), jnp.full_like(lap, 0.01))
-    patient, impatient, never = (dream.without_miracles(outcome, Rules(1.0, n, 4)) for n in (5, 3, 0))
+    patient, impatient, never = (without_miracles(outcome, Rules(1.0, n, 4)) for n in (5, 3, 0))
     assert np.allclose(patient.reward, lap)
     assert np.allclose(never.reward, lap)
     assert np.allclose(impatient.reward[:7], lap[:7])
@@ -131,7 +137,7 @@ def test_a_dreamt_lap_ends_with_all_tiles_as_a_real_one_does():
     reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles a step
     outcome = Outcome(reward, jnp.zeros((steps, 1)), jnp.zeros((steps, 1)))
     warm_up = jnp.array([-5.0])  # fifty frames and no tile
-    found = dream.as_episodes(outcome, warm_up, Rules(1.0, 3, repeat), warm_up_frames=50)
+    found = as_episodes(outcome, warm_up, Rules(1.0, 3, repeat), warm_up_frames=50)
     assert bool(found.lap[0])
     assert int(found.frames[0]) == 50 + 10 * repeat
     assert float(found.score[0]) == pytest.approx(1000 - 0.1 * float(found.frames[0]), abs=1e-3)
@@ -142,7 +148,7 @@ def test_starts_are_warmed_by_the_drive_before_them(model):
     zeros = jnp.zeros((2, 9))
     batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     other = RNN(**model.sizes, key=jr.key(9))
-    found = dream.starts_at(model, other, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0), Rules(1.0, 0, 4))
+    found = starts_at(model, other, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0), Rules(1.0, 0, 4))
     memories = rnn.unroll(model, mu, action)
     assert np.allclose(found.mu[0, 1], mu[0, 5])
     assert np.allclose(found.memory.hidden[0, 0], 0)
@@ -156,7 +162,7 @@ def test_denoised_starts_are_warmed_by_the_encoders_mean(model):
     mu, action, zeros = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3)), jnp.zeros((2, 9))
     batch = Batch(mu, jnp.ones_like(mu), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     rules = Rules(1.0, 0, 4, "denoised", (0.1,) * 4)
-    found = dream.starts_at(model, model, batch, jnp.array([[5], [8]]), jr.key(0), rules)
+    found = starts_at(model, model, batch, jnp.array([[5], [8]]), jr.key(0), rules)
     assert np.allclose(found.memory.hidden[0, 0], rnn.unroll(model, mu, action).hidden[4, 0], atol=1e-6)
 
 
@@ -173,7 +179,7 @@ def test_drift_of_a_model_that_is_right_is_nothing(model):
     mu, reward = jnp.stack(latents, 1), jnp.stack(rewards, 1)
     done = jnp.zeros((2, 12), bool)
     batch = Batch(mu, jnp.full_like(mu, -60.0), action, reward, done.astype(int), done, ~done)
-    measure = partial(dream.drift, model, key=jr.key(0), warm=4, steps=6)
+    measure = partial(drift.drift, model, key=jr.key(0), warm=4, steps=6)
     latent, points = measure(batch)
     assert np.allclose(latent, 0, atol=1e-4)
     assert np.allclose(points, 0, atol=1e-4)

@@ -7,11 +7,16 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import config, dream, dreaming, files, model_file
-from wm.config import Environment
-from wm.dream import FirstSight, Outcome, Rules
-from wm.dreaming import Chosen, Dreams
-from wm.rnn import RNN
+from wm.dream import dynamics, playing
+from wm.dream.dynamics import Outcome, Rules
+from wm.dream.playing import Chosen, Dreams
+from wm.dream.scoring import as_episodes
+from wm.dream.starts import FirstSight, read_starts
+from wm.errors import BadInput
+from wm.models.rnn import RNN
+from wm.params.environment import Environment
+from wm.runtime import files, model_file
+from wm.spec import FAILURE_REWARD, FRAME_REWARD
 
 REPEAT, WARM_UP = 4, 50
 REWARD_HEAD = 3 * 4 * 3  # its place: behind the mixtures' logits, means and sigmas
@@ -63,16 +68,16 @@ def test_rules_are_read_as_they_were_described(tmp_path):
     model_file.save(tmp_path / "rnn.eqx", RNN(latent_size=3, hidden_size=4, mixtures=2, key=jr.key(0)))
     for rules in (plain, plain._replace(sampling="denoised", encoder_variance=(0.25, 0.0, 1.0))):
         files.write_json(tmp_path / "dream.json", {"rules": rules.described})
-        assert dreaming.dream_rules(tmp_path, 1) == rules
-        assert hash(dreaming.dream_rules(tmp_path, 1)) == hash(rules)  # JAX takes them as they are
+        assert playing.dream_rules(tmp_path, 1) == rules
+        assert hash(playing.dream_rules(tmp_path, 1)) == hash(rules)  # JAX takes them as they are
 
 
 def test_an_encoders_variance_of_another_size_is_refused(tmp_path):
     model_file.save(tmp_path / "rnn.eqx", RNN(latent_size=3, hidden_size=4, mixtures=2, key=jr.key(0)))
     rules = Rules(1.3, 7, REPEAT, "denoised", (0.25, 1.0))
     files.write_json(tmp_path / "dream.json", {"rules": rules.described})
-    with pytest.raises(config.BadInput, match=r"encoder_variance: found 2 numbers, wanted 3"):
-        dreaming.dream_rules(tmp_path, 1)
+    with pytest.raises(BadInput, match=r"encoder_variance: found 2 numbers, wanted 3"):
+        playing.dream_rules(tmp_path, 1)
 
 
 def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():
@@ -85,7 +90,7 @@ def test_a_step_is_the_dreams_own_under_the_chance_of_its_key():
         """The step of each simulator for both episodes."""
         noise, _ = dreams.chance(jax.vmap(lambda key: jr.fold_in(key, step))(running.key))
         settled = dreams.watcher, running.state, action, noise, dreams.rules
-        return [dream.step(simulator, *settled) for simulator in (one, two)]
+        return [dynamics.step(simulator, *settled) for simulator in (one, two)]
 
     for step in range(1, 5):
         action = actions(2, step)
@@ -119,10 +124,10 @@ class Scripted(Dreams):
 
 @pytest.mark.parametrize("patience", [0, 3])
 def test_an_episode_that_does_not_fail_is_what_whole_episodes_make_of_it(patience):
-    """Scores and laps are those of `dream.as_episodes` for the same outcome: cars that win some 18 points a
+    """Scores and laps are those of `as_episodes` for the same outcome: cars that win some 18 points a
     step, of which half stand still for a while."""
     rewards = np.random.default_rng(0).normal(18, 2, (40, 12)).astype(np.float32)
-    rewards[10:15, ::2] = dream.FRAME_REWARD * REPEAT
+    rewards[10:15, ::2] = FRAME_REWARD * REPEAT
     nothing = {name: jnp.zeros((40, 12)) for name in Outcome._fields}
     script = Outcome(**(nothing | {"reward": jnp.asarray(rewards)}))
     plain = world(network(0), patience=patience, warm_up_reward=300.0, horizon=40)
@@ -134,7 +139,7 @@ def test_an_episode_that_does_not_fail_is_what_whole_episodes_make_of_it(patienc
         running, event = advance(dreams, running, actions(12))
         score = np.where(over, score, running.score)
         over |= np.asarray(event.lap_finished)
-    wanted = dream.as_episodes(script, jnp.full(12, 300.0), dreams.rules, warm_up_frames=WARM_UP)
+    wanted = as_episodes(script, jnp.full(12, 300.0), dreams.rules, warm_up_frames=WARM_UP)
     assert np.allclose(score, wanted.score, atol=1e-2)
     assert over.tolist() == np.asarray(wanted.lap).tolist()
     assert over[1::2].all()
@@ -148,7 +153,7 @@ def test_failures_come_as_often_as_they_are_expected():
     running = begin(dreams, chosen(*[0] * 2000))
     _, event = advance(dreams, running, actions(2000))
     assert abs(event.failed.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
-    assert np.allclose(event.reward, np.where(event.failed, dream.FAILURE_REWARD, 0), atol=1e-5)
+    assert np.allclose(event.reward, np.where(event.failed, FAILURE_REWARD, 0), atol=1e-5)
     assert not (event.failed & event.lap_finished).any()
 
 
@@ -168,8 +173,8 @@ def test_only_some_episodes_begin_anew_and_nothing_happens_to_them():
 
 
 def test_the_last_step_of_a_real_episode_is_the_horizon():
-    assert Environment(action_repeat=4, warm_up_frames=50).most_steps == 238
-    assert Environment(action_repeat=5, warm_up_frames=50).most_steps == 190
+    assert Environment(action_repeat=4, warm_up_frames=50).max_steps == 238
+    assert Environment(action_repeat=5, warm_up_frames=50).max_steps == 190
     dreams = world(network(0), horizon=2)
     running = begin(dreams, chosen(0))
     assert dreams.frames(running).tolist() == [50]
@@ -182,7 +187,7 @@ def test_the_last_step_of_a_real_episode_is_the_horizon():
 def test_latents_are_cut_off_where_they_are_looked_at():
     memory = network(0).start(2)
     z = jnp.array([[0.5, -50.0, 3.0, 11.0]] * 2)
-    seen = np.asarray(dreaming.features(z, memory))
+    seen = np.asarray(playing.features(z, memory))
     assert seen[0].tolist() == [0.5, -10, 3, 10] + [0] * 8
 
 
@@ -213,24 +218,24 @@ def archive(path, **changes):
 )
 def test_starts_that_fit_no_model_are_refused(tmp_path, changes, message):
     archive(tmp_path, **changes)
-    with pytest.raises(config.BadInput, match=message):
-        dream.read_starts(tmp_path / "starts.npz", 4)
+    with pytest.raises(BadInput, match=message):
+        read_starts(tmp_path / "starts.npz", 4)
 
 
 def test_starts_that_are_no_archive_are_refused(tmp_path):
-    with pytest.raises(config.BadInput, match="No such file"):
-        dream.read_starts(tmp_path / "starts.npz", 4)
+    with pytest.raises(BadInput, match="No such file"):
+        read_starts(tmp_path / "starts.npz", 4)
     for content in (b"", b"PK nonsense", b"text"):
         (tmp_path / "starts.npz").write_bytes(content)
-        with pytest.raises(config.BadInput, match="wanted first moments"):
-            dream.read_starts(tmp_path / "starts.npz", 4)
+        with pytest.raises(BadInput, match="wanted first moments"):
+            read_starts(tmp_path / "starts.npz", 4)
     with (tmp_path / "starts.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(config.BadInput, match="wanted first moments"):
-        dream.read_starts(tmp_path / "starts.npz", 4)
+    with pytest.raises(BadInput, match="wanted first moments"):
+        read_starts(tmp_path / "starts.npz", 4)
 
 
 def test_starts_come_as_they_were_saved(tmp_path):
     mu = np.arange(12, dtype=np.float32).reshape(3, 4)
     archive(tmp_path, mu=mu)
-    assert np.array_equal(dream.read_starts(tmp_path / "starts.npz", 4).mu, mu)
+    assert np.array_equal(read_starts(tmp_path / "starts.npz", 4).mu, mu)

@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wm.car_racing import FPS, Observation, RealTrack
-from wm.drivers import (
-    Driver,
-    Erratic,
-    LaneFollower,
-    LaneStyle,
-    centre_line,
-    speed,
-    yaw_rate,
-)
+from wm.spec import FPS
+from wm.track.drivers import Driver, Erratic, LaneFollower, LaneStyle, centre_line, speed, yaw_rate
+from wm.track.real_track import Observation, RealTrack
 
 TRACKS = (31, 32, 33)
 ACTION_REPEAT = 4

@@ -14,12 +14,22 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from wm import agent, config, dream, dreaming, envs, model_file, vae
-from wm.agent import Drive, Models, Seats
-from wm.car_racing import CarRacing, RealTrack, shrink
-from wm.controller import Controller
-from wm.rnn import RNN
-from wm.vae import VAE
+from wm import envs
+from wm.agent import agent
+from wm.agent.agent import Models
+from wm.agent.driving import Drive, Seats
+from wm.dream import playing
+from wm.dream.dynamics import Rules
+from wm.dream.scoring import whole_episodes
+from wm.dream.starts import read_starts
+from wm.errors import BadInput
+from wm.models import vae
+from wm.models.controller import Controller
+from wm.models.rnn import RNN
+from wm.models.vae import VAE
+from wm.runtime import model_file
+from wm.track.real_track import RealTrack
+from wm.track.renderer import CarRacing, shrink
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models" / "pretrained"
@@ -210,18 +220,19 @@ def test_pixels_are_the_decoded_latent_and_rendered_large(models):
     ],
 )
 def test_wrong_options_are_named(models, options, message):
-    with pytest.raises(config.BadInput, match=message):
+    with pytest.raises(BadInput, match=message):
         envs.CarRacingDream(**({"models": models} | options))
 
 
 UNCHECKED = """
 import sys
 import numpy as np
-from wm import config, envs
+
+from wm import envs
 for options in ({"temperature": "hot"}, {"horizon_steps": 2.5}, {"start_seeds": 7}, {"num_envs": 2.5}):
     try:
         envs.CarRacingDreams(**{"num_envs": 2, "models": sys.argv[1]} | options)
-    except config.BadInput as error:
+    except BadInput as error:
         print(error)
 vector = envs.CarRacingDreams(2, models=sys.argv[1])
 print(np.array_equal(vector.reset(seed=np.int64(3))[0], vector.reset(seed=3)[0]))
@@ -269,10 +280,10 @@ def test_dreams_can_begin_on_given_tracks_and_follow_the_agents_rules(models, tm
     rules = {"temperature": 1.3, "patience": 7, "action_repeat": 40}
     (tmp_path / "dream.json").write_text(json.dumps({"rules": rules}))
     (tmp_path / "starts.npz").unlink()
-    with pytest.raises(config.BadInput, match=r"starts\.npz: .*No such file"):
+    with pytest.raises(BadInput, match=r"starts\.npz: .*No such file"):
         envs.CarRacingDream(tmp_path)
     world = envs.CarRacingDream(tmp_path, start_seeds=[11]).play.world
-    assert world.rules == dream.Rules(1.3, 7, 40)
+    assert world.rules == Rules(1.3, 7, 40)
     assert world.horizon_steps == 24  # 950 frames, 40 a step
     track = RealTrack(40, 50)
     first = track.reset(11)
@@ -301,7 +312,7 @@ def test_the_published_agent_scores_here_what_it_scores_in_whole_episodes():
         frames = np.where(running, info["frames"], frames)
         running &= ~(terminated | truncated)
     drawn = world.starts.draw(count, seed=1)
-    whole = dream.whole_episodes(
+    whole = whole_episodes(
         world.simulators,
         world.watcher,
         models.controller,
@@ -343,6 +354,6 @@ def seats_z(models, observation):
 
 
 def test_the_published_starts_fit_the_published_models():
-    starts = dream.read_starts(PRETRAINED / "starts.npz", Models.within(PRETRAINED).load().rnn.latent_size)
+    starts = read_starts(PRETRAINED / "starts.npz", Models.within(PRETRAINED).load().rnn.latent_size)
     assert len(starts.mu) > 100
-    assert np.abs(starts.mu).max() < dreaming.Z_LIMIT / 2
+    assert np.abs(starts.mu).max() < playing.Z_LIMIT / 2

@@ -4,8 +4,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from wm import episodes, files
-from wm.episodes import CorruptShard, Episode, Record, Shards, Writer
+from wm.data import batches
+from wm.data.batches import frame_batches
+from wm.data.episode import Episode, Record, mirror
+from wm.data.shards import CorruptShard, Shards, Writer
+from wm.data.unfinished import put_by
+from wm.runtime import files
 
 
 def episode(seed, length=5, source="a", kept=True):
@@ -94,7 +98,7 @@ def test_missing_and_extra_shards_are_refused(folder):
 
 def test_mirror_flips_frames_and_negates_steering_alone(folder):
     one = episode(3)
-    twin = episodes.mirror(one)
+    twin = mirror(one)
     assert (twin.observations["frame"][:, :, 0] == one.observations["frame"][:, :, 63]).all()
     assert (twin.actions[:, 0] == -one.actions[:, 0]).all()
     assert (twin.actions[:, 1:] == one.actions[:, 1:]).all()
@@ -103,7 +107,7 @@ def test_mirror_flips_frames_and_negates_steering_alone(folder):
 
 def test_mirrored_twice_is_the_original():
     one = episode(3)
-    twice = episodes.mirror(episodes.mirror(one))
+    twice = mirror(mirror(one))
     assert (twice.observations["frame"] == one.observations["frame"]).all()
     assert (twice.actions == one.actions).all()
     assert twice.record == one.record
@@ -113,7 +117,7 @@ def test_a_pass_of_batches_holds_every_frame_once(folder):
     shards = Shards(folder)
     frames = np.concatenate([shards.read(record).observations["frame"] for record in shards.records])
     count = len(frames)
-    batches = episodes.frame_batches(shards, shards.records, batch_size=3, buffer_episodes=2, seed=0)
+    batches = frame_batches(shards, shards.records, batch_size=3, buffer_episodes=2, seed=0)
     one_pass = np.concatenate(list(islice(batches, count // 3)))
     found = [frame.tobytes() for frame in one_pass]
     assert len(set(found)) == len(found)
@@ -122,7 +126,7 @@ def test_a_pass_of_batches_holds_every_frame_once(folder):
 
 def test_stacked_pads_and_marks_real_steps(folder):
     shards = Shards(folder)
-    batch = episodes.stacked(shards, shards.records[:2], steps=9)
+    batch = batches.stacked(shards, shards.records[:2], steps=9)
     assert batch["mask"].sum(axis=1).tolist() == [4, 5]
     assert batch["done"].sum() == 2
     assert (batch["reward"][0, 4:] == 0).all()
@@ -132,14 +136,14 @@ def test_stacked_pads_and_marks_real_steps(folder):
 def test_each_round_takes_its_share_of_what_newer_ones_leave():
     names = ["script"] * 80 + ["r0"] * 10 + ["r1"] * 10
     records = [replace(episode(0).record, source=name) for name in names]
-    drawn = episodes.draw(records, ["r1", "r0"], 0.4, 20_000, np.random.default_rng(0))
+    drawn = batches.draw(records, ["r1", "r0"], 0.4, 20_000, np.random.default_rng(0))
     shares = {name: np.mean([record.source == name for record in drawn]) for name in set(names)}
     assert shares == pytest.approx({"r1": 0.4, "r0": 0.24, "script": 0.36}, abs=0.02)
 
 
 def test_draw_does_without_sources_that_are_not_there():
     records = [replace(episode(i).record, source="r0") for i in range(3)]
-    drawn = episodes.draw(records, ["r1", "r0"], 0.4, 50, np.random.default_rng(0))
+    drawn = batches.draw(records, ["r1", "r0"], 0.4, 50, np.random.default_rng(0))
     assert {record.seed for record in drawn} == {0, 1, 2}
 
 
@@ -173,7 +177,7 @@ def driven(asked, kill_at=None):
 
 
 def put_by(folder, asked, kill_at=None):
-    return list(episodes.put_by(folder, list(range(25)), driven(asked, kill_at)))
+    return list(put_by(folder, list(range(25)), driven(asked, kill_at)))
 
 
 def same(found, wanted):

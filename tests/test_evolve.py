@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wm.evolve import Search, evolve
+from wm.search.cma_es import Search, evolve
 
 SEARCH = Search(
     population=16, generations=80, sigma0=0.5, max_std=10.0, last_std=10.0, narrow_from=0.5, diagonal=True

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wm import config, episodes, export_minari, files
-from wm.episodes import Episode, Record, Shards, Writer
+from wm.data.episode import Episode, Record, mirror
+from wm.data.shards import CorruptShard, Shards, Writer
+from wm.errors import BadInput
+from wm.export import minari
+from wm.runtime import files
 
 ENVIRONMENT = "environment: {action_repeat: 4, warm_up_frames: 50}\n"
 
@@ -30,7 +33,7 @@ def drive(seed, length, *, failed=False, kept=True):
 
 
 DRIVES = [drive(3, 7), drive(4, 5, kept=False), drive(5, 9, failed=True), drive(6, 1)]
-DRIVES.append(episodes.mirror(DRIVES[2]))
+DRIVES.append(mirror(DRIVES[2]))
 
 
 def write(path, some):
@@ -59,7 +62,7 @@ def minari(tmp_path, monkeypatch):
 
 
 def test_minari_reads_what_the_shards_hold(source, minari):
-    path = export_minari.export(source, None)
+    path = minari.export(source, None)
     dataset = minari.load_dataset(path.name)
     kept = [one for one in DRIVES if one.record.kept]
     found = list(dataset)
@@ -83,7 +86,7 @@ def test_minari_reads_what_the_shards_hold(source, minari):
 
 
 def test_minari_knows_where_a_drive_is_from(source, minari):
-    dataset = minari.load_dataset(export_minari.export(source, None).name)
+    dataset = minari.load_dataset(minari.export(source, None).name)
     told = list(dataset.storage.get_episode_metadata(range(4)))
     assert [one["seed"] for one in told] == [3, 5, 6, 5]
     assert [one["score"] for one in told] == [4.5, 7.5, 9.0, 7.5]
@@ -98,13 +101,13 @@ def test_minari_knows_where_a_drive_is_from(source, minari):
 
 def test_another_root_and_the_same_bytes(source, minari, tmp_path):
     roots = [tmp_path / "one", tmp_path / "two"]
-    first, second = (export_minari.export(source, root) for root in roots)
+    first, second = (minari.export(source, root) for root in roots)
     assert first == roots[0] / "car-racing-raw-a-v0"
     written = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert len(written) == 1 + 2 * 4
     for path in written:
         assert (first / path).read_bytes() == (second / path).read_bytes()
-    export_minari.export(source, roots[0])  # in the place of the one before, not beside it
+    minari.export(source, roots[0])  # in the place of the one before, not beside it
     assert [path.name for path in roots[0].iterdir()] == ["car-racing-raw-a-v0"]
 
 
@@ -119,7 +122,7 @@ def test_no_more_than_two_drives_are_in_memory(source, monkeypatch):
 
     monkeypatch.setattr(Episode, "__hash__", object.__hash__)
     monkeypatch.setattr(Shards, "read", watched)
-    export_minari.export(source, Path("minari"))
+    minari.export(source, Path("minari"))
 
 
 def test_a_failed_export_leaves_nothing(source, monkeypatch):
@@ -127,28 +130,28 @@ def test_a_failed_export_leaves_nothing(source, monkeypatch):
 
     def failing(shards, record):
         if record.seed == 6:
-            raise episodes.CorruptShard("page checksum differs")
+            raise CorruptShard("page checksum differs")
         return read(shards, record)
 
     monkeypatch.setattr(Shards, "read", failing)
-    with pytest.raises(episodes.CorruptShard):
-        export_minari.export(source, Path("minari"))
+    with pytest.raises(CorruptShard):
+        minari.export(source, Path("minari"))
     assert not list(Path("minari").iterdir())
 
 
 def test_what_cannot_be_exported_is_said_in_a_line(source, monkeypatch):
-    with pytest.raises(config.BadInput, match=r"nowhere/manifest\.json: No such file"):
-        export_minari.export(Path("nowhere"), Path("minari"))
+    with pytest.raises(BadInput, match=r"nowhere/manifest\.json: No such file"):
+        minari.export(Path("nowhere"), Path("minari"))
     latents = DRIVES[0].__class__(**{**vars(DRIVES[0]), "observations": {"mu": np.zeros((7, 4), np.float32)}})
     write(Path("data/latents/a"), [latents])
-    with pytest.raises(config.BadInput, match=r"data/latents/a: found \['mu'\], wanted frames"):
-        export_minari.export(Path("data/latents/a"), Path("minari"))
+    with pytest.raises(BadInput, match=r"data/latents/a: found \['mu'\], wanted frames"):
+        minari.export(Path("data/latents/a"), Path("minari"))
     write(Path("data/raw/b"), DRIVES[:1])
     Path("data/raw/b").rename("data/raw/a b")
-    with pytest.raises(config.BadInput, match="wanted a folder with a plain name"):
-        export_minari.export(Path("data/raw/a b"), Path("minari"))
-    with pytest.raises(config.BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*wanted a place to write"):
-        export_minari.export(source, Path("params.yaml"))
+    with pytest.raises(BadInput, match="wanted a folder with a plain name"):
+        minari.export(Path("data/raw/a b"), Path("minari"))
+    with pytest.raises(BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*wanted a place to write"):
+        minari.export(source, Path("params.yaml"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(config.BadInput, match=r"minari is not installed\. Run `uv sync --extra minari`"):
-        export_minari.export(source, Path("minari"))
+    with pytest.raises(BadInput, match=r"minari is not installed\. Run `uv sync --extra minari`"):
+        minari.export(source, Path("minari"))

@@ -12,13 +12,18 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import config, export_onnx, files, model_file, rnn, rollout, vae
-from wm.agent import Models
-from wm.car_racing import FPS, RealTrack
-from wm.controller import Controller
-from wm.drivers import LaneFollower, LaneStyle
-from wm.rnn import RNN
-from wm.vae import VAE
+from wm.agent.agent import Models
+from wm.errors import BadInput
+from wm.export import onnx
+from wm.models import rnn, vae
+from wm.models.controller import Controller
+from wm.models.rnn import RNN
+from wm.models.vae import VAE
+from wm.runtime import files, model_file
+from wm.spec import FPS
+from wm.track import rollout
+from wm.track.drivers import LaneFollower, LaneStyle
+from wm.track.real_track import RealTrack
 
 VAE_FILE = Path(__file__).parents[1] / "models" / "pretrained" / "vae.eqx"
 
@@ -41,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(folder):
-    return export_onnx.export(folder, folder)[0].parent
+    return onnx.export(folder, folder)[0].parent
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +137,7 @@ def small(tmp_path_factory):
 
 
 def test_an_agent_of_other_sizes(small):
-    export_onnx.export(small, small)
+    onnx.export(small, small)
     wanted = Models.within(small).load()
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
@@ -158,7 +163,7 @@ def test_an_agent_of_other_sizes(small):
 def test_a_file_says_what_it_is_and_what_goes_in(small):
     import onnx
 
-    paths = export_onnx.export(small, small)
+    paths = onnx.export(small, small)
     assert [path.stem for path in paths] == ["encoder", "decoder", "rnn_step", "controller"]
     model = onnx.load(paths[0])
     said = {entry.key: entry.value for entry in model.metadata_props}
@@ -168,21 +173,21 @@ def test_a_file_says_what_it_is_and_what_goes_in(small):
     assert "divided by 255 inside" in model.graph.input[0].doc_string
     axes = model.graph.input[0].type.tensor_type.shape.dim
     assert [axis.dim_param or axis.dim_value for axis in axes] == ["batch", 64, 64, 3]
-    assert (model.opset_import[0].version, model.ir_version) == (export_onnx.OPSET, export_onnx.IR_VERSION)
+    assert (model.opset_import[0].version, model.ir_version) == (onnx.OPSET, onnx.IR_VERSION)
 
 
 def test_the_same_agent_gives_the_same_bytes(small, tmp_path_factory):
     other = tmp_path_factory.mktemp("again")
-    export_onnx.export(small, other)
-    for path in export_onnx.export(small, small):
+    onnx.export(small, other)
+    for path in onnx.export(small, small):
         assert path.read_bytes() == (other / path.name).read_bytes()
 
 
 def test_what_cannot_be_exported_is_said_in_a_line(small, monkeypatch):
-    with pytest.raises(config.BadInput, match=r"vae\.eqx/encoder\.onnx: .*wanted a place to write to"):
-        export_onnx.export(small, small / "vae.eqx")
-    with pytest.raises(config.BadInput, match=r"nowhere/vae\.eqx: not found"):
-        export_onnx.export(small / "nowhere", small)
+    with pytest.raises(BadInput, match=r"vae\.eqx/encoder\.onnx: .*wanted a place to write to"):
+        onnx.export(small, small / "vae.eqx")
+    with pytest.raises(BadInput, match=r"nowhere/vae\.eqx: not found"):
+        onnx.export(small / "nowhere", small)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(config.BadInput, match=r"onnx is not installed\. Run `uv sync --extra onnx`"):
-        export_onnx.export(small, small)
+    with pytest.raises(BadInput, match=r"onnx is not installed\. Run `uv sync --extra onnx`"):
+        onnx.export(small, small)

@@ -3,14 +3,15 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import fidelity, rollout
-from wm.car_racing import RealTrack
-from wm.config import Environment
-from wm.controller import Controller
-from wm.dream import Rules
-from wm.drivers import Erratic
-from wm.fidelity import Carried, Plan
-from wm.rnn import RNN, Batch
+from wm.dream.dynamics import Rules
+from wm.fidelity import plans
+from wm.fidelity.plans import Carried, Plan
+from wm.models.controller import Controller
+from wm.models.rnn import RNN, Batch
+from wm.params.environment import Environment
+from wm.track import rollout
+from wm.track.drivers import Erratic
+from wm.track.real_track import RealTrack
 
 ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
 
@@ -23,20 +24,20 @@ def drive():
 @pytest.mark.parametrize("moment", [0, 30])
 def test_a_drive_carried_out_from_its_middle_goes_on_as_it_did(drive, moment):
     plan = Plan(3, drive.actions[:moment], drive.actions[moment : moment + 25])
-    found = fidelity.carry_out(plan, ENVIRONMENT)
+    found = plans.carry_out(plan, ENVIRONMENT)
     assert np.allclose(found.reward, drive.rewards[moment : moment + 25], atol=1e-4)
 
 
 def test_a_plan_past_the_end_of_an_episode_brings_nothing(drive):
     plan = Plan(3, drive.actions, np.ones((5, 3), np.float32))
-    found = fidelity.carry_out(plan, ENVIRONMENT)
+    found = plans.carry_out(plan, ENVIRONMENT)
     assert not found.reward.any()
     assert not found.on_road.any()
 
 
 def test_the_car_starts_on_the_road_and_full_steering_takes_it_off():
     plan = Plan(5, np.zeros((0, 3), np.float32), np.tile(np.array([1, 0.6, 0], np.float32), (40, 1)))
-    on_road = fidelity.carry_out(plan, ENVIRONMENT).on_road
+    on_road = plans.carry_out(plan, ENVIRONMENT).on_road
     assert on_road[0]
     assert not on_road[-20:].all()
 
@@ -46,7 +47,7 @@ def test_windows_tell_a_dream_that_lies_from_one_that_does_not():
     real = rng.uniform(-1, 5, (40, 20))
     carried = [Carried(row, row > 0) for row in real]
     true, lying = (
-        fidelity.windows(promised, carried, window=10, action_repeat=4)
+        plans.windows(promised, carried, window=10, action_repeat=4)
         for promised in (real, np.full_like(real, 4.0))
     )
     assert [row["steps"] for row in true] == [10, 20]
@@ -65,7 +66,7 @@ def test_a_plan_is_dreamt_on_from_its_moment():
     mu = jr.normal(jr.key(1), (3, 9, 4))
     action, none = jr.normal(jr.key(2), (3, 9, 3)), zeros.astype(int)
     drives = Batch(mu, jnp.full_like(mu, -9.0), action, zeros, none, zeros > 0, zeros == 0)
-    found = fidelity.plan(
+    found = plans.plan(
         model,
         model,
         Controller(features=12),
@@ -84,6 +85,6 @@ def test_a_plan_is_dreamt_on_from_its_moment():
 def test_perturbed_parameters_differ_by_as_much_as_was_asked_for():
     one = Controller(features=400)
     one = one.with_parameters(jr.normal(jr.key(0), one.parameters.shape))
-    off = fidelity.perturbed(one, 0.5, jr.key(1)).parameters - one.parameters
+    off = plans.perturbed(one, 0.5, jr.key(1)).parameters - one.parameters
     assert float(jnp.sqrt((off**2).mean())) == pytest.approx(0.5, rel=0.1)
-    assert np.array_equal(fidelity.perturbed(one, 0.0, jr.key(1)).parameters, one.parameters)
+    assert np.array_equal(plans.perturbed(one, 0.0, jr.key(1)).parameters, one.parameters)

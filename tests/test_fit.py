@@ -9,8 +9,8 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import fit
-from wm.checkpoint import Checkpoints
+from wm.models import fit
+from wm.runtime.checkpoint import Checkpoints
 
 STEPS = 12
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from wm import config
-from wm.evolve import Search, evolve
-from wm.journal import Journal
+from wm.errors import Halted
+from wm.runtime.journal import Journal
+from wm.search.cma_es import Search, evolve
 
 SEARCH = Search(
     population=16, generations=80, sigma0=0.5, max_std=10.0, last_std=10.0, narrow_from=0.5, diagonal=True
@@ -78,7 +78,7 @@ def test_returns_that_are_no_numbers_end_the_search_where_they_are_many():
         return returns
 
     counted = []
-    with pytest.raises(config.Halted, match="generation 2: 3 of 16 returns are not finite"):
+    with pytest.raises(Halted, match="generation 2: 3 of 16 returns are not finite"):
         counted += [one.broken for one in evolve(broken, np.zeros(8), SEARCH, seed=1)]
     few = evolve(
         lambda number, c: np.where(np.arange(16) == 0, np.nan, sphere(number, c)), np.zeros(8), SEARCH, seed=1

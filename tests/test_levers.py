@@ -3,7 +3,9 @@
 import pytest
 
 from bench import hypotheses, levers, tables
-from wm import config, validation
+from wm.errors import BadInput
+from wm.params import check, file
+from wm.params.file import PARAMS
 
 
 @pytest.fixture
@@ -19,12 +21,12 @@ def test_a_change_is_read_as_params_yaml_would_read_it(params):
 
 @pytest.mark.parametrize("change", ["evolve.sigma0=1", "evolve=1", "evolve.search.sigma0.x=1", "nonsense"])
 def test_an_unknown_parameter_is_refused(params, change):
-    with pytest.raises(config.BadInput, match="no such parameter"):
+    with pytest.raises(BadInput, match="no such parameter"):
         levers.apply(change, params)
 
 
 def test_development_tracks_are_not_those_of_the_evaluation():
-    evaluated = config.read(levers.ROOT / config.PARAMS)["evaluate"]
+    evaluated = file.read(levers.ROOT / PARAMS)["evaluate"]
     tracks = range(levers.FIRST_TRACK, levers.FIRST_TRACK + levers.TRACKS)
     assert not set(tracks) & set(range(evaluated["seed"], evaluated["seed"] + evaluated["episodes"]))
 
@@ -41,13 +43,13 @@ def test_lines_of_one_change_make_one_line_of_the_table(tmp_path):
 
 def test_every_experiment_is_one_that_params_yaml_allows():
     """Each changes parameters that there are, to values that they may have."""
-    params = config.read(levers.ROOT / config.PARAMS)
+    params = file.read(levers.ROOT / PARAMS)
     for experiment in hypotheses.experiments(list(params["rounds"])):
-        changed = config.read(levers.ROOT / config.PARAMS)
+        changed = file.read(levers.ROOT / PARAMS)
         for change in (*experiment.changes, "evolve.seed=3"):
             levers.apply(change, changed)
         assert changed != params
-        validation.validate(changed)
+        check.validate(changed)
 
 
 def test_experiments_that_are_in_the_table_are_not_made_again(tmp_path):

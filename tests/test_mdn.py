@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import softmax
 
-from wm import mdn
+from wm.models import mdn
 
 
 @pytest.fixture

@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wm import agent, metrics
-from wm.config import Environment
-from wm.episodes import Episode, Record
+from wm.agent import summary
+from wm.agent.summary import came_to
+from wm.data.episode import Episode, Record
+from wm.params.environment import Environment
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_rank_correlation_is_spearmans(seed):
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 6, 20).astype(float), rng.normal(size=20)
-    assert metrics.rank_correlation(a.tolist(), b.tolist()) == pytest.approx(stats.spearmanr(a, b)[0])
+    assert summary.rank_correlation(a.tolist(), b.tolist()) == pytest.approx(stats.spearmanr(a, b)[0])
 
 
 def drive(seed, length, *, lap=False, failed=False, missed=0):
@@ -31,9 +32,9 @@ def test_what_drives_came_to():
         drive(3, 238, missed=6),
         drive(4, 30, failed=True, missed=1),
     ]
-    found = agent.came_to(episodes, Environment(action_repeat=4, warm_up_frames=50))
+    found = came_to(episodes, Environment(action_repeat=4, warm_up_frames=50))
     assert found["score"]["mean"] == 250
     assert (found["laps"], found["lap_frames"]) == (2, 870)
     assert found["missed"] == 1.75
     assert found["failures"] == 0.25
-    assert agent.came_to(episodes[2:], Environment(action_repeat=4, warm_up_frames=50))["lap_frames"] is None
+    assert came_to(episodes[2:], Environment(action_repeat=4, warm_up_frames=50))["lap_frames"] is None

@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import pytest
 
-from wm import model_file
-from wm.controller import Controller
-from wm.model_file import BadModelFile
-from wm.rnn import RNN
+from wm.models.controller import Controller
+from wm.models.rnn import RNN
+from wm.runtime import model_file
+from wm.runtime.model_file import BadModelFile
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from wm import parallel
+from wm.runtime import workers
 
 
 def numbers(seed):
@@ -19,16 +19,16 @@ def sleep(seconds):
 
 
 def test_results_come_in_the_order_of_the_tasks():
-    with parallel.processes(2) as pool:
-        found = [int(one[0]) for one in parallel.ordered(pool, numbers, range(6))]
+    with workers.processes(2) as pool:
+        found = [int(one[0]) for one in workers.ordered(pool, numbers, range(6))]
     assert found == list(range(6))
 
 
 @pytest.mark.parametrize("reads", [1, 2, 3])
 def test_an_abandoned_pool_ends_at_once_whatever_its_workers_are_at(reads):
     def abandon():
-        with parallel.processes(2) as pool:
-            for count, _ in enumerate(parallel.ordered(pool, numbers, range(1000)), 1):
+        with workers.processes(2) as pool:
+            for count, _ in enumerate(workers.ordered(pool, numbers, range(1000)), 1):
                 if count == reads:
                     raise KeyboardInterrupt
 
@@ -39,8 +39,8 @@ def test_an_abandoned_pool_ends_at_once_whatever_its_workers_are_at(reads):
 
 def test_a_task_under_way_is_not_waited_for():
     def results():
-        with parallel.processes(1) as pool:
-            yield from parallel.ordered(pool, sleep, [0, 600])
+        with workers.processes(1) as pool:
+            yield from workers.ordered(pool, sleep, [0, 600])
 
     running = results()
     next(running)

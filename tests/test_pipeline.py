@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bench.chaos import checksums, clone, run
-from wm import files
+from wm.runtime import files
 
 INITIAL = {
     "collect@lane_follower",

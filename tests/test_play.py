@@ -11,17 +11,21 @@ import numpy as np
 import pygame
 import pytest
 
-from wm import agent, dream, play, worlds
-from wm.agent import Agent, Drive, Models
-from wm.car_racing import shrink
-from wm.config import Environment
-from wm.controller import Controller, stack
-from wm.dream import Rules, Starts
-from wm.game import Game, steered
-from wm.parallel import Compute
-from wm.rnn import RNN
-from wm.vae import VAE
-from wm.worlds import DreamWorld, Minds, RealWorld
+from wm.agent import driving
+from wm.agent.agent import Agent, Models
+from wm.agent.driving import Drive
+from wm.dream import unroll
+from wm.dream.dynamics import Rules
+from wm.dream.starts import Starts
+from wm.models.controller import Controller, stack
+from wm.models.rnn import RNN
+from wm.models.vae import VAE
+from wm.params.environment import Environment
+from wm.runtime.workers import Compute
+from wm.track.renderer import shrink
+from wm.viewer import scenes, window
+from wm.viewer.game import Game, steered
+from wm.viewer.scenes import DreamWorld, Minds, RealWorld
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models" / "pretrained"
@@ -112,7 +116,7 @@ def test_an_agent_plays_as_it_drives_for_its_score(pretrained):
     played = game(pretrained, driver=True)
     rewards = [played.step(set())["real"].reward for _ in range(12)]
     episode = next(
-        agent.drive(
+        driving.drive(
             Models.within(PRETRAINED), [Drive(7)], ENVIRONMENT, "agent", Compute(scheduler="local", workers=1)
         )
     )
@@ -121,7 +125,7 @@ def test_an_agent_plays_as_it_drives_for_its_score(pretrained):
 
 
 def test_a_game_dreams_what_evolution_dreams(minds):
-    """Without chance the driver's dream, step by step, is `dream.unroll`'s."""
+    """Without chance the driver's dream, step by step, is `unroll.unroll`'s."""
     rules = RULES._replace(sampling="mean")
     played = game(minds, "dream", rules, driver=True)
     state = played.scenes["dream"].state
@@ -129,7 +133,7 @@ def test_a_game_dreams_what_evolution_dreams(minds):
         state.z[None], jnp.full((1, 4), -100.0), minds.simulator.start(1), minds.agent.rnn.start(1)
     )
     population = stack([minds.agent.controller])
-    end, outcome, actions, _ = dream.unroll(
+    end, outcome, actions, _ = unroll.unroll(
         minds.simulator, minds.agent.rnn, population, still, jr.key(0), steps=5, rules=rules, dropout=0.0
     )
     rewards = [played.step(set())["dream"].reward for _ in range(5)]
@@ -143,15 +147,15 @@ def test_a_dream_that_fails_is_over_until_the_next_track(minds):
     played = game(certain, "both")
     before = played.scenes["dream"].score
     ended = played.step(set())["dream"]
-    assert ended.ending == worlds.FAILED
+    assert ended.ending == scenes.FAILED
     assert ended.score == pytest.approx(before - 100)
     assert not played.over  # the real car drives on
     assert played.step(set())["dream"] is ended
     assert played.scenes["real"].frames == 50 + 2 * 4
-    quiet = play.window(played, 3)
+    quiet = window.window(played, 3)
     played.press("restart")
     assert played.scenes["dream"].ending == ""
-    assert not np.array_equal(quiet, play.window(played, 3))
+    assert not np.array_equal(quiet, window.window(played, 3))
 
 
 def test_a_dream_ends_with_all_tiles_or_all_frames(minds):
@@ -159,9 +163,9 @@ def test_a_dream_ends_with_all_tiles_or_all_frames(minds):
     start = RealWorld(minds, ENVIRONMENT).restart(7)
     idle = np.zeros(3, np.float32)
     world.restart(start._replace(score=996.0))
-    assert world.step(idle).ending == worlds.LAP
+    assert world.step(idle).ending == scenes.LAP
     world.restart(start._replace(frames=996, score=0.0))
-    assert world.step(idle).ending == worlds.TIME
+    assert world.step(idle).ending == scenes.TIME
     world.restart(start._replace(frames=992, score=0.0))
     assert world.step(idle).ending == ""
 
@@ -175,18 +179,18 @@ def test_the_windows_keys_reach_the_game(minds, dummy):
     post(pygame.K_t)
     post(pygame.K_t)
     post(pygame.K_t, mod=pygame.KMOD_LSHIFT)
-    play.run(played, 1)
+    window.run(played, 1)
     assert played.rules.temperature == played.dream.rules.temperature == pytest.approx(1.1)
     assert played.agent_drives
     pygame.display.init()
     post(pygame.K_LEFT)
-    play.run(played, 6)
+    window.run(played, 6)
     assert not played.agent_drives  # a key takes the wheel
     assert played.action[0] == -1  # and holds it until it is released
     pygame.display.init()
     post(pygame.K_r)
     post(pygame.K_a)
-    play.run(played, 1)
+    window.run(played, 1)
     assert played.seed == 8
     assert played.agent_drives
 
@@ -195,7 +199,7 @@ def test_the_windows_keys_reach_the_game(minds, dummy):
 def test_the_window_closes_at_once(minds, dummy, event):
     played = game(minds)
     pygame.event.post(event)
-    play.run(played, 0)
+    window.run(played, 0)
     assert played.scenes["real"].frames == 50
     assert not pygame.display.get_init()
 
@@ -213,14 +217,14 @@ def test_an_interrupt_waits_for_the_end_of_a_step(minds, dummy, monkeypatch):
     monkeypatch.setattr(RealWorld, "step", interrupted)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        play.run(played, 5)
+        window.run(played, 5)
     assert len(whole) == 1
     assert not pygame.display.get_init()
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_released_key_lets_go_and_a_short_tap_counts(dummy):
-    keyboard = play.Keyboard()
+    keyboard = window.Keyboard()
     tap = [pygame.Event(kind, key=pygame.K_LEFT, mod=0) for kind in (pygame.KEYDOWN, pygame.KEYUP)]
     assert keyboard.read(tap) == ["left"]
     assert not keyboard.held

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from stages import train_rnn, train_vae
-from wm import files, resident
-from wm.episodes import Episode, Record, Shards, Writer
+from wm.data import resident
+from wm.data.episode import Episode, Record
+from wm.data.shards import Shards, Writer
+from wm.runtime import files
 
 LENGTHS = [7, 4, 9, 5, 9]
 VAE_SETTINGS = train_vae.Config.model_construct(batch_size=4, buffer_episodes=2, seed=3, steps=30)

@@ -8,8 +8,9 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import fit, mdn, model_file, rnn
-from wm.rnn import RNN, Batch, Ensemble
+from wm.models import fit, mdn, rnn
+from wm.models.rnn import RNN, Batch, Ensemble
+from wm.runtime import model_file
 
 SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 16, "mixtures": 3}
 LOSS = partial(rnn.loss, reward_weight=10.0, missed_weight=10.0, done_weight=10.0, dropout=0.0)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from wm import rollout
-from wm.car_racing import Observation, RealTrack, shrink
+from wm.track import rollout
+from wm.track.real_track import Observation, RealTrack
+from wm.track.renderer import shrink
 
 
 class Scripted:

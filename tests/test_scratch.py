@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wm import files, scratch
+from wm.runtime import files, scratch
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from stages import collect
-from wm import parallel
-from wm.config import BadInput, Environment, Halted
-from wm.parallel import Compute
+from wm.errors import BadInput, Halted
+from wm.params.environment import Environment
+from wm.runtime import workers
+from wm.runtime.workers import Compute
 
 PROGRAMS = {
     "sbatch": """
@@ -91,25 +92,25 @@ def test_drives_are_the_same_as_at_home(cluster):
     tasks = [("erratic", Environment(action_repeat=4, warm_up_frames=50), seed) for seed in range(3)]
     found = []
     for scheduler in ("local", "slurm"):
-        with parallel.pool(Compute(scheduler=scheduler, workers=2)) as pool:
-            found.append(list(parallel.ordered(pool, collect.episode, tasks)))
+        with workers.pool(Compute(scheduler=scheduler, workers=2)) as pool:
+            found.append(list(workers.ordered(pool, collect.episode, tasks)))
     for home, away in zip(*found, strict=True):
         assert home.record == away.record
         assert home.actions.tobytes() == away.actions.tobytes()
         assert home.observations["frame"].tobytes() == away.observations["frame"].tobytes()
     assert len(jobs(cluster)) == len(tasks)
-    assert not list((cluster / parallel.JOBS).iterdir())
+    assert not list((cluster / workers.JOBS).iterdir())
 
 
 def test_no_more_than_so_many_jobs_wait_or_run(cluster):
-    with parallel.pool(Compute(scheduler="slurm", workers=2)) as pool:
-        assert next(parallel.ordered(pool, abs, [-1, -2, -3, -4, -5])) == 1
+    with workers.pool(Compute(scheduler="slurm", workers=2)) as pool:
+        assert next(workers.ordered(pool, abs, [-1, -2, -3, -4, -5])) == 1
         assert len(jobs(cluster)) == 3  # one is done, and made room for another
 
 
 def test_what_is_left_is_cancelled(cluster):
-    with parallel.pool(Compute(scheduler="slurm", workers=2)) as pool:
-        next(parallel.ordered(pool, time.sleep, [0, 60, 60]))
+    with workers.pool(Compute(scheduler="slurm", workers=2)) as pool:
+        next(workers.ordered(pool, time.sleep, [0, 60, 60]))
     assert {path.stem for path in cluster.glob("*.cancelled")} == {"2", "3"}
 
 
@@ -134,15 +135,15 @@ def test_what_a_task_raises_comes_home_and_a_lost_job_names_its_log(cluster, mon
     monkeypatch.setattr(SlurmJob.watcher, "_delay_s", 1)
     with (
         pytest.raises(error[0], match=error[1]),
-        parallel.pool(Compute(scheduler="slurm", workers=1)) as pool,
+        workers.pool(Compute(scheduler="slurm", workers=1)) as pool,
     ):
-        list(parallel.ordered(pool, task, ["a"]))
+        list(workers.ordered(pool, task, ["a"]))
 
 
 def test_so_many_jobs_must_be_said(cluster):
     with (
         pytest.raises(BadInput, match=r"compute\.workers: found 0, wanted the number of jobs"),
-        parallel.pool(Compute(scheduler="slurm", workers=0)),
+        workers.pool(Compute(scheduler="slurm", workers=0)),
     ):
         pass
 

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from stages import evolve
-from wm import config, controller, model_file
-from wm.dream import Outcome, Rules
-from wm.episodes import Record
+from wm.data.episode import Record
+from wm.dream.dynamics import Outcome, Rules
+from wm.errors import BadInput
+from wm.models import controller
+from wm.params import file
+from wm.params.environment import Environment
+from wm.runtime import model_file
 
 RULES = Rules(temperature=1.0, patience=4, action_repeat=4)
 IDLE = -0.4
@@ -20,7 +24,7 @@ IDLE = -0.4
 @pytest.fixture(scope="module")
 def settings():
     changes = {"horizon_steps": 20, "lap_steps": 200, "sampling": "sampled", "score_sampling": "denoised"}
-    return config.section(evolve.Config, "evolve").model_copy(update=changes)
+    return file.section(evolve.Config, "evolve").model_copy(update=changes)
 
 
 def test_no_more_is_paid_than_the_horizons_share_of_a_lap(settings):
@@ -116,7 +120,7 @@ def test_drives_without_troubles_are_dreamt_on_from_anywhere(settings):
 
 
 def test_more_components_than_features_are_refused(settings):
-    with pytest.raises(config.BadInput, match=r"evolve\.components: found 64, wanted 5 at most"):
+    with pytest.raises(BadInput, match=r"evolve\.components: found 64, wanted 5 at most"):
         evolve.check_components(settings, features=5)
 
 
@@ -146,7 +150,7 @@ def searches(settings, monkeypatch, tmp_path):
         monkeypatch.setattr(evolve, "dream_score", dream_score)
         given: Any = (Drives(), None, SimpleNamespace(members=[]), None)
         journals: Any = dict.fromkeys(scores)
-        environment = config.section(config.Environment, "environment")
+        environment = file.section(Environment, "environment")
         evolve.run("r1", "r0", given, settings, settings.refine, environment, journals)
         return tmp_path
 

@@ -10,11 +10,13 @@ import optax
 import pytest
 
 from stages.train_rnn import InMemory, report, rounded, side_by_side
-from wm import files, fit
-from wm.config import Halted
-from wm.episodes import Episode, Record, Shards, Writer
-from wm.files import read_json
-from wm.rnn import RNN
+from wm.data.episode import Episode, Record
+from wm.data.shards import Shards, Writer
+from wm.errors import Halted
+from wm.models import fit
+from wm.models.rnn import RNN
+from wm.runtime import files
+from wm.runtime.files import read_json
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from wm import vae
-from wm.vae import VAE
+from wm.models import vae
+from wm.models.vae import VAE
 
 SIZES = [(64, 3, 16), (8, 5, 7)]  # side of the larger image, its channels, the other's
 WIDTHS = (4, 6, 8, 10)

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wm import value
+from wm.models import value
 
 
 def test_what_is_to_come_is_the_sum_of_the_steps_after():

@@ -10,14 +10,15 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm import gauges, mdn, rnn, watch
-from wm.agent import Agent
-from wm.config import Environment
-from wm.controller import Controller
-from wm.dream import Rules
-from wm.rnn import RNN
-from wm.vae import VAE
-from wm.worlds import Minds
+from wm.agent.agent import Agent
+from wm.dream.dynamics import Rules
+from wm.models import mdn, rnn
+from wm.models.controller import Controller
+from wm.models.rnn import RNN
+from wm.models.vae import VAE
+from wm.params.environment import Environment
+from wm.viewer import comparison, hud
+from wm.viewer.scenes import Minds
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
@@ -33,7 +34,7 @@ def minds():
 
 
 def filmed(minds, rules=RULES, steps=9, warm=3, dream_steps=4):
-    running = watch.moments(
+    running = comparison.moments(
         minds, ENVIRONMENT, rules, seed=5, steps=steps, warm=warm, dream_steps=dream_steps
     )
     return list(running)
@@ -44,7 +45,7 @@ def filmed(minds, rules=RULES, steps=9, warm=3, dream_steps=4):
     [(3, 0, [0, 1, 2]), (3, 4, [0, 1, 2, 6, 10]), (1, 5, [0, 5, 10]), (1, 1, list(range(12)))],
 )
 def test_a_dream_sees_reality_at_first_and_then_every_so_many_steps(warm, dream_steps, wanted):
-    assert [step for step in range(12) if watch.anchored(step, warm, dream_steps)] == wanted
+    assert [step for step in range(12) if comparison.anchored(step, warm, dream_steps)] == wanted
 
 
 def test_an_anchored_dream_is_reality_and_the_next_steps_are_not(minds):
@@ -82,14 +83,16 @@ def test_rewards_of_the_drive_add_up_to_its_score(minds):
 def test_anchorings_glow(minds):
     """The dream's picture has a border when it sees reality, and loses it some steps later."""
     drive = filmed(minds, steps=14, warm=2, dream_steps=0)
-    corner = [picture[watch.HEAD, -watch.GAP - 1] for picture in watch.draw(drive)]
-    marked = [tuple(map(int, colour)) == gauges.WARNING for colour in corner]
-    assert marked == [True] * (1 + watch.GLOW) + [False] * (len(drive) - 1 - watch.GLOW)
+    corner = [picture[comparison.HEAD, -comparison.GAP - 1] for picture in comparison.draw(drive)]
+    marked = [tuple(map(int, colour)) == hud.WARNING for colour in corner]
+    assert marked == [True] * (1 + comparison.GLOW) + [False] * (len(drive) - 1 - comparison.GLOW)
 
 
 def test_a_film_is_whole_and_the_same_twice(minds, tmp_path):
-    first, second = (list(watch.draw(filmed(minds))) for _ in range(2))
-    written = [watch.write(tmp_path / name, shown, 12.5) for name, shown in (("a", first), ("b", second))]
+    first, second = (list(comparison.draw(filmed(minds))) for _ in range(2))
+    written = [
+        comparison.write(tmp_path / name, shown, 12.5) for name, shown in (("a", first), ("b", second))
+    ]
     assert [path.name for path in written[0]] == ["film.webm", "film.webp", "strip.png"]
     for one, other in zip(*written, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -112,12 +115,12 @@ def test_a_film_is_whole_and_the_same_twice(minds, tmp_path):
 
 @pytest.mark.parametrize("steering", [-1.0, -0.5, 0.5, 1.0])
 def test_bars_say_what_the_hands_and_feet_do(steering):
-    row = gauges.controls(np.array([steering, 0.25, 1.0], np.float32), 300)[9]
+    row = hud.controls(np.array([steering, 0.25, 1.0], np.float32), 300)[9]
     lit = {
         name: np.flatnonzero((row == colour).all(axis=-1))
-        for name, colour in (("steer", gauges.STEERING), ("gas", gauges.GAS), ("brake", gauges.BRAKE))
+        for name, colour in (("steer", hud.STEERING), ("gas", hud.GAS), ("brake", hud.BRAKE))
     }
-    middle = np.flatnonzero((row == gauges.INK).all(axis=-1))[0]
+    middle = np.flatnonzero((row == hud.INK).all(axis=-1))[0]
     assert ((lit["steer"] < middle) == (steering < 0)).all()
     assert len(lit["steer"]) == pytest.approx(23 * abs(steering), abs=1)
     assert len(lit["gas"]) == pytest.approx(len(lit["brake"]) / 4, abs=1)

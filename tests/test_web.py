@@ -13,12 +13,18 @@ import numpy as np
 import pytest
 from chromium import Chromium
 
-from wm import agent, config, dream, mdn, model_file, web
-from wm.agent import Agent, Models
-from wm.controller import Controller
-from wm.dream import Outcome, Rules, State
-from wm.rnn import RNN, Ensemble
-from wm.vae import VAE
+from wm.agent import agent
+from wm.agent.agent import Agent, Models
+from wm.dream import dynamics
+from wm.dream.dynamics import Outcome, Rules, State
+from wm.dream.scoring import as_episodes
+from wm.errors import BadInput
+from wm.export import web
+from wm.models import mdn
+from wm.models.controller import Controller
+from wm.models.rnn import RNN, Ensemble
+from wm.models.vae import VAE
+from wm.runtime import model_file
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models/pretrained"
@@ -93,7 +99,7 @@ def in_jax(models: Agent, simulators, order, answer, rules=RULES):
         given = jnp.array(told["action"])
         action = given if step["action"] else models.controller(state.z, state.watched.hidden)
         noise = mdn.Noise(jnp.array(step["gumbel"]), jnp.array(step["normal"]))
-        state, outcome = dream.step(simulator, models.rnn, state, given, noise, rules)
+        state, outcome = dynamics.step(simulator, models.rnn, state, given, noise, rules)
         mixture = simulator.predict(state.memory.hidden).mixture
         if rules.denoised:
             mixture = mdn.narrowed(mixture, jnp.array(rules.encoder_variance))
@@ -198,7 +204,7 @@ def test_drives_are_scored_as_dreamt_episodes_are(page, patience, speed):
     failure = (chance.uniform(size=238) ** 60).round(4)
     none = jnp.zeros((238, 1))
     outcome = Outcome(jnp.array(reward)[:, None], none, jnp.array(failure)[:, None])
-    wanted = dream.as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
+    wanted = as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
     steps = [{"reward": r, "failure": f} for r, f in zip(reward, failure, strict=True)]
     played = {"do": "episode", "rules": web.rules_of_play(rules, 50), "warmUpReward": 12.0, "steps": steps}
     (found,) = in_node(page, played)
@@ -225,7 +231,7 @@ def test_a_page_is_one_small_file_and_always_the_same(page, tmp_path):
 
 def test_bad_input_is_named_and_leaves_no_page(tiny, monkeypatch):
     def refused(message, out=tiny / "dream.html", rules=RULES):
-        with pytest.raises(config.BadInput, match=message):
+        with pytest.raises(BadInput, match=message):
             web.export(tiny, out, "float16", rules)
         assert not out.is_file()
 

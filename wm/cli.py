@@ -8,7 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wm import config
+from wm import errors
+from wm.errors import BadInput
+from wm.params import file, section
+from wm.params.file import PARAMS
+from wm.runtime import run
 
 PRETRAINED, PROFILES, STARTS = Path("models/pretrained"), Path("profiles"), Path("data/scores")
 LARGEST = 2**32 - 1  # seed, as JAX, Gymnasium and PyTorch all take it
@@ -18,7 +22,7 @@ HOTTEST = 100.0
 def main() -> None:
     arguments = parser().parse_args()
     try:
-        config.run(arguments.run, arguments)
+        run.run(arguments.run, arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads this has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -155,43 +159,43 @@ def temperature(text: str) -> float:
 
 def check_params(arguments: argparse.Namespace) -> None:
     """All of params.yaml: its sections, and what must hold between them."""
-    validate(config.read())
-    print(f"{config.PARAMS}: valid")
+    validate(file.read())
+    print(f"{PARAMS}: valid")
 
 
 def validate(params: dict[str, Any]) -> None:
     """Raises BadInput for the first thing wrong."""
-    from wm import validation
+    from wm.params.check import check
 
-    validation.validate(params)
+    check(params)
 
 
 def print_schema(arguments: argparse.Namespace) -> None:
     """The JSON Schema of params.yaml."""
-    from wm import validation
+    from wm.params.schema import schema
 
-    print(json.dumps(validation.schema(), indent=2))
+    print(json.dumps(schema(), indent=2))
 
 
 def write_profile(arguments: argparse.Namespace) -> None:
     """params.yaml as the profile has it: the default profile, and what this one says differently."""
     from ruamel.yaml import YAML
 
-    from wm import files
+    from wm.runtime import files
 
     chosen = PROFILES / f"{arguments.name}.yaml"
     if arguments.name != chosen.stem or not chosen.exists():
         names = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
-        raise config.BadInput(f"{PROFILES}: no profile {arguments.name!r}, wanted one of {names}")
+        raise BadInput(f"{PROFILES}: no profile {arguments.name!r}, wanted one of {names}")
     round_trip = YAML()
     params = round_trip.load(PROFILES / "default.yaml")
-    merge(params, config.read(chosen))
-    before = config.read() if config.PARAMS.exists() else {}
+    merge(params, file.read(chosen))
+    before = file.read() if PARAMS.exists() else {}
     validate(params)
-    with files.replacing(config.PARAMS) as unfinished:
+    with files.replacing(PARAMS) as unfinished:
         round_trip.dump(params, unfinished)
-    changed = list(differences(before, config.read(), ""))
-    print("\n".join(changed) or f"{config.PARAMS}: already {arguments.name}")
+    changed = list(differences(before, file.read(), ""))
+    print("\n".join(changed) or f"{PARAMS}: already {arguments.name}")
 
 
 def merge(params: dict[str, Any], other: dict[str, Any], depth: int = 0) -> None:
@@ -217,27 +221,29 @@ def publish_round(arguments: argparse.Namespace) -> None:
     """A round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
     import shutil
 
-    from wm import card, dream, files, model_file
-    from wm.agent import Models
-    from wm.rnn import Ensemble
+    from wm.agent.agent import Models
+    from wm.dream.starts import read_starts
+    from wm.models.rnn import Ensemble
+    from wm.report import model_card
+    from wm.runtime import files, model_file
 
     name = arguments.round or files.read_json(Path("metrics/ranks.json"))["chosen"]
-    if name not in config.mapping(config.read(), "rounds"):
-        known = config.known(config.read()["rounds"])
-        raise config.BadInput(f"round: found {config.shown(name)}, wanted one of {known}")
+    if name not in file.load().rounds:
+        known = errors.listed(file.load().rounds)
+        raise BadInput(f"round: found {errors.shown(name)}, wanted one of {known}")
     folder, scores = Path("models", name), Path("metrics", name)
     sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
     agent = Models(*sources).load()  # nothing damaged is published
     ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
     model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, agent.rnn)
-    dream.read_starts(STARTS / name / "starts.npz", agent.rnn.latent_size)
+    read_starts(STARTS / name / "starts.npz", agent.rnn.latent_size)
     sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
     sources += [STARTS / name / "starts.npz"]
-    text = card.model_card(name)
+    text = model_card.model_card(name)
     for source in sources:
         with files.replacing(PRETRAINED / source.name) as unfinished:
             shutil.copyfile(source, unfinished)
-    environment = config.section(config.Environment, "environment")
+    environment = file.load().environment
     files.write_json(PRETRAINED / "environment.json", environment.model_dump())
     with files.replacing(PRETRAINED / "MODEL_CARD.md") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
@@ -250,41 +256,43 @@ def drive_real(arguments: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from wm import agent
-    from wm.agent import Drive, Models
-    from wm.parallel import Compute
-    from wm.progress import progress
+    from wm.agent import agent as agent_files
+    from wm.agent import driving
+    from wm.agent.agent import Models
+    from wm.agent.driving import Drive
+    from wm.agent.summary import came_to
+    from wm.runtime.progress import progress
+    from wm.runtime.workers import Compute
 
     began = time.perf_counter()
     wanted = {"scheduler": arguments.scheduler, "workers": arguments.workers}
-    compute = config.validated(Compute, wanted, "evaluate: compute")
+    compute = section.validated(Compute, wanted, "evaluate: compute")
     models = Models.within(arguments.models)
-    environment = agent.environment(arguments.models)
+    environment = agent_files.environment(arguments.models)
     seeds = range(arguments.seed, arguments.seed + arguments.episodes)
     drives = [Drive(seed, drawn=arguments.drawn) for seed in seeds]
-    running = agent.drive(models, drives, environment, "agent", compute)
+    running = driving.drive(models, drives, environment, "agent", compute)
     episodes = [replace(one, observations={}) for one in progress(running, "evaluate", len(drives))]
     scores = np.array([episode.record.score for episode in episodes])
-    show(arguments, "real", agent.came_to(episodes, environment), scores, began)
+    show(arguments, "real", came_to(episodes, environment), scores, began)
 
 
 def work(arguments: argparse.Namespace) -> None:
     """Worker processes of one thread each for a Dask scheduler, until it or you end them."""
     from importlib.util import find_spec
 
-    from wm import parallel
+    from wm.params.compute import DASK_ADDRESS
+    from wm.runtime import workers
 
-    if not parallel.ADDRESS.fullmatch(arguments.scheduler):
-        found = config.shown(arguments.scheduler)
-        raise config.BadInput(
-            f"worker: found {found}, wanted the address of a Dask scheduler, tcp://host:8786"
-        )
+    if not DASK_ADDRESS.fullmatch(arguments.scheduler):
+        found = errors.shown(arguments.scheduler)
+        raise BadInput(f"worker: found {found}, wanted the address of a Dask scheduler, tcp://host:8786")
     if find_spec("distributed") is None:
-        raise config.BadInput("worker: wants the extra dask: `uv sync --extra dask`")
-    count = str(arguments.workers or parallel.cores())
+        raise BadInput("worker: wants the extra dask: `uv sync --extra dask`")
+    count = str(arguments.workers or workers.cores())
     dask = [sys.executable, "-m", "distributed.cli.dask_worker", arguments.scheduler]
     command = [*dask, "--nworkers", count, "--nthreads", "1", "--no-dashboard"]
-    os.execve(sys.executable, command, os.environ | parallel.ONE_THREAD)
+    os.execve(sys.executable, command, os.environ | workers.ONE_THREAD)
 
 
 def drive_dream(arguments: argparse.Namespace) -> None:
@@ -292,70 +300,79 @@ def drive_dream(arguments: argparse.Namespace) -> None:
     import jax.random as jr
     import numpy as np
 
-    from wm import agent, dream, dreaming, metrics
-    from wm.agent import Models
-    from wm.progress import progress
+    from wm.agent import agent as agent_files
+    from wm.agent import summary
+    from wm.agent.agent import Models
+    from wm.agent.driving import first_sight
+    from wm.dream import playing
+    from wm.dream.scoring import whole_episodes
+    from wm.runtime.progress import progress
 
     began = time.perf_counter()
     models = Models.within(arguments.models).load()
-    environment = agent.environment(arguments.models)
+    environment = agent_files.environment(arguments.models)
     seeds = range(arguments.seed, arguments.seed + arguments.episodes)
-    mu, logvar, rewards = agent.first_sight(models, progress(seeds, "starts", len(seeds)), environment)
+    mu, logvar, rewards = first_sight(models, progress(seeds, "starts", len(seeds)), environment)
     key = jr.key(arguments.seed)
-    worlds = agent.simulators(arguments.models, models)
+    worlds = agent_files.simulators(arguments.models, models)
     starts = (mu, logvar, rewards)
-    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
-    dreamt = dream.whole_episodes(
+    rules = playing.dream_rules(arguments.models, environment.action_repeat)
+    dreamt = whole_episodes(
         worlds, models.rnn, models.controller, *starts, rules, environment.warm_up_frames, key
     )
     scores = np.asarray(dreamt.score)
-    found = metrics.drives(*(np.asarray(part) for part in dreamt))
+    found = summary.drives(*(np.asarray(part) for part in dreamt))
     show(arguments, "dream", found, scores, began)
 
 
 def export_web(arguments: argparse.Namespace) -> None:
     """One HTML file that dreams, with an agent's weights in it."""
-    from wm import agent, dreaming, web
+    from wm.agent import agent as agent_files
+    from wm.dream import playing
+    from wm.export import web
 
-    environment = agent.environment(arguments.models)
-    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
+    environment = agent_files.environment(arguments.models)
+    rules = playing.dream_rules(arguments.models, environment.action_repeat)
     size = web.export(arguments.models, arguments.out, arguments.weights, rules)
     print(f"{arguments.out}: {size / 1e6:.1f} MB with weights as {arguments.weights}")
 
 
 def export_onnx(arguments: argparse.Namespace) -> None:
     """encoder, decoder, rnn_step and controller.onnx of an agent."""
-    from wm import export_onnx
+    from wm.export import onnx
 
-    for path in export_onnx.export(arguments.models, arguments.out):
+    for path in onnx.export(arguments.models, arguments.out):
         print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 def export_dataset(arguments: argparse.Namespace) -> None:
     """The kept drives of a folder as a Minari dataset."""
-    from wm import export_minari
+    from wm.export import minari
 
-    path = export_minari.export(arguments.source, arguments.out)
+    path = minari.export(arguments.source, arguments.out)
     print(f"{path}: MINARI_DATASETS_PATH={path.parent}, minari.load_dataset({path.name!r})")
 
 
 def film_drive(arguments: argparse.Namespace) -> None:
     """A film of one drive beside its dream, in the folder `out`."""
-    from wm import agent, dreaming, watch
-    from wm.car_racing import FPS
-    from wm.progress import progress
-    from wm.worlds import Minds
+    from wm.agent import agent as agent_files
+    from wm.dream import playing
+    from wm.runtime.progress import progress
+    from wm.spec import FPS
+    from wm.viewer import comparison
+    from wm.viewer.scenes import Minds
 
     minds = Minds.within(arguments.models, arguments.seed)
-    environment = agent.environment(arguments.models)
-    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
+    environment = agent_files.environment(arguments.models)
+    rules = playing.dream_rules(arguments.models, environment.action_repeat)
     make_folder(arguments.out)
     chosen = {name: getattr(arguments, name) for name in ("seed", "steps", "warm", "dream_steps")}
-    running = watch.moments(minds, environment, rules, **chosen)
-    drive = list(progress(running, "drive", 1 + (arguments.steps or environment.most_steps)))
-    shown = list(progress(watch.draw(drive), "pictures", len(drive)))
-    paths = watch.write(arguments.out, shown, FPS / environment.action_repeat)
-    print(f"real {drive[-1].real.score:.0f}; {watch.told(drive[-1], arguments.warm, arguments.dream_steps)}")
+    running = comparison.moments(minds, environment, rules, **chosen)
+    drive = list(progress(running, "drive", 1 + (arguments.steps or environment.max_steps)))
+    shown = list(progress(comparison.draw(drive), "pictures", len(drive)))
+    paths = comparison.write(arguments.out, shown, FPS / environment.action_repeat)
+    told = comparison.told(drive[-1], arguments.warm, arguments.dream_steps)
+    print(f"real {drive[-1].real.score:.0f}; {told}")
     print(", ".join(map(str, paths)))
 
 
@@ -364,25 +381,27 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise config.BadInput(f"{path}: {error.strerror}, wanted a folder to write to") from None
+        raise BadInput(f"{path}: {error.strerror}, wanted a folder to write to") from None
     if not os.access(path, os.W_OK):
-        raise config.BadInput(f"{path}: not writable, wanted a folder to write to")
+        raise BadInput(f"{path}: not writable, wanted a folder to write to")
 
 
 def open_window(arguments: argparse.Namespace) -> None:
     """The game in its window; the scores once it is closed."""
-    from wm import agent, dreaming, play
-    from wm.game import Game
-    from wm.worlds import Minds
+    from wm.agent import agent as agent_files
+    from wm.dream import playing
+    from wm.viewer import window
+    from wm.viewer.game import Game
+    from wm.viewer.scenes import Minds
 
-    play.need_display()
+    window.need_display()
     minds = Minds.within(arguments.models, arguments.seed)
-    environment = agent.environment(arguments.models)
-    rules = dreaming.dream_rules(arguments.models, environment.action_repeat)
+    environment = agent_files.environment(arguments.models)
+    rules = playing.dream_rules(arguments.models, environment.action_repeat)
     if arguments.temperature is not None:
         rules = rules._replace(temperature=arguments.temperature)
     game = Game(minds, environment, rules, kind=arguments.world, seed=arguments.seed, agent=arguments.agent)
-    play.run(game, arguments.steps)
+    window.run(game, arguments.steps)
     print(", ".join(f"{name} {scene.score:.0f}" for name, scene in game.scenes.items()))
 
 

@@ -28,14 +28,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Array, Bool, Float
 
-from wm import agent, config, dream, dreaming, rnn, vae
-from wm.agent import HIGHEST, LOWEST, Agent, Models
-from wm.car_racing import FRAME_SHAPE, Observation, RealTrack, shrink
-from wm.config import Environment
-from wm.dream import FirstSight
-from wm.dreaming import Chosen, Dreams, Event, Running
-from wm.pictures import enlarged
-from wm.vae import VAE
+from wm.agent import agent
+from wm.agent.agent import HIGHEST, LOWEST, Agent, Models
+from wm.agent.driving import first_sight
+from wm.dream import playing
+from wm.dream.playing import Chosen, Dreams, Event, Running
+from wm.dream.starts import FirstSight, read_starts
+from wm.errors import BadInput
+from wm.models import rnn, vae
+from wm.models.vae import VAE
+from wm.params.environment import Environment
+from wm.track.real_track import Observation, RealTrack
+from wm.track.renderer import FRAME_SHAPE, shrink
+from wm.viewer.pictures import enlarged
 
 PRETRAINED = "models/pretrained"
 RENDERED_SIDE = 256
@@ -62,7 +67,7 @@ class View:
         if self.pixels:
             return spaces.Box(0, 255, FRAME_SHAPE, np.uint8)
         latent, hidden = self.agent.rnn.latent_size, self.agent.rnn.hidden_size
-        highest = np.array([dreaming.Z_LIMIT] * latent + [1.0] * hidden, np.float32)
+        highest = np.array([playing.Z_LIMIT] * latent + [1.0] * hidden, np.float32)
         return spaces.Box(-highest, highest)
 
     @property
@@ -86,14 +91,12 @@ def dreams(
 ) -> Dreams:
     """What the agent dreams. Raises BadInput."""
     repeat, warm_up = seen.environment.action_repeat, seen.environment.warm_up_frames
-    rules = dreaming.dream_rules(seen.folder, repeat)
+    rules = playing.dream_rules(seen.folder, repeat)
     if temperature is not None:
         if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
-            raise config.BadInput(
-                f"CarRacingDream: temperature: found {temperature!r}, wanted a number above 0"
-            )
+            raise BadInput(f"CarRacingDream: temperature: found {temperature!r}, wanted a number above 0")
         rules = rules._replace(temperature=float(temperature))
-    steps = seen.environment.most_steps if horizon_steps is None else horizon_steps
+    steps = seen.environment.max_steps if horizon_steps is None else horizon_steps
     _at_least_one("horizon_steps", steps)
     simulators = agent.simulators(seen.folder, seen.agent)
     return Dreams(simulators, seen.agent.rnn, starts(seen, start_seeds), rules, warm_up, steps)
@@ -102,12 +105,12 @@ def dreams(
 def starts(seen: View, seeds: Sequence[int] | None) -> FirstSight:
     """How drives begin: on the real tracks of `seeds`, or as published with the agent. Raises BadInput."""
     if seeds is None:
-        return dream.read_starts(seen.folder / "starts.npz", seen.agent.rnn.latent_size)
+        return read_starts(seen.folder / "starts.npz", seen.agent.rnn.latent_size)
     if not isinstance(seeds, Sequence | np.ndarray) or not len(seeds) or not all(map(_is_whole, seeds)):
-        raise config.BadInput(
+        raise BadInput(
             f"CarRacingDream: start_seeds: found {seeds!r}, wanted seeds of 0 or more, at least one"
         )
-    return FirstSight(*agent.first_sight(seen.agent, seeds, seen.environment))
+    return FirstSight(*first_sight(seen.agent, seeds, seen.environment))
 
 
 def action_space() -> spaces.Box:
@@ -174,7 +177,7 @@ def _begun(
 ) -> tuple[Running, Array]:
     begun = world.begin(chosen)
     if running is not None:
-        begun = dreaming.where(anew, begun, running)
+        begun = playing.where(anew, begun, running)
     return begun, _observed(decoder, begun)
 
 
@@ -188,13 +191,13 @@ def _stepped(
 
 def _observed(decoder: VAE | None, running: Running) -> Array:
     if decoder is None:
-        return dreaming.features(running.state.z, running.state.watched)
-    return dreaming.pictures(decoder, running.state.z)
+        return playing.features(running.state.z, running.state.watched)
+    return playing.pictures(decoder, running.state.z)
 
 
 @eqx.filter_jit
 def _decoded(decoder: VAE, running: Running) -> Array:
-    return dreaming.pictures(decoder, running.state.z)
+    return playing.pictures(decoder, running.state.z)
 
 
 class CarRacingDream(gymnasium.Env):
@@ -403,7 +406,7 @@ class RealCarRacing(gymnasium.Env):
 
 
 _remembered = eqx.filter_jit(rnn.step)
-_features = jax.jit(dreaming.features)
+_features = jax.jit(playing.features)
 
 
 def checked(actions: np.ndarray, count: int) -> Float[np.ndarray, "batch 3"]:
@@ -439,13 +442,13 @@ def _is_whole(found: Any) -> TypeGuard[int]:
 
 def _at_least_one(name: str, found: Any) -> None:
     if not _is_whole(found) or found < 1:
-        raise config.BadInput(f"CarRacingDream: {name}: found {found!r}, wanted a whole number of 1 or more")
+        raise BadInput(f"CarRacingDream: {name}: found {found!r}, wanted a whole number of 1 or more")
 
 
 def _one_of(name: str, found: Any, wanted: Sequence[Any]) -> None:
     if found not in wanted:
         names = ", ".join(map(str, wanted))
-        raise config.BadInput(f"wm.envs: {name}: found {found!r}, wanted one of {names}")
+        raise BadInput(f"wm.envs: {name}: found {found!r}, wanted one of {names}")
 
 
 gymnasium.register(

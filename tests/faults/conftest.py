@@ -11,9 +11,9 @@ import small
 
 RUN = """
 from importlib import import_module
-from wm import config
+from wm.runtime import run
 for stage, *words in {stages!r}:
-    config.run(import_module("stages." + stage).main, *words)
+    run.run(import_module("stages." + stage).main, *words)
 """
 
 

@@ -84,9 +84,10 @@ VARIABLES: dict[str, str] = {}  # of every process that is started
 EAGER = """
 import sys
 from importlib import import_module
-from wm import checkpoint, config
+from wm.runtime import checkpoint
+from wm.runtime import run
 checkpoint.Checkpoints.__init__.__defaults__ = (0.0,)
-config.run(import_module(f"stages.{sys.argv[1]}").main, *sys.argv[2:])
+run.run(import_module(f"stages.{sys.argv[1]}").main, *sys.argv[2:])
 """
 
 

@@ -16,17 +16,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
+from wm.runtime.run_stage import run_stage
 
 from stages import gather
-from wm import agent, cli, config, controller, dream, dreaming, files, model_file, scores
-from wm.checkpoint import Checkpoints
-from wm.controller import Controller, Snapshots
-from wm.dream import FirstSight
-from wm.episodes import MANIFEST, CorruptShard, Episode, Record, Shards, Writer, put_by
-from wm.journal import Journal
-from wm.model_file import BadModelFile
-from wm.rnn import RNN, Ensemble
-from wm.vae import VAE
+from wm import cli
+from wm.agent import agent
+from wm.data.episode import Episode, Record
+from wm.data.shards import MANIFEST, CorruptShard, Shards, Writer
+from wm.data.unfinished import put_by
+from wm.dream import playing
+from wm.dream.starts import FirstSight, read_starts
+from wm.errors import BadInput
+from wm.models import controller
+from wm.models.controller import Controller, Snapshots
+from wm.models.rnn import RNN, Ensemble
+from wm.models.vae import VAE
+from wm.runtime import files, model_file, results, run
+from wm.runtime.checkpoint import Checkpoints
+from wm.runtime.journal import Journal
+from wm.runtime.model_file import BadModelFile
 
 ROOT = Path(__file__).parents[2]
 LATENT, HIDDEN, STEPS = 4, 8, 30
@@ -231,7 +239,7 @@ def test_a_stage_refuses_what_is_damaged_and_leaves_all_else(project, capsys, st
     before = contents(project)
     name, *words = stage.split()
     with pytest.raises(SystemExit) as ended:
-        config.run_stage(import_module(f"stages.{name}").main, *words)
+        run_stage(import_module(f"stages.{name}").main, *words)
     printed = capsys.readouterr()
     assert ended.value.code == 2
     (line,) = [one for one in printed.err.splitlines() if not one.startswith("process ")]
@@ -243,7 +251,7 @@ def test_a_stage_refuses_what_is_damaged_and_leaves_all_else(project, capsys, st
 def run_refused(capsys, stage):
     name, *words = stage.split()
     with pytest.raises(SystemExit) as ended:
-        config.run_stage(import_module(f"stages.{name}").main, *words)
+        run_stage(import_module(f"stages.{name}").main, *words)
     assert ended.value.code == 2
     return capsys.readouterr().err
 
@@ -325,7 +333,7 @@ def test_nothing_damaged_is_published(project, capsys, place):
     spoil(project / place, "flipped")
     before = contents(project)
     with pytest.raises(SystemExit) as ended:
-        config.run(cli.publish_round, argparse.Namespace(round="r0"))
+        run.run(cli.publish_round, argparse.Namespace(round="r0"))
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {place}: ")
     assert contents(project) == before
@@ -649,18 +657,18 @@ def test_a_folder_in_a_models_place_is_refused(tmp_path):
 def starts(whole, tmp_path):
     path = tmp_path / "starts.npz"
     path.write_bytes((whole / "data/scores/r0/starts.npz").read_bytes())
-    assert isinstance(dream.read_starts(path, LATENT), FirstSight)
+    assert isinstance(read_starts(path, LATENT), FirstSight)
     return path
 
 
 def test_starts_whose_bits_are_flipped_are_refused_or_the_same(starts):
     content = starts.read_bytes()
-    whole = dream.read_starts(starts, LATENT)
+    whole = read_starts(starts, LATENT)
     for number in range(0, 8 * len(content), 17):
         starts.write_bytes(flipped(content, number // 8, number % 8))
         try:
-            found = dream.read_starts(starts, LATENT)
-        except config.BadInput:
+            found = read_starts(starts, LATENT)
+        except BadInput:
             continue
         else:  # what is flipped says when it was packed, or is of ZIP's second table
             assert eqx.tree_equal(found, whole)
@@ -687,8 +695,8 @@ def test_starts_that_are_none_are_refused(starts, case):
         starts.write_bytes(starts.read_bytes()[:-30])
     else:
         np.savez(starts, **parts)
-    with pytest.raises(config.BadInput, match=r"starts\.npz: .*dvc"):
-        dream.read_starts(starts, LATENT)
+    with pytest.raises(BadInput, match=r"starts\.npz: .*dvc"):
+        read_starts(starts, LATENT)
 
 
 @pytest.mark.parametrize(
@@ -711,20 +719,20 @@ def test_scores_of_other_contents_are_refused(whole, tmp_path, change, said):
     content = files.read_json(whole / "data/scores/r0/scores.json")
     change(content)
     files.write_json(tmp_path / "scores.json", content)
-    with pytest.raises(config.BadInput) as caught:
-        scores.read(tmp_path / "scores.json", scores.Scores)
+    with pytest.raises(BadInput) as caught:
+        results.read(tmp_path / "scores.json", results.Scores)
     assert f"scores.json: {said}" in str(caught.value)
 
 
 def test_an_agents_environment_and_rules_are_checked(tmp_path):
     files.write_json(tmp_path / "environment.json", {"action_repeat": 0, "warm_up_frames": 50})
     files.write_json(tmp_path / "dream.json", {"rules": [1]})
-    with pytest.raises(config.BadInput, match=r"environment\.json: action_repeat: "):
+    with pytest.raises(BadInput, match=r"environment\.json: action_repeat: "):
         agent.environment(tmp_path)
-    with pytest.raises(config.BadInput, match=r"dream\.json: rules: "):
-        dreaming.dream_rules(tmp_path, 4)
+    with pytest.raises(BadInput, match=r"dream\.json: rules: "):
+        playing.dream_rules(tmp_path, 4)
     (tmp_path / "environment.json").write_text("{")
-    with pytest.raises(config.BadInput, match=r"environment\.json: no JSON"):
+    with pytest.raises(BadInput, match=r"environment\.json: no JSON"):
         agent.environment(tmp_path)
 
 

@@ -25,7 +25,7 @@ sys.exit(max(process.wait() for process in both))
 TOGETHER = """
     from pathlib import Path
     import jax, numpy as np
-    from wm import devices
+    from wm.runtime import devices
 
     devices.join()
     mine = Path("models") if jax.process_index() == 0 else Path("metrics")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import small
 
-from wm import parallel
-from wm.files import hold
+from wm.runtime import workers
+from wm.runtime.files import hold
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def killed_and_run_again(project, folder, stage):
 def outcomes(project, tmp_path_factory):
     """All stages killed and run again, some of them side by side: they mostly start and compile."""
     folders = {stage: tmp_path_factory.mktemp(stage) for stage in PROGRESS}
-    with ThreadPoolExecutor(parallel.cores()) as pool:
+    with ThreadPoolExecutor(workers.cores()) as pool:
         yield {s: pool.submit(killed_and_run_again, project, folders[s], s) for s in PROGRESS}
         pool.shutdown(cancel_futures=True)
 

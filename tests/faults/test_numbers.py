@@ -11,11 +11,19 @@ import pytest
 import small
 
 from stages import evolve as stage
-from wm import config, dream, evolve, metrics, model_file
-from wm.controller import Controller
-from wm.dream import Episodes, FirstSight, Range, Rules, Starts
-from wm.rnn import RNN, Ensemble
-from wm.vae import VAE
+from wm.agent import summary
+from wm.dream import unroll
+from wm.dream.dynamics import Rules
+from wm.dream.scoring import Episodes, Range, strays, whole_episodes
+from wm.dream.starts import FirstSight, Starts
+from wm.models.controller import Controller
+from wm.models.rnn import RNN, Ensemble
+from wm.models.vae import VAE
+from wm.params import file
+from wm.params.environment import Environment
+from wm.runtime import model_file
+from wm.search import cma_es
+from wm.spec import LAP_POINTS
 
 
 def last_line(said):
@@ -60,14 +68,14 @@ def test_an_action_that_is_no_number_ends_the_stage_and_not_the_drive(project, t
 
 
 def test_a_candidate_without_a_number_is_counted_and_not_averaged():
-    search = evolve.Search(
+    search = cma_es.Search(
         population=16, generations=3, sigma0=0.5, max_std=1.0, last_std=1.0, narrow_from=0.5, diagonal=True
     )
 
     def broken(generation, candidates):
         return np.where(np.arange(16) == 4, [np.nan, np.inf, -np.inf][generation], np.arange(16.0))
 
-    for one in evolve.evolve(broken, np.zeros(4), search, seed=1):
+    for one in cma_es.evolve(broken, np.zeros(4), search, seed=1):
         assert one.broken == 1
         assert one.mean_return == pytest.approx((sum(range(16)) - 4) / 15)
         assert one.best_return == 15
@@ -90,7 +98,7 @@ def dreams():
 
 
 def share(dreams, low, high):
-    return float(dream.strays(*dreams, real=Range(jnp.full(4, low), jnp.full(4, high))))
+    return float(strays(*dreams, real=Range(jnp.full(4, low), jnp.full(4, high))))
 
 
 def test_strays_are_the_steps_outside_of_the_range(dreams):
@@ -100,7 +108,7 @@ def test_strays_are_the_steps_outside_of_the_range(dreams):
     starts = Starts(mu, logvar, model.start(5), model.start(5))
     population = jax.tree.map(lambda leaf: leaf[None], controller)
     key = jr.fold_in(jr.key(2), 0)
-    *_, z = dream.unroll(
+    *_, z = unroll.unroll(
         model, model, population, starts, key, steps=24, rules=RULES, dropout=0.0, look=lambda z: z
     )
     assert z.shape == (24, 1, 5, 4)
@@ -111,9 +119,9 @@ def test_strays_are_the_steps_outside_of_the_range(dreams):
 
 def test_steps_after_the_lap_do_not_stray(dreams):
     *before, _, rules, warm_up, key = dreams
-    all_tiles_but_one_step = jnp.full(5, dream.LAP_POINTS + 1e6)
+    all_tiles_but_one_step = jnp.full(5, LAP_POINTS + 1e6)
     drawn = [*before, all_tiles_but_one_step, rules, warm_up, key]
-    assert np.asarray(dream.whole_episodes(*drawn).frames).tolist() == [90] * 5  # one step, and the warm-up
+    assert np.asarray(whole_episodes(*drawn).frames).tolist() == [90] * 5  # one step, and the warm-up
     assert share(drawn, 1e6, 2e6) == 1
 
 
@@ -135,7 +143,7 @@ def test_dream_json_reports_strays(project):
     assert 0 <= found["strays"] <= 1
 
 
-@pytest.mark.parametrize(("points", "impossible"), [(metrics.IMPOSSIBLE - 1, False), (951.0, True)])
+@pytest.mark.parametrize(("points", "impossible"), [(summary.IMPOSSIBLE - 1, False), (951.0, True)])
 def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impossible):
     [model], *_ = dreams
     ones = jnp.ones(3)
@@ -145,8 +153,8 @@ def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impo
     monkeypatch.setattr(dream, "whole_episodes", lambda *_: dreamt)
     monkeypatch.setattr(dream, "strays", lambda *_, real: 0.25)
     monkeypatch.setattr(dream, "unseen_starts", lambda shards: sight)
-    settings = config.section(stage.Config, "evolve", path=small.ROOT / "params.yaml")
-    environment = config.section(config.Environment, "environment", path=small.ROOT / "params.yaml")
+    settings = file.section(stage.Config, "evolve", path=small.ROOT / "params.yaml")
+    environment = file.section(Environment, "environment", path=small.ROOT / "params.yaml")
     nothing: Any = None
     world = stage.World(model, starts, nothing)
     found = stage.dream_score(

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from wm import cli, config, validation
+from wm import cli
+from wm.params import check
+from wm.params.file import PARAMS
+from wm.runtime import run
+from wm.runtime.run_stage import run_stage
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
@@ -43,9 +47,9 @@ def project(tmp_path, monkeypatch):
 
 def write(content):
     if isinstance(content, bytes):
-        config.PARAMS.write_bytes(content)
+        PARAMS.write_bytes(content)
     else:
-        YAML(typ="safe").dump(content, config.PARAMS)
+        YAML(typ="safe").dump(content, PARAMS)
 
 
 def refused(capsys, run, *arguments):
@@ -60,7 +64,7 @@ def refused(capsys, run, *arguments):
 
 
 def validate():
-    config.run(cli.check_params, argparse.Namespace())
+    run.run(cli.check_params, argparse.Namespace())
 
 
 def set_in(section, **changes):
@@ -352,7 +356,7 @@ def test_what_is_no_yaml_is_told_of_by_its_line(project, capsys, case):
 
 
 def test_a_folder_in_its_place_is_refused(project, capsys):
-    config.PARAMS.mkdir()
+    PARAMS.mkdir()
     assert "Is a directory" in refused(capsys, validate)
 
 
@@ -368,7 +372,7 @@ def test_every_stage_says_so_at_once_whosever_section_it_is(project, capsys, par
     else:
         WRONG[case][0](params)
         write(params)
-    line = refused(capsys, config.run_stage, import_module(f"stages.{module}").main, *words)
+    line = refused(capsys, run_stage, import_module(f"stages.{module}").main, *words)
     assert line.startswith("error: params.yaml: ")
     assert [path.name for path in project.iterdir()] == ["params.yaml"]
 
@@ -388,7 +392,7 @@ def test_every_stage_says_so_at_once_whosever_section_it_is(project, capsys, par
 )
 def test_a_command_line_that_params_do_not_know_is_refused(project, capsys, params, module, words, said):
     write(params)
-    line = refused(capsys, config.run_stage, import_module(f"stages.{module}").main, *words)
+    line = refused(capsys, run_stage, import_module(f"stages.{module}").main, *words)
     assert said in line
     assert [path.name for path in project.iterdir()] == ["params.yaml"]
 
@@ -403,7 +407,7 @@ def test_other_stages_code_is_forgotten_once_it_has_checked(project, params):
 
 
 def test_the_default_tracks_are_used_once(params):
-    found = dict(validation.tracks(validation.validate(params)))
+    found = dict(check.tracks(check.validate(params)))
     assert found["evaluate"] == range(900_000, 900_100)
     assert found["explore (after 7 rounds)"] == range(370_000, 370_120)
     assert len(found) == 1 + 2 + len(params["rounds"]) + 1
@@ -411,7 +415,7 @@ def test_the_default_tracks_are_used_once(params):
 
 def test_limits_go_by_name_and_not_by_order(params):
     params["evolve"]["limits"] = {"brake": [0.0, 0.1], "steering": [-0.5, 0.5], "gas": [0.2, 0.3]}
-    found = validation.validate(params).evolve.limits
+    found = check.validate(params).evolve.limits
     assert found.pairs == ((-0.5, 0.5), (0.2, 0.3), (0.0, 0.1))
 
 

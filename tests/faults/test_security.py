@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wm import config, model_file
-from wm.controller import Controller
+from wm.errors import BadInput
+from wm.models.controller import Controller
+from wm.params.file import parsed
+from wm.params.rounds import ROUND_NAME
+from wm.runtime import model_file
 
 ROOT = Path(__file__).parents[2]
 THIS = Path(__file__).resolve()
@@ -154,16 +157,16 @@ def test_a_pickle_inside_a_model_file_stays_one(tmp_path, monkeypatch):
 )
 def test_params_make_no_objects(tmp_path, monkeypatch, tag):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(config.BadInput, match="line 1: could not determine a constructor"):
-        config.parsed(f"rank: {tag}".encode(), "params.yaml")
+    with pytest.raises(BadInput, match="line 1: could not determine a constructor"):
+        parsed(f"rank: {tag}".encode(), "params.yaml")
     assert not Path("exploded").exists()
 
 
 def test_a_round_name_that_a_shell_would_run_never_passes():
     """dvc.yaml puts them into commands."""
     for character in " \t\n;&|<>$`\"'\\*?[](){}!#~=%^.,/:@+":
-        assert not config.ROUND_NAME.fullmatch(f"r{character}0")
+        assert not ROUND_NAME.fullmatch(f"r{character}0")
     for name in ("", "-r", "_r", "0", "0r", "r\n", "ré", "r" * 41):
-        assert not config.ROUND_NAME.fullmatch(name)
+        assert not ROUND_NAME.fullmatch(name)
     for name in ("r0", "r10", "wide-net", "A_b-3", "r" * 40):
-        assert config.ROUND_NAME.fullmatch(name)
+        assert ROUND_NAME.fullmatch(name)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import small
 
-from wm import config, files, film
+from wm.errors import Halted
+from wm.runtime import files
+from wm.viewer import film
 
 STAGE = "collect erratic"
 CORE = min(os.sched_getaffinity(0))
@@ -140,7 +142,7 @@ def test_a_film_cut_short_by_a_full_disk_is_no_film(tmp_path):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "whole.webm").stat().st_size // 2, limit[1]))
     try:
-        with pytest.raises(config.Halted, match=r"cut.webm: only \d+ of 20 pictures could be written"):
+        with pytest.raises(Halted, match=r"cut.webm: only \d+ of 20 pictures could be written"):
             film.write_video(tmp_path / "cut.webm", pictures, 12.5)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

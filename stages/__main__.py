@@ -1,0 +1,58 @@
+"""Runs a stage: `python -m stages NAME [ROUND [PREV]]`.
+
+All of params.yaml is checked before the stage's module, and with it JAX, is imported.
+"""
+
+import inspect
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from wm.errors import BadInput, listed, shown
+from wm.params import file
+from wm.params.model import Params
+from wm.runtime import startup
+from wm.runtime.run import run
+
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+
+
+def main() -> None:
+    """Runs the stage that the command line names."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while modules are imported
+    startup.keep_memory()
+    run(run_stage, *sys.argv[1:])
+
+
+def run_stage(name: str = "", *arguments: str) -> None:
+    """Runs the stage `name`. Raises BadInput for a mistake in params.yaml or on the command line."""
+    if name not in NAMES:
+        raise BadInput(f"stage: found {shown(name)}, expected one of {listed(NAMES)}")
+    params = file.load()
+    startup.cache_compiled()
+    startup.set_gpu_flags(deterministic=params.gpu.deterministic)
+    stage = import_module(f"stages.{name}").main
+    check_arguments(stage, arguments, params)
+    stage(params, *arguments)
+
+
+def check_arguments(stage: Any, arguments: tuple[str, ...], params: Params) -> None:
+    """Refuses arguments that the stage does not take, or that params.yaml does not name."""
+    signature = inspect.signature(stage)
+    try:
+        given = signature.bind(params, *arguments).arguments
+    except TypeError:
+        expected = listed(list(signature.parameters)[1:]) or "none"
+        raise BadInput(f"arguments: found {shown(list(arguments))}, expected {expected}") from None
+    name, prev = given.get("round_name"), given.get("prev")
+    if name is not None and name not in params.rounds:
+        raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
+    if name is not None and "prev" in signature.parameters and prev != params.rounds[name].prev:
+        raise BadInput(f"prev of {name}: found {shown(prev)}, expected {params.rounds[name].prev}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The one shape in which scores are reported, in dreams and in reality, and how the two agree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from wm.data.episode import Episode
+from wm.params.environment import Environment
+from wm.spec import FRAMES_PER_EPISODE
+
+IMPOSSIBLE = 950.0  # points; a mean dream score above this is exploitation, not skill
+
+
+def summary(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
+    """n, mean, standard deviation (of the sample), its standard error, and the spread, in points."""
+    scores = np.asarray(scores, float)
+    std = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+    numbers = {
+        "mean": scores.mean(),
+        "std": std,
+        "sem": std / np.sqrt(len(scores)),
+        "min": scores.min(),
+        "median": np.median(scores),
+        "max": scores.max(),
+    }
+    return {**{name: round(float(value), 2) for name, value in numbers.items()}, "n": len(scores)}
+
+
+def drives(
+    scores: Float[np.ndarray, " n"],
+    frames: Int[np.ndarray, " n"],
+    laps: Bool[np.ndarray, " n"],
+    missed: Shaped[np.ndarray, " n"],
+    failures: Shaped[np.ndarray, " n"],
+) -> dict[str, Any]:
+    """What drives came to, dreamt or real: a summary of the scores, the number of whole laps and the mean
+    frames of one (None without any), tiles gone past untouched a drive, and the share of drives that
+    left the field."""
+    return {
+        "score": summary(scores),
+        "laps": int(laps.sum()),
+        "lap_frames": round(float(frames[laps].mean()), 1) if laps.any() else None,
+        "missed": round(float(missed.mean()), 2),
+        "failures": round(float(failures.mean()), 4),
+    }
+
+
+def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Pearson's; 0 where either does not vary."""
+    if np.std(a) == 0 or np.std(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def ranks(values: Sequence[float]) -> Float[np.ndarray, " n"]:
+    """From 0 for the lowest; equal values share the mean of their ranks."""
+    numbers = np.array(values, float)
+    lower = (numbers[None] < numbers[:, None]).sum(1)
+    equal = (numbers[None] == numbers[:, None]).sum(1)
+    return lower + (equal - 1) / 2
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's."""
+    return correlation(ranks(a), ranks(b))
+
+
+def came_to(episodes: Sequence[Episode], environment: Environment) -> dict[str, Any]:
+    """The summary of real drives; see `drives`."""
+    records = [episode.record for episode in episodes]
+    lengths = [environment.warm_up_frames + environment.action_repeat * record.length for record in records]
+    return drives(
+        np.array([record.score for record in records]),
+        np.minimum(lengths, FRAMES_PER_EPISODE),
+        np.array([record.lap_finished for record in records]),
+        np.array([episode.missed.sum() for episode in episodes]),
+        np.array([episode.terminated[-1] for episode in episodes]),
+    )

@@ -1,0 +1,93 @@
+"""Whole episodes in Parquet shards: one row a step, one row group an episode, a manifest written last."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from wm.data.episode import Record
+from wm.data.shards import Shards
+
+
+def frame_batches(
+    shards: Shards, records: Sequence[Record], *, batch_size: int, buffer_episodes: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Endless batches of frames, uint8 (batch, 64, 64, 3), each pass in an order of its own.
+
+    The frames of `buffer_episodes` episodes drawn at random are shuffled together, so memory
+    does not grow with the data.
+    """
+
+    def frames(number: int) -> np.ndarray:
+        return shards.read(records[number]).observations["frame"]
+
+    return shuffled(frames, len(records), batch_size=batch_size, buffer_episodes=buffer_episodes, seed=seed)
+
+
+def shuffled(
+    rows: Callable[[int], np.ndarray], episodes: int, *, batch_size: int, buffer_episodes: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Endless batches of the episodes' rows, in an order that depends on the seed and on lengths alone."""
+    rng = np.random.default_rng(seed)
+    left: list[np.ndarray] = []
+    while True:
+        order = rng.permutation(episodes).tolist()
+        for start in range(0, episodes, buffer_episodes):
+            chosen = order[start : start + buffer_episodes]
+            buffer = np.concatenate([*left, *[rows(number) for number in chosen]])
+            rng.shuffle(buffer)
+            whole = len(buffer) // batch_size * batch_size
+            for batch in range(0, whole, batch_size):
+                yield buffer[batch : batch + batch_size].copy()  # a view would keep the buffer alive
+            left = [buffer[whole:].copy()]
+            del buffer
+
+
+def longest(records: Sequence[Record]) -> int:
+    """Steps of the longest episode."""
+    return max(record.length for record in records)
+
+
+def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, np.ndarray]:
+    """Whole episodes of latents side by side, padded with zeros to `steps`: (batch, steps, ...).
+
+    `mask` is True on real steps; `done` on a step that ended in failure.
+    """
+    batch: dict[str, np.ndarray] = {}
+    for row, record in enumerate(records):
+        episode = shards.read(record)
+        columns = {
+            **episode.observations,
+            "action": episode.actions,
+            "reward": episode.rewards,
+            "missed": episode.missed,
+            "done": episode.terminated,
+            "mask": np.ones(record.length, bool),
+        }
+        for name, values in columns.items():
+            if name not in batch:
+                shape = (len(records), steps, *values.shape[1:])
+                batch[name] = np.zeros(shape, values.dtype)
+            batch[name][row, : record.length] = values
+    return batch
+
+
+def draw(
+    records: Sequence[Record], rounds: Sequence[str], share: float, count: int, rng: np.random.Generator
+) -> list[Record]:
+    """`count` episodes at random, the newer the likelier: of the sources `rounds`, newest first, each
+    takes `share` of what the newer ones leave; the rest is of the other sources, all alike.
+    """
+    groups, weights, left = [], [], 1.0
+    for name in rounds:
+        group = [record for record in records if record.source == name]
+        if group:
+            groups.append(group)
+            weights.append(left * share)
+            left *= 1 - share
+    others = [record for record in records if record.source not in rounds]
+    if others:
+        groups.append(others)
+        weights.append(left)
+    chances = np.array(weights) / sum(weights)
+    chosen = rng.choice(len(groups), size=count, p=chances)
+    return [groups[i][rng.integers(len(groups[i]))] for i in chosen]

@@ -1,0 +1,337 @@
+"""The MDN-RNN: latent and action to the next latent's mixture, reward and failure (M of the paper).
+
+At step t it sees z_t and a_t; its hidden state then predicts z_{t+1}, the reward of a_t, and whether
+a_t ended in failure (Ha & Schmidhuber 2018, section 2.2 and appendix A.2).
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
+
+from wm.models import mdn
+from wm.spec import ACTION_SIZE
+
+REWARD_UNIT = 3.0  # points per unit of the reward head; a tile of a usual track gives about 3.5
+MOST_MISSED = 5  # tiles a step that count; a shortcut across the grass misses twenty, and is but one fault
+MIN_LOG_SIGMA = -5.0
+
+
+class Memory(NamedTuple):
+    """The LSTM's state: what the controller sees (`hidden`), and the cell."""
+
+    hidden: Float[Array, "*batch hidden"]
+    cell: Float[Array, "*batch hidden"]
+
+
+class Prediction(NamedTuple):
+    """What is expected of one step: `reward` in points of the environment, `missed` in tiles gone past
+    untouched, `MOST_MISSED` at most."""
+
+    mixture: mdn.Mixture
+    reward: Float[Array, "*batch"]
+    missed: Float[Array, "*batch"]
+    done_logit: Float[Array, "*batch"]
+
+
+class Masks(NamedTuple):
+    """Dropout masks that stay the same for a whole episode or dream (0, or 1 / (1 - rate))."""
+
+    latent: Float[Array, "*batch latent"]
+    hidden: Float[Array, "*batch hidden"]
+
+
+class Batch(NamedTuple):
+    """Whole episodes side by side, padded; `mask` is True on real steps."""
+
+    mu: Float[Array, "batch time latent"]
+    logvar: Float[Array, "batch time latent"]
+    action: Float[Array, "batch time action"]
+    reward: Float[Array, "batch time"]
+    missed: Int[Array, "batch time"]
+    done: Bool[Array, "batch time"]
+    mask: Bool[Array, "batch time"]
+
+
+def to_batch(columns: dict[str, np.ndarray]) -> Batch:
+    """The columns of `episodes.stacked` as a batch."""
+    return Batch(**{name: jnp.asarray(values) for name, values in columns.items()})
+
+
+class RNN(eqx.Module):
+    """LSTM with one linear head for mixture, reward, missed tiles and done; takes any leading batch axes.
+
+    `joint`: one choice of the mixture's component for all latent dimensions, instead of one for each.
+    Initialised uniformly in +-1/sqrt(hidden), forget gates at bias 1 (Jozefowicz et al. 2015).
+    """
+
+    input_weight: Float[Array, "input gates"]
+    hidden_weight: Float[Array, "hidden gates"]
+    gate_bias: Float[Array, " gates"]
+    head_weight: Float[Array, "hidden head"]
+    head_bias: Float[Array, " head"]
+    latent_size: int = eqx.field(static=True)
+    hidden_size: int = eqx.field(static=True)
+    mixtures: int = eqx.field(static=True)
+    joint: bool = eqx.field(static=True)
+
+    def __init__(
+        self, *, latent_size: int, hidden_size: int, mixtures: int, key: PRNGKeyArray, joint: bool = False
+    ):
+        input_key, hidden_key, head_key = jr.split(key, 3)
+        limit = hidden_size**-0.5
+        self.latent_size, self.hidden_size = latent_size, hidden_size
+        self.mixtures, self.joint = mixtures, joint
+        gates, head = 4 * hidden_size, mixtures * (self.choices + 2 * latent_size) + 3
+
+        def uniform(key: PRNGKeyArray, *shape: int) -> Array:
+            return jr.uniform(key, shape, minval=-limit, maxval=limit)
+
+        self.input_weight = uniform(input_key, latent_size + ACTION_SIZE, gates)
+        self.hidden_weight = uniform(hidden_key, hidden_size, gates)
+        self.gate_bias = jnp.zeros(gates).at[hidden_size : 2 * hidden_size].set(1.0)
+        self.head_weight = uniform(head_key, hidden_size, head)
+        self.head_bias = jnp.zeros(head)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `__init__` takes, but for the key."""
+        names = ("latent_size", "hidden_size", "mixtures", "joint")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def choices(self) -> int:
+        """How many choices of a component a latent takes."""
+        return 1 if self.joint else self.latent_size
+
+    def start(self, *batch: int) -> Memory:
+        """The memory before anything was seen."""
+        return Memory(*[jnp.zeros((*batch, self.hidden_size))] * 2)
+
+    def inputs(
+        self, z: Float[Array, "*batch latent"], action: Float[Array, "*batch action"]
+    ) -> Float[Array, "*batch gates"]:
+        """The input's share of the gates, which needs no memory: all steps at once in training."""
+        return product(jnp.concatenate([z, action], axis=-1), self.input_weight) + self.gate_bias
+
+    def advance(self, inputs: Float[Array, "*batch gates"], memory: Memory) -> Memory:
+        """The memory one step later."""
+        gates = inputs + product(memory.hidden, self.hidden_weight)
+        enter, forget, leave, candidate = jnp.split(gates, 4, axis=-1)
+        cell = jax.nn.sigmoid(forget) * memory.cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
+        return Memory(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
+
+    def predict(self, hidden: Float[Array, "*batch hidden"]) -> Prediction:
+        """What the memory after (z_t, a_t) expects."""
+        out = product(hidden, self.head_weight) + self.head_bias
+        weights, means = self.mixtures * self.choices, self.mixtures * self.latent_size
+        parts = jnp.split(out[..., :-3], [weights, weights + means], axis=-1)
+        shape = (*hidden.shape[:-1], self.mixtures, -1)
+        logits, mean, log_sigma = (part.reshape(shape) for part in parts)
+        mixture = mdn.Mixture(logits, mean, jnp.maximum(log_sigma, MIN_LOG_SIGMA))
+        return Prediction(mixture, REWARD_UNIT * out[..., -3], out[..., -2], out[..., -1])
+
+
+def product(
+    x: Float[Array, "*batch inner"], weight: Float[Array, "inner outer"]
+) -> Float[Array, "*batch outer"]:
+    """x @ weight: its factors in the weight's precision, sums and result in float32."""
+    return jnp.dot(x.astype(weight.dtype), weight, preferred_element_type=jnp.float32)
+
+
+def in_precision(rnn: RNN, precision: str) -> RNN:
+    """The same RNN with its weights (not its biases) rounded, for faster matrix products."""
+    return jax.tree.map(lambda leaf: leaf.astype(precision) if leaf.ndim == 2 else leaf, rnn)
+
+
+class Ensemble(eqx.Module):
+    """RNNs of equal sizes, each started and trained by chance of its own; `count` may be 0."""
+
+    stacked: RNN  # its leaves have a leading axis of `count`
+    count: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        latent_size: int,
+        hidden_size: int,
+        mixtures: int,
+        key: PRNGKeyArray,
+        joint: bool = False,
+    ):
+        sizes = {"latent_size": latent_size, "hidden_size": hidden_size, "mixtures": mixtures, "joint": joint}
+        self.stacked = eqx.filter_vmap(lambda key: RNN(**sizes, key=key))(jr.split(key, count))
+        self.count = count
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `__init__` takes, but for the key."""
+        return {"count": self.count, **self.stacked.sizes}
+
+    @property
+    def members(self) -> list[RNN]:
+        """The RNNs, one by one."""
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], self.stacked) for i in range(self.count)]
+
+    def with_members(self, members: list[RNN]) -> "Ensemble":
+        """An ensemble of as many others."""
+        if not members:
+            return self
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+        return eqx.tree_at(lambda e: e.stacked, self, stacked)
+
+
+def draw_masks(rnn: RNN, rate: float, batch: tuple[int, ...], key: PRNGKeyArray) -> Masks | None:
+    """Fresh masks for `batch` episodes; None where `rate` is 0."""
+    if rate == 0:
+        return None
+    latent_key, hidden_key = jr.split(key)
+    latent = jr.bernoulli(latent_key, 1 - rate, (*batch, rnn.latent_size))
+    hidden = jr.bernoulli(hidden_key, 1 - rate, (*batch, rnn.hidden_size))
+    return Masks(latent / (1 - rate), hidden / (1 - rate))
+
+
+def step(
+    rnn: RNN,
+    z: Float[Array, "*batch latent"],
+    action: Float[Array, "*batch action"],
+    memory: Memory,
+    masks: Masks | None = None,
+) -> Memory:
+    """The memory after (z_t, a_t), dropout masks applied to z and to the new hidden state."""
+    if masks is None:
+        return rnn.advance(rnn.inputs(z, action), memory)
+    after = rnn.advance(rnn.inputs(z * masks.latent, action), memory)
+    return Memory(after.hidden * masks.hidden, after.cell)
+
+
+def unroll(
+    rnn: RNN,
+    z: Float[Array, "batch time latent"],
+    action: Float[Array, "batch time action"],
+    masks: Masks | None = None,
+) -> Memory:
+    """The memories after each step of whole episodes, time first: (time, batch, hidden)."""
+    z = z if masks is None else z * masks.latent[:, None]
+    inputs = rnn.inputs(_time_first(z), _time_first(action))
+    mask = jnp.ones((z.shape[0], rnn.hidden_size)) if masks is None else masks.hidden
+    return Memory(*_lstm(inputs, rnn.hidden_weight, mask))
+
+
+def _time_first(x: Array) -> Array:
+    return jnp.swapaxes(x, 0, 1)
+
+
+@jax.custom_vjp
+def _lstm(
+    inputs: Float[Array, "time batch gates"],
+    weight: Float[Array, "hidden gates"],
+    mask: Float[Array, "batch hidden"],
+) -> tuple[Float[Array, "time batch hidden"], Float[Array, "time batch hidden"]]:
+    """Hidden states and cells. Its own derivative takes the weight's gradient out of the loop,
+    as one matrix product over all steps, and transposes the weight but once."""
+    return _lstm_forward(inputs, weight, mask)[0]
+
+
+def _lstm_forward(inputs: Array, weight: Array, mask: Array) -> tuple[Any, Any]:
+    def advance(memory: tuple[Array, Array], x: Array) -> tuple[Any, Any]:
+        hidden, cell = memory
+        raw = x + product(hidden, weight)
+        gates, candidate = jax.nn.sigmoid(raw[:, :squashed]), jnp.tanh(raw[:, squashed:])
+        enter, forget, leave = jnp.split(gates, 3, axis=-1)
+        after = forget * cell + enter * candidate
+        hidden = leave * jnp.tanh(after) * mask
+        return (hidden, after), (hidden, after, gates, candidate)
+
+    squashed = 3 * weight.shape[0]
+    start = jnp.zeros_like(mask)
+    hidden, cell, gates, candidate = jax.lax.scan(advance, (start, start), inputs)[1]
+    return (hidden, cell), (hidden, cell, gates, candidate, weight, mask)
+
+
+def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+    hidden, cell, gates, candidate, weight, mask = saved
+    before = jnp.concatenate([jnp.zeros_like(cell[:1]), cell[:-1]])
+    transposed = weight.T
+
+    def retreat(carry: tuple[Array, Array], step: Any) -> tuple[Any, Array]:
+        into, from_cell = carry
+        slope_hidden, slope_cell, cell, before, gates, candidate = step
+        enter, forget, leave = jnp.split(gates, 3, axis=-1)
+        squashed = jnp.tanh(cell)
+        slope = (slope_hidden + product(into, transposed)) * mask
+        slope_cell = slope_cell + from_cell + slope * leave * (1 - squashed**2)
+        into_gates = (
+            slope_cell * candidate * enter * (1 - enter),
+            slope_cell * before * forget * (1 - forget),
+            slope * squashed * leave * (1 - leave),
+            slope_cell * enter * (1 - candidate**2),
+        )
+        into = jnp.concatenate(into_gates, axis=-1)
+        return (into, slope_cell * forget), into
+
+    zeros = jnp.zeros_like(mask)
+    start = jnp.zeros((len(mask), weight.shape[1]), mask.dtype)
+    steps = (*slopes, cell, before, gates, candidate)
+    into = jax.lax.scan(retreat, (start, zeros), steps, reverse=True)[1]
+    factors = hidden[:-1].astype(weight.dtype), into[1:].astype(weight.dtype)
+    into_weight = jnp.einsum("tbh,tbg->hg", *factors, preferred_element_type=jnp.float32)
+    return into, into_weight.astype(weight.dtype), zeros  # masks are chance, not parameters: no gradient
+
+
+_lstm.defvjp(_lstm_forward, _lstm_backward)
+
+
+def sample_latents(batch: Batch, key: PRNGKeyArray) -> Float[Array, "batch time latent"]:
+    """z drawn from the encoder's (mu, logvar)."""
+    return batch.mu + jnp.exp(batch.logvar / 2) * jr.normal(key, batch.mu.shape)
+
+
+def loss(
+    rnn: RNN,
+    batch: Batch,
+    key: PRNGKeyArray,
+    *,
+    reward_weight: float,
+    missed_weight: float,
+    done_weight: float,
+    dropout: float,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Negative log-likelihood of z_{t+1} plus weighted reward, missed and done errors, means over steps.
+
+    Metrics: `nll` in nats a step, `reward_error` the mean squared error in points squared (the
+    fine of a failure belongs to done and is left out), `missed_error` the same in tiles squared, and
+    `done_error` the cross-entropy in nats.
+    """
+    z_key, mask_key = jr.split(key)
+    z = sample_latents(batch, z_key)
+    masks = draw_masks(rnn, dropout, z.shape[:1], mask_key)
+    expected = rnn.predict(unroll(rnn, z, batch.action, masks).hidden)
+    z, batch = jax.tree.map(_time_first, (z, batch))
+    mixture = jax.tree.map(lambda leaf: leaf[:-1], expected.mixture)
+    nll = -mdn.log_density(mixture, z[1:]).sum(-1)
+    reward_error = (expected.reward - batch.reward) ** 2
+    missed_error = (expected.missed - jnp.minimum(batch.missed, MOST_MISSED)) ** 2
+    done_error = jnp.logaddexp(0, expected.done_logit) - batch.done * expected.done_logit
+    metrics = {
+        "nll": _mean(nll, batch.mask[1:]),
+        "reward_error": _mean(reward_error, batch.mask & ~batch.done),
+        "missed_error": _mean(missed_error, batch.mask),
+        "done_error": _mean(done_error, batch.mask),
+    }
+    total = (
+        metrics["nll"]
+        + reward_weight * metrics["reward_error"] / REWARD_UNIT**2
+        + missed_weight * metrics["missed_error"]
+        + done_weight * metrics["done_error"]
+    )
+    return total, {"loss": total, **metrics}
+
+
+def _mean(values: Float[Array, "time batch"], mask: Bool[Array, "time batch"]) -> Scalar:
+    return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)

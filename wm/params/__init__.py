@@ -1,0 +1,1 @@
+"""params.yaml as frozen pydantic models, one module per section. Imports neither JAX nor Gymnasium."""

@@ -1,0 +1,141 @@
+"""The section `evolve`."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
+
+from wm.params.section import Section, distinct
+from wm.spec import ACTION_BOX, within
+
+Span = Annotated[list[float], Field(min_length=2, max_length=2)]
+Sampling = Literal["sampled", "mode", "mean", "denoised"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Search(Section):
+    """A run of CMA-ES."""
+
+    renamed: ClassVar[dict[str, str]] = {"last_std": "final_std", "narrow_from": "decay_start"}
+
+    population: int = Field(ge=2)
+    """candidates per generation"""
+    generations: PositiveInt
+    """number of generations"""
+    sigma0: PositiveFloat
+    """initial step size"""
+    max_std: PositiveFloat
+    """upper bound on each parameter's standard deviation, since noisy returns keep it from converging"""
+    final_std: PositiveFloat
+    """value to which that bound falls geometrically by the last generation"""
+    decay_start: float = Field(ge=0, le=1)
+    """share of the generations after which the bound begins to fall"""
+    diagonal: bool
+    """true: diagonal covariance (sep-CMA-ES)"""
+
+
+class OffTrackShares(Section):
+    """Shares of the dreams that start shortly before an off-track event. One search runs for each share."""
+
+    search: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
+    """in rounds that search from scratch"""
+    refine: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
+    """in rounds that refine; kept is the largest share whose dream score is within a standard error of the best"""
+
+
+class ActionLimits(Section):
+    """[lowest, highest] of each action."""
+
+    steering: Span
+    """-1 is full left, 1 full right"""
+    gas: Span
+    """0 to 1"""
+    brake: Span
+    """0 to 1; wheels lock at 0.9, and a car that locks its wheels on grass may never leave it"""
+
+    @field_validator("*")
+    @classmethod
+    def _within(cls, span: list[float], info: ValidationInfo) -> list[float]:
+        bounds = dict(zip(cls.model_fields, ACTION_BOX, strict=True))[str(info.field_name)]
+        if not within([span], [bounds]):
+            raise ValueError(f"expected [lowest, highest] within {list(bounds)}")
+        return span
+
+    @property
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """Those of steering, gas and brake."""
+        return tuple((low, high) for low, high in (self.steering, self.gas, self.brake))
+
+
+class Evolve(Section):
+    """Evolution of C, the controller, in dreams."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "rounds_from_zero": "from_scratch_rounds",
+        "lap_steps": "fastest_lap_steps",
+        "missed_cost": "missed_tile_cost",
+        "patience_steps": "stuck_steps",
+        "components": "principal_components",
+        "trouble_share": "off_track_share",
+        "limits": "action_limits",
+        "pedals": "pedal_activation",
+    }
+
+    seed: NonNegativeInt
+    """seed of the search and of the dreams"""
+    from_scratch_rounds: NonNegativeInt
+    """first rounds that search from a zero controller; later ones refine the previous round's"""
+    search: Search
+    """CMA-ES in a round that starts from scratch"""
+    refine: Search
+    """CMA-ES in a round that refines the previous controller"""
+    rollouts: PositiveInt
+    """dreams per candidate and generation"""
+    horizon_steps: PositiveInt
+    """steps of each dream"""
+    value_steps: PositiveInt
+    """steps after the horizon whose points the terminal value predicts"""
+    fastest_lap_steps: PositiveInt
+    """a dream pays at most its share of a lap driven in this many steps"""
+    temperature: PositiveFloat
+    """temperature of the dreams, in evolution and scoring"""
+    sampling: Sampling
+    """next latent in evolution: sampled; denoised (without the encoder's noise); mode; or mean"""
+    missed_tile_cost: NonNegativeFloat
+    """points per missed tile, in addition to the reward lost"""
+    cvar_level: float = Field(gt=0, le=1)
+    """a candidate's fitness is the mean of this share of its dreams, the worst ones; 1: all"""
+    stuck_steps: NonNegativeInt
+    """steps without a tile after which a dreamt car earns nothing more; 0: never"""
+    dropout: float = Field(ge=0, lt=1)
+    """dropout rate of the simulator during evolution"""
+    principal_components: PositiveInt
+    """principal components of (z, h) in which the controller's weights are searched"""
+    precision: Literal["float32", "bfloat16"]
+    """precision of evolution's matrix products, float32 or bfloat16"""
+    newest_share: float = Field(ge=0, le=1)
+    """as in train_rnn, for the drives that dreams start from"""
+    off_track_share: OffTrackShares
+    """share of dreams that start shortly before an off-track event of a real drive"""
+    start_episodes: PositiveInt
+    """drives that dreams start from"""
+    starts_per_episode: PositiveInt
+    """moments of each such drive"""
+    snapshot_every: PositiveInt
+    """generations between two snapshots of the controller"""
+    score_episodes: PositiveInt
+    """whole dreamt episodes behind a dream score"""
+    score_sampling: Sampling
+    """next latent in the dream score; denoised matches what the agent sees while driving"""
+    action_limits: ActionLimits
+    """[lowest, highest] of each action"""
+    pedal_activation: Literal["sigmoid", "tanh"]
+    """activation of gas and brake: sigmoid, or tanh, whose negative half is clipped away"""

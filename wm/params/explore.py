@@ -1,0 +1,22 @@
+"""The section `explore`."""
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from wm.params.section import Section
+
+SEEDS_PER_ROUND = 10_000
+
+
+class Explore(Section):
+    """Drives of each round's agent that the next round learns from."""
+
+    seed: NonNegativeInt
+    """seed of the first track; each round adds 10,000"""
+    episodes: PositiveInt
+    """drives per round: a third by the agent, a third with action noise, a third by snapshots"""
+    action_noise: NonNegativeFloat
+    """standard deviation of the action noise"""
+
+    def first_track(self, number: int) -> int:
+        """Seed of the first track of a round that has `number` rounds up to and including it."""
+        return self.seed + SEEDS_PER_ROUND * number

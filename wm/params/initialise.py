@@ -1,0 +1,24 @@
+"""The section `initialise`."""
+
+from typing import ClassVar
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from wm.params.section import Section
+
+
+class Initialise(Section):
+    """Sizes of M, the MDN-RNN, and how many RNNs there are."""
+
+    renamed: ClassVar[dict[str, str]] = {"joint": "joint_mixture"}
+
+    seed: NonNegativeInt
+    """seed of the initial weights"""
+    hidden_size: PositiveInt
+    """units of the LSTM"""
+    mixtures: PositiveInt
+    """Gaussians in the mixture"""
+    joint_mixture: bool
+    """true: one mixture over all latent dimensions; false: one per dimension, as in the paper"""
+    simulators: NonNegativeInt
+    """RNNs that generate dreams, their hidden states unseen by the controller; 0: the agent's own does"""

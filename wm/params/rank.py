@@ -1,0 +1,20 @@
+"""The section `rank`."""
+
+from typing import ClassVar
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from wm.params.section import Section
+
+
+class Rank(Section):
+    """Ranking of all rounds' controllers in the same dreams, and choice of the published round."""
+
+    renamed: ClassVar[dict[str, str]] = {"dreams": "dreams_per_controller", "worlds": "simulator_rounds"}
+
+    seed: NonNegativeInt
+    """seed of the dreams"""
+    dreams_per_controller: PositiveInt
+    """whole dreamt episodes per controller"""
+    simulator_rounds: PositiveInt
+    """last rounds whose simulators generate these dreams"""

@@ -1,0 +1,47 @@
+"""The section `rounds`: which round continues from which."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from wm.errors import listed
+from wm.params.collect import DRIVERS
+from wm.params.section import Section
+
+INIT = "init"  # the untrained models and the scripted drives that the first round starts from
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")  # used in commands and paths
+RESERVED = {INIT, "pretrained", *DRIVERS}  # names of other folders
+
+
+def _name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError("expected a letter, followed by at most 39 letters, digits, - or _")
+    if name in RESERVED:
+        raise ValueError(f"expected a name other than {listed(sorted(RESERVED))}")
+    return name
+
+
+RoundName = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})
+]
+
+
+class RoundParams(Section):
+    """A round: train the RNNs, evolve the controller in their dreams, drive, collect new drives."""
+
+    prev: str
+    """round whose data and models this one continues from; init for the first"""
+
+
+def ancestry(name: str, prev: Mapping[str, str]) -> list[str]:
+    """The rounds from the first one to `name`. Raises ValueError for a missing or circular `prev`."""
+    line: list[str] = []
+    while name != INIT:
+        if name not in prev or name in line:
+            fault = "is circular" if name in line else "names no round"
+            raise ValueError(f"prev {fault}: found {name!r}, expected one of {listed([INIT, *prev])}")
+        line.append(name)
+        name = prev[name]
+    return line[::-1]

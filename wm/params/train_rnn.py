@@ -1,0 +1,45 @@
+"""The section `train_rnn`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from wm.params.section import Section
+
+
+class TrainRNN(Section):
+    """Training of M, the MDN-RNN, in every round."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "first_steps": "first_round_steps",
+        "missed_weight": "missed_tile_weight",
+    }
+
+    seed: NonNegativeInt
+    """seed of batches and noise"""
+    first_round_steps: PositiveInt
+    """gradient steps in the first round, which starts from untrained RNNs"""
+    steps: PositiveInt
+    """gradient steps in every later round"""
+    batch_size: PositiveInt
+    """whole drives per batch"""
+    learning_rate: PositiveFloat
+    """initial learning rate of Adam in each round; decays to a hundredth along a cosine"""
+    gradient_clip: PositiveFloat
+    """global norm at which gradients are clipped"""
+    reward_weight: NonNegativeFloat
+    """weight of the reward head's squared error in the loss"""
+    missed_tile_weight: NonNegativeFloat
+    """weight of the squared error of the head that counts missed tiles"""
+    done_weight: NonNegativeFloat
+    """weight of the done head's cross-entropy"""
+    dropout: float = Field(ge=0, lt=1)
+    """dropout rate of z and the hidden state; one mask per drive"""
+    precision: Literal["float32", "bfloat16"]
+    """precision of the matrix products, float32 or bfloat16"""
+    newest_share: float = Field(ge=0, le=1)
+    """share of drives drawn from the newest round; the round before gives this share of the rest, and so on"""
+    log_every: PositiveInt
+    """steps between two rows of train_rnn.csv"""
+    validation_episodes: PositiveInt
+    """drives on validation tracks that the validation loss averages over"""

@@ -1,0 +1,63 @@
+"""The section `train_vae`."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from wm.params.section import Section
+from wm.spec import MAX_CONVOLUTIONS
+
+IDENTITY = ((0, 0), (255, 255))  # the tone curve that changes nothing
+RISING = "points that rise from [0, 0] to [255, 255]"
+
+TonePoint = Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+def is_rising(tones: Sequence[Sequence[int]]) -> bool:
+    """Whether `tones` are the points of a curve that rises from black to white."""
+    pairs = list(itertools.pairwise(tones))
+    steep = bool(pairs) and all(a[0] < b[0] and a[1] < b[1] for a, b in pairs)
+    return steep and (tuple(tones[0]), tuple(tones[-1])) == IDENTITY
+
+
+class TrainVAE(Section):
+    """Training of V, the VAE."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "tones": "tone_curve",
+        "buffer_episodes": "shuffle_buffer_episodes",
+    }
+
+    seed: NonNegativeInt
+    """seed of weights, batches and noise"""
+    latent_size: PositiveInt
+    """dimensions of the latent z"""
+    widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=MAX_CONVOLUTIONS)]
+    """channels of the encoder's convolutions; the decoder mirrors them (paper: 32, 64, 128, 256)"""
+    tone_curve: list[TonePoint]
+    """piecewise linear map of pixel values, [input, output] points; the default brightens road not yet driven"""
+    steps: PositiveInt
+    """gradient steps"""
+    batch_size: PositiveInt
+    """frames per batch"""
+    shuffle_buffer_episodes: PositiveInt
+    """drives whose frames are shuffled together"""
+    learning_rate: PositiveFloat
+    """initial learning rate of Adam; decays to a hundredth along a cosine"""
+    gradient_clip: PositiveFloat
+    """global norm at which gradients are clipped"""
+    kl_weight: NonNegativeFloat
+    """weight of the KL divergence in the loss"""
+    log_every: PositiveInt
+    """steps between two rows of metrics/train_vae.csv"""
+    validation_batches: PositiveInt
+    """batches of frames from validation tracks that the validation loss averages over"""
+
+    @field_validator("tone_curve")
+    @classmethod
+    def _rising(cls, tones: list[list[int]]) -> list[list[int]]:
+        if not is_rising(tones):
+            raise ValueError(f"expected {RISING}")
+        return tones

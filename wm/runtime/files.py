@@ -1,0 +1,154 @@
+"""Files that are either whole or absent: atomic writes, JSON, checksums."""
+
+import csv
+import errno
+import fcntl
+import glob
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from wm.errors import BadInput
+
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # by what a rename cannot replace
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a file or a folder that takes `path`'s place on success, and only then.
+
+    It lies beside `path`, on the same file system. What a process that was killed left half written there
+    is removed. An OSError that names no file is given `path`'s name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    holder, lock = _held_folder(path)
+    try:
+        yield holder / path.name
+        _take_place(holder / path.name, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        remove(holder)
+        lock.close()
+
+
+def _held_folder(path: Path) -> tuple[Path, IO[str]]:
+    """A new folder beside `path`, and the lock on it."""
+    while True:
+        holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".unfinished", dir=path.parent))
+        if lock := hold(holder):  # not, where another process took it for left behind
+            return holder, lock
+
+
+def _take_place(unfinished: Path, path: Path) -> None:
+    """Moves a file or a folder to `path`, and what was there out of the way, whoever put it there. Raises
+    OSError where a file would take the place of a folder."""
+    for number in range(1000):
+        try:
+            os.replace(unfinished, path)
+            return
+        except OSError as error:
+            if error.errno not in OCCUPIED or not unfinished.is_dir():
+                raise
+        with suppress(FileNotFoundError):  # another process moves it, too
+            os.replace(path, unfinished.with_name(f"before-{number}"))
+    raise RuntimeError(f"{path}: replaced a thousand times while it was written")  # cannot happen
+
+
+def _remove_leftovers(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
+        if lock := hold(left):
+            shutil.rmtree(left, ignore_errors=True)
+            lock.close()
+
+
+def hold(folder: Path) -> IO[str] | None:
+    """A lock on a folder, held until it is closed or its process ends; None where another process holds
+    it, or there is no such folder (any more)."""
+    try:
+        lock = (folder / "lock").open("w")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock.fileno()).st_ino == (folder / "lock").stat().st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):  # held, or removed by its holder in between
+        pass
+    lock.close()
+    return None
+
+
+def remove(path: Path) -> None:
+    """Nothing at `path`, be it a file, a folder or absent before."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """`content` as JSON; NaN and infinity are refused (ValueError), since JSON has neither."""
+    text = json_text(content)
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def json_text(content: Any) -> str:
+    """`content` as `write_json` writes it."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote. Raises BadInput naming the file where it is missing or no JSON."""
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise BadInput(f"{path}: no JSON ({error}). Delete it and run `dvc repro`.") from None
+    except OSError as error:
+        raise BadInput(
+            f"{path}: {error.strerror}. Run `dvc checkout` or `dvc repro`, or name another."
+        ) from None
+
+
+def parse_json(content: bytes) -> Any:
+    """What JSON in UTF-8 says. Raises ValueError, for NaN, infinity and bottomless nesting, too."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text[:40]} is no number")
+        return value
+
+    try:
+        return json.loads(content.decode(), parse_constant=number, parse_float=number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line a row under a header of the first row's keys."""
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def rounded(values: Iterable[float], digits: int = 3) -> list[float]:
+    """Floats short enough to be read by people and diffed by git."""
+    return [round(float(value), digits) for value in values]

@@ -1,0 +1,128 @@
+"""Scores as stages hand them on: a round's dream.json and real.json in metrics, its scores.json in data."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
+
+from wm.errors import BadInput
+from wm.params import section
+from wm.params.section import Section
+from wm.runtime import files
+
+
+class Found(Section):
+    """What is read of a file that says more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Score(Found):
+    """A summary of scores, in points; see `metrics.summary`."""
+
+    mean: float
+    sem: float
+
+
+Variances = Annotated[  # a list in JSON
+    tuple[NonNegativeFloat, ...],
+    BeforeValidator(lambda read: tuple(read) if isinstance(read, list) else read),
+]
+
+
+class Rules(Section):
+    """The rules of a dream; see `dream.Rules`. Agents from before `sampling` have drawn."""
+
+    temperature: PositiveFloat
+    patience: NonNegativeInt
+    action_repeat: PositiveInt
+    sampling: Literal["sampled", "mode", "mean", "denoised"] = "sampled"
+    # of each latent dimension, where dreams are denoised
+    encoder_variance: Variances = Field((), validate_default=True)
+
+    @field_validator("encoder_variance")
+    @classmethod
+    def _where_needed(cls, variance: tuple[float, ...], info: Any) -> tuple[float, ...]:
+        if bool(variance) != (info.data.get("sampling") == "denoised"):
+            raise ValueError("wanted numbers where sampling is 'denoised', none elsewhere")
+        return variance
+
+
+class Summary(Found):
+    """All of a summary that people are shown."""
+
+    mean: float
+    std: float
+    median: float
+    min: float
+    max: float
+    n: PositiveInt
+
+
+class Ranks(Found):
+    """ranks.json."""
+
+    chosen: str
+    rank_correlation: float
+
+
+class Seen(Found):
+    """train_vae.json."""
+
+    active_dimensions: NonNegativeInt
+
+
+class Measured(Found):
+    """What the model card tells of dream.json or real.json."""
+
+    score: Summary
+    laps: NonNegativeInt
+
+
+class Real(Found):
+    """real.json."""
+
+    score: Score
+
+
+class Dream(Found):
+    """dream.json."""
+
+    score: Score
+    rules: Rules
+
+
+class DreamOfAnAgent(Found):
+    """dream.json of a published agent; those of early ones do not say by what rules they dream."""
+
+    rules: Rules | None = None
+
+
+class Scores(Found):
+    """scores.json: a round's scores, and what each controller scores on the real track."""
+
+    dream: Score
+    real: Score
+    rules: Rules
+    controllers: Annotated[dict[str, float], Field(min_length=1)]
+
+
+K = TypeVar("K", bound=Section)
+
+
+def read(path: Path, kind: type[K]) -> tuple[K, Any]:
+    """What the file says, checked, and as it stands there. Raises BadInput."""
+    content = files.read_json(path)
+    try:
+        return section.validated(kind, content, str(path)), content
+    except BadInput as error:
+        raise BadInput(f"{error}. Run `dvc checkout` or `dvc repro`.") from None
