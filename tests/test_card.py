@@ -21,7 +21,7 @@ def drive(seed, steps, mirrored=False):
 
 @pytest.fixture
 def latents(tmp_path, monkeypatch):
-    monkeypatch.setattr(card, "LATENTS", tmp_path)
+    monkeypatch.setattr(model_card, "LATENTS", tmp_path)
     writer = Writer(tmp_path / "r0", "r0")
     for episode in (drive(1, 10), drive(1, 10, mirrored=True), drive(2, 475)):
         writer.write(episode)
@@ -38,7 +38,7 @@ def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
     (tmp_path / "r1").mkdir()
     for world in ("dream", "real"):
         (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score, "laps": 3}))
-    monkeypatch.setattr(card, "METRICS", tmp_path)
+    monkeypatch.setattr(model_card, "METRICS", tmp_path)
     text = model_card.model_card("r1")
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | 1.0 | 930.0 | 7 |" in text
     assert "2 (1,070)" in text
@@ -48,10 +48,10 @@ def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
 def test_every_search_of_a_round_has_dreamt():
     size = {"generations": 10, "population": 4}
     evolve = {
-        "rounds_from_zero": 1,
+        "from_scratch_rounds": 1,
         "search": size,
         "refine": size | {"generations": 5},
-        "trouble_share": {"search": [0.5], "refine": [0.1, 0.5]},
+        "off_track_share": {"search": [0.5], "refine": [0.1, 0.5]},
         "rollouts": 3,
         "horizon_steps": 2,
     }

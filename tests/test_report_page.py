@@ -11,7 +11,7 @@ import pytest
 
 from wm.agent import summary
 from wm.data.episode import Record
-from wm.report import page
+from wm.report import page as report_page
 from wm.report.page import Content, Round
 
 HOSTILE = '"><script>alert(1)</script>&'
@@ -55,7 +55,7 @@ def content(*rounds):
         active_dimensions=24,
         ranked=[{"round": one.name, "dream": str(n), "real": str(2 * n)} for one in rounds for n in range(3)],
         rank_correlation=0.8857,
-        sources=page.sources([record(), record(HOSTILE)]),
+        sources=report_page.sources([record(), record(HOSTILE)]),
         strip=b"strip",
         film=bytes(range(256)),
         reconstructions=b"reconstructions",
@@ -66,7 +66,7 @@ def content(*rounds):
 
 @pytest.fixture(scope="module")
 def page():
-    return page.page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
+    return report_page.page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
 
 
 class Reader(HTMLParser):
@@ -116,34 +116,36 @@ def test_charts_are_whole_drawings_and_the_film_is_the_film(page):
 
 
 def test_the_same_figures_give_the_same_bytes(page):
-    assert page == page.page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
+    assert page == report_page.page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
 
 
 def test_one_round_is_enough():
-    words = " ".join(Reader(page.page(content(a_round("r0")))).words)
+    words = " ".join(Reader(report_page.page(content(a_round("r0")))).words)
     judged = "The driver of round r0, the newest of those that the last rounds' dreams like best, scores 700"
     assert judged in words
 
 
 def test_the_headline_is_the_last_rounds():
-    figures = [figure for figure, _ in page.headline(content(a_round("r0"), a_round("r1", 712.0, 724.0)))]
+    figures = [
+        figure for figure, _ in report_page.headline(content(a_round("r0"), a_round("r1", 712.0, 724.0)))
+    ]
     sem = summary.summary(724 + 10 * np.linspace(-1, 1, 4))["sem"]
     assert figures == [f"724 ± {1.96 * sem:.0f}", f"712 ± {1.96 * sem:.0f}", "\N{MINUS SIGN}1.7 %", "0.89"]
 
 
 def test_a_gap_within_the_interval_is_left_to_chance():
-    far = page.verdict(a_round("r0", dream=800.0, real=700.0, spread=10.0))
-    near = page.verdict(a_round("r0", dream=702.0, real=700.0, spread=10.0))
+    far = report_page.verdict(a_round("r0", dream=800.0, real=700.0, spread=10.0))
+    near = report_page.verdict(a_round("r0", dream=702.0, real=700.0, spread=10.0))
     assert "100 too many, and that is more than chance explains" in far["Did the dream tell the truth?"]
     assert "2 too many, and chance alone can explain that" in near["Did the dream tell the truth?"]
-    gap, error = page.difference(a_round("r0"))
+    gap, error = report_page.difference(a_round("r0"))
     sem = np.std(10 * np.linspace(-1, 1, 4), ddof=1) / 2
     assert gap == pytest.approx(100)
     assert error == pytest.approx(1.96 * np.sqrt(2) * sem, abs=0.01)
 
 
 def test_a_gap_is_no_share_of_a_score_below_nothing():
-    assert page.gap_figure(a_round("r0", dream=-20.0, real=-50.0)) == "+30 points"
+    assert report_page.gap_figure(a_round("r0", dream=-20.0, real=-50.0)) == "+30 points"
 
 
 def test_drives_are_counted_by_source_and_without_their_twins():
@@ -153,6 +155,6 @@ def test_drives_are_counted_by_source_and_without_their_twins():
         record("a", -30.0, kept=False),
         record("b", 5.0),
     ]
-    first, second = page.sources(records)
-    assert first == page.Source("a", 2, 1, 1, 1, -10.0, -30.0, 10.0, 10)
+    first, second = report_page.sources(records)
+    assert first == report_page.Source("a", 2, 1, 1, 1, -10.0, -30.0, 10.0, 10)
     assert (second.name, second.drives, second.twins) == ("b", 1, 0)

@@ -1,6 +1,6 @@
 """The section `evolve`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -9,7 +9,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationInfo,
     field_validator,
 )
 
@@ -63,7 +62,7 @@ class ActionLimits(Section):
 
     @field_validator("*")
     @classmethod
-    def _within(cls, span: list[float], info: ValidationInfo) -> list[float]:
+    def _within(cls, span: list[float], info: Any) -> list[float]:
         bounds = dict(zip(cls.model_fields, ACTION_BOX, strict=True))[str(info.field_name)]
         if not within([span], [bounds]):
             raise ValueError(f"expected [lowest, highest] within {list(bounds)}")
