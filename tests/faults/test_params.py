@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from wm.runtime.run_stage import run_stage
 
 from wm import cli
 from wm.params import check
 from wm.params.file import PARAMS
 from wm.runtime import run
-from wm.runtime.run_stage import run_stage
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
