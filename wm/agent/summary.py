@@ -54,17 +54,11 @@ def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def ranks(values: Sequence[float]) -> Float[np.ndarray, " n"]:
-    """From 0 for the lowest; equal values share the mean of their ranks."""
-    numbers = np.array(values, float)
-    lower = (numbers[None] < numbers[:, None]).sum(1)
-    equal = (numbers[None] == numbers[:, None]).sum(1)
-    return lower + (equal - 1) / 2
-
-
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's."""
-    return correlation(ranks(a), ranks(b))
+    """Spearman's; 0 where either does not vary."""
+    from scipy import stats  # takes more than a second, and workers need none of it
+
+    return correlation(stats.rankdata(a), stats.rankdata(b))
 
 
 def came_to(episodes: Sequence[Episode], environment: Environment) -> dict[str, Any]:
