@@ -14,7 +14,7 @@ from wm.params import file, section
 from wm.params.file import PARAMS
 from wm.runtime import run
 
-PRETRAINED, PROFILES, STARTS = Path("models/pretrained"), Path("profiles"), Path("data/scores")
+PRETRAINED, STARTS = Path("models/pretrained"), Path("data/scores")
 LARGEST = 2**32 - 1  # seed, as JAX, Gymnasium and PyTorch all take it
 HOTTEST = 100.0
 
@@ -158,16 +158,9 @@ def temperature(text: str) -> float:
 
 
 def check_params(arguments: argparse.Namespace) -> None:
-    """All of params.yaml: its sections, and what must hold between them."""
-    validate(file.read())
+    """All of params.yaml: its sections, and the rules between them."""
+    file.load()
     print(f"{PARAMS}: valid")
-
-
-def validate(params: dict[str, Any]) -> None:
-    """Raises BadInput for the first thing wrong."""
-    from wm.params.check import check
-
-    check(params)
 
 
 def print_schema(arguments: argparse.Namespace) -> None:
@@ -178,43 +171,10 @@ def print_schema(arguments: argparse.Namespace) -> None:
 
 
 def write_profile(arguments: argparse.Namespace) -> None:
-    """params.yaml as the profile has it: the default profile, and what this one says differently."""
-    from ruamel.yaml import YAML
+    """params.yaml from a profile."""
+    from wm.params import profiles
 
-    from wm.runtime import files
-
-    chosen = PROFILES / f"{arguments.name}.yaml"
-    if arguments.name != chosen.stem or not chosen.exists():
-        names = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
-        raise BadInput(f"{PROFILES}: no profile {arguments.name!r}, wanted one of {names}")
-    round_trip = YAML()
-    params = round_trip.load(PROFILES / "default.yaml")
-    merge(params, file.read(chosen))
-    before = file.read() if PARAMS.exists() else {}
-    validate(params)
-    with files.replacing(PARAMS) as unfinished:
-        round_trip.dump(params, unfinished)
-    changed = list(differences(before, file.read(), ""))
-    print("\n".join(changed) or f"{PARAMS}: already {arguments.name}")
-
-
-def merge(params: dict[str, Any], other: dict[str, Any], depth: int = 0) -> None:
-    """Writes `other` over `params`, name by name; the rounds are taken as a whole."""
-    for name, value in other.items():
-        if isinstance(value, dict) and not (depth == 0 and name == "rounds"):
-            merge(params[name], value, depth + 1)
-        else:
-            params[name] = value
-
-
-def differences(before: Any, after: Any, place: str) -> Any:
-    """A line `name: old -> new` for each number that differs."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name in [*before, *(name for name in after if name not in before)]:
-            where = f"{place}.{name}" if place else name
-            yield from differences(before.get(name), after.get(name), where)
-    elif before != after:
-        yield f"{place}: {before} -> {after}"
+    print("\n".join(profiles.write(arguments.name)) or f"{PARAMS}: already {arguments.name}")
 
 
 def publish_round(arguments: argparse.Namespace) -> None:

@@ -10,10 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # `small` is imported by that na
 import small
 
 RUN = """
-from importlib import import_module
-from wm.runtime import run
-for stage, *words in {stages!r}:
-    run.run(import_module("stages." + stage).main, *words)
+from stages.__main__ import run_stage
+from wm.runtime.run import run
+for words in {stages!r}:
+    run(run_stage, *words)
 """
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from wm import cli
+from wm.params import profiles
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0  # seconds, for what takes a few on an idle machine
@@ -29,18 +29,18 @@ CHANGES = {
         "widths": [4, 4, 4, 4],
         "steps": 60,
         "batch_size": 16,
-        "buffer_episodes": 8,
+        "shuffle_buffer_episodes": 8,
         "log_every": 20,
         "validation_batches": 1,
     },
     "initialise": {"hidden_size": 8, "mixtures": 2},
-    "train_rnn": {"first_steps": 60, "batch_size": 4, "log_every": 20, "validation_episodes": 4},
+    "train_rnn": {"first_round_steps": 60, "batch_size": 4, "log_every": 20, "validation_episodes": 4},
     "evolve": {
         "search": {"population": 12, "generations": 40},
         "rollouts": 4,
         "horizon_steps": 8,
         "value_steps": 10,
-        "components": 4,
+        "principal_components": 4,
         "start_episodes": 8,
         "starts_per_episode": 4,
         "snapshot_every": 20,
@@ -80,29 +80,26 @@ OUTPUTS = {
 
 VARIABLES: dict[str, str] = {}  # of every process that is started
 
-# a stage as `python -m stages.NAME` runs it, but with a checkpoint after every step
+# a stage as `python -m stages NAME` runs it, but with a checkpoint after every step
 EAGER = """
-import sys
-from importlib import import_module
+from stages.__main__ import main
 from wm.runtime import checkpoint
-from wm.runtime import run
 checkpoint.Checkpoints.__init__.__defaults__ = (0.0,)
-run.run(import_module(f"stages.{sys.argv[1]}").main, *sys.argv[2:])
+main()
 """
 
 
 def params(folder: Path, **changes: dict[str, Any]) -> None:
     """Writes the small project's params.yaml with some sections changed."""
-    found = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
-    for change in (CHANGES, changes):
-        cli.merge(found, change)
-    YAML(typ="safe").dump(found, folder / "params.yaml")
+    default = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
+    content = profiles.merged(profiles.merged(default, CHANGES), changes)
+    YAML(typ="safe").dump(content, folder / "params.yaml")
 
 
 def command(stage: str, *, eager: bool = False) -> list[str]:
     """What runs a stage of the small project, "evolve", or with words of its own, "collect erratic"."""
     name, *words = stage.split()
-    how = ["-c", EAGER, name] if eager else ["-m", f"stages.{name}"]
+    how = ["-c", EAGER, name] if eager else ["-m", "stages", name]
     return [sys.executable, *how, *(words or STAGES[name])]
 
 

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
-from wm.runtime.run_stage import run_stage
 
 from stages import gather
+from stages.__main__ import run_stage
 from wm import cli
 from wm.agent import agent
 from wm.data.episode import Episode, Record
@@ -31,6 +30,7 @@ from wm.models import controller
 from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import RNN, Ensemble
 from wm.models.vae import VAE
+from wm.params import profiles
 from wm.runtime import files, model_file, results, run
 from wm.runtime.checkpoint import Checkpoints
 from wm.runtime.journal import Journal
@@ -101,9 +101,14 @@ def whole(tmp_path_factory):
     """A project with something at every place that a stage of the first round reads or writes."""
     home = tmp_path_factory.mktemp("whole")
     params = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
-    cli.merge(params, YAML(typ="safe").load(ROOT / "profiles" / "smoke.yaml"))
-    cli.merge(params, {"rounds": {"r0": {"prev": "init"}}, "train_vae": {"latent_size": LATENT}})
-    cli.merge(params, {"initialise": {"hidden_size": HIDDEN}, "evolve": {"components": 4, "value_steps": 9}})
+    changes = {
+        "rounds": {"r0": {"prev": "init"}},
+        "train_vae": {"latent_size": LATENT},
+        "initialise": {"hidden_size": HIDDEN},
+        "evolve": {"principal_components": 4, "value_steps": 9},
+    }
+    for change in (YAML(typ="safe").load(ROOT / "profiles" / "smoke.yaml"), changes):
+        params = profiles.merged(params, change)
     YAML(typ="safe").dump(params, home / "params.yaml")
     for name in ("lane_follower", "erratic", "r0"):
         write_shards(home / "data/raw" / name, name, latents=False)
@@ -199,10 +204,10 @@ def test_every_dependency_of_every_stage_is_damaged_below():
     evolution starts from it, has a test of its own."""
     for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items():
         body = stage.get("do", stage)
-        words = body["cmd"].replace("${key}", "r0").replace("${item.prev}", "init").split()[2:]
+        words = body["cmd"].replace("${key}", "r0").replace("${item.prev}", "init").split()[3:]
         deps = {dep.replace("${key}", "r0").replace("${item.prev}", "init") for dep in body["deps"]}
         deps = {dep for dep in deps if not dep.endswith(".py")}
-        read = READ.get(" ".join(words).removeprefix("stages."), [])
+        read = READ.get(" ".join(words), [])
         unread = {"models/init/controller.eqx", "data/scores", "data/figures", "data/processed"}
         assert deps - unread <= set(read), name
 
@@ -237,9 +242,9 @@ DAMAGED += [(stage, p, "no manifest") for stage, places in READ.items() for p in
 def test_a_stage_refuses_what_is_damaged_and_leaves_all_else(project, capsys, stage, place, how):
     path = spoil(project / place, how)
     before = contents(project)
-    name, *words = stage.split()
+    words = stage.split()
     with pytest.raises(SystemExit) as ended:
-        run_stage(import_module(f"stages.{name}").main, *words)
+        run.run(run_stage, *words)
     printed = capsys.readouterr()
     assert ended.value.code == 2
     (line,) = [one for one in printed.err.splitlines() if not one.startswith("process ")]
@@ -249,9 +254,9 @@ def test_a_stage_refuses_what_is_damaged_and_leaves_all_else(project, capsys, st
 
 
 def run_refused(capsys, stage):
-    name, *words = stage.split()
+    words = stage.split()
     with pytest.raises(SystemExit) as ended:
-        run_stage(import_module(f"stages.{name}").main, *words)
+        run.run(run_stage, *words)
     assert ended.value.code == 2
     return capsys.readouterr().err
 
@@ -259,7 +264,7 @@ def run_refused(capsys, stage):
 def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsys):
     safe = YAML(typ="safe")
     params = safe.load(project / "params.yaml")
-    params["evolve"]["rounds_from_zero"] = 0
+    params["evolve"]["from_scratch_rounds"] = 0
     safe.dump(params, project / "params.yaml")
     spoil(project / "models/init/controller.eqx", "flipped")
     assert "error: models/init/controller.eqx: sha256" in run_refused(capsys, "evolve r0 init")
@@ -364,7 +369,10 @@ def read_all(folder):
 LISTED = {
     "newer": (lambda m: m.update(version=3), "version: found 3, wanted 2"),
     "no version": (lambda m: m.pop("version"), "version: found None, wanted 2"),
-    "more than is known": (lambda m: m.update(author="me"), "author: unknown, wanted one of version, shards"),
+    "more than is known": (
+        lambda m: m.update(author="me"),
+        "author: unknown name, expected one of version, shards",
+    ),
     "no shards": (lambda m: m.pop("shards"), "shards: is missing"),
     "shards of another type": (lambda m: m.update(shards={}), "shards: Input should be a valid array"),
     "episodes of another type": (lambda m: m.update(episodes=[1]), "episodes.0: "),
@@ -576,7 +584,10 @@ HEADERS = {
     "a leaf too few": (lambda h: h["leaves"].pop(), "number of leaves: found 4, wanted 5"),
     "another type": (lambda h: h["leaves"][0].__setitem__(2, "float64"), "leaves.input_weight: found"),
     "another checksum": (lambda h: h.update(sha256="0" * 64), "sha256: found"),
-    "more than is known": (lambda h: h.update(author="me"), "author: unknown, wanted one of kind, version, "),
+    "more than is known": (
+        lambda h: h.update(author="me"),
+        "author: unknown name, expected one of kind, version, ",
+    ),
 }
 
 

@@ -25,9 +25,10 @@ sys.exit(max(process.wait() for process in both))
 TOGETHER = """
     from pathlib import Path
     import jax, numpy as np
+    from wm.params import file
     from wm.runtime import devices
 
-    devices.join()
+    devices.join(file.load().hosts)
     mine = Path("models") if jax.process_index() == 0 else Path("metrics")
     devices.share(mine)
     doubled = jax.jit(lambda x: 2 * x)(devices.split(np.arange(6)))

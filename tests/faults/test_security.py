@@ -12,7 +12,7 @@ import pytest
 from wm.errors import BadInput
 from wm.models.controller import Controller
 from wm.params.file import parsed
-from wm.params.rounds import ROUND_NAME
+from wm.params.rounds import NAME
 from wm.runtime import model_file
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,9 @@ def tracked():
 
 def test_no_tracked_python_runs_what_it_reads():
     paths = tracked()
-    assert {ROOT / "wm/model_file.py", ROOT / "stages/collect.py", ROOT / "bench/chaos.py"} <= set(paths)
+    assert {ROOT / "wm/runtime/model_file.py", ROOT / "stages/collect.py", ROOT / "bench/chaos.py"} <= set(
+        paths
+    )
     found = [
         f"{path.relative_to(ROOT)}:{line}: {sin}" for path in paths for line, sin in sins(path.read_text())
     ]
@@ -165,8 +167,8 @@ def test_params_make_no_objects(tmp_path, monkeypatch, tag):
 def test_a_round_name_that_a_shell_would_run_never_passes():
     """dvc.yaml puts them into commands."""
     for character in " \t\n;&|<>$`\"'\\*?[](){}!#~=%^.,/:@+":
-        assert not ROUND_NAME.fullmatch(f"r{character}0")
+        assert not NAME.fullmatch(f"r{character}0")
     for name in ("", "-r", "_r", "0", "0r", "r\n", "ré", "r" * 41):
-        assert not ROUND_NAME.fullmatch(name)
+        assert not NAME.fullmatch(name)
     for name in ("r0", "r10", "wide-net", "A_b-3", "r" * 40):
-        assert ROUND_NAME.fullmatch(name)
+        assert NAME.fullmatch(name)

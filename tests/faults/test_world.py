@@ -209,7 +209,7 @@ def test_no_assert_does_anything_that_would_be_missed():
     import ast
 
     pure = {"isinstance", "len", "all", "any"}
-    for path in [*(small.ROOT / "wm").glob("*.py"), *(small.ROOT / "stages").glob("*.py")]:
+    for path in [*(small.ROOT / "wm").rglob("*.py"), *(small.ROOT / "stages").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             inside = list(ast.walk(node.test)) if isinstance(node, ast.Assert) else []
             calls = [one.func for one in inside if isinstance(one, ast.Call)]

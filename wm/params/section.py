@@ -1,5 +1,6 @@
 """What every section of params.yaml has in common, and how a mistake in one is reported."""
 
+from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -66,8 +67,10 @@ def _refusal(kind: type[BaseModel], error: ValidationError, place: str) -> BadIn
         section = _section(kind, first["loc"][:-1])
         if new_name := getattr(section, "renamed", {}).get(first["loc"][-1]):
             return BadInput(f"{where}: was renamed to {new_name}")
-        names = listed(getattr(section, "model_fields", []))
-        return BadInput(f"{where}: unknown parameter, expected one of {names}")
+        names = list(getattr(section, "model_fields", []))
+        similar = get_close_matches(str(first["loc"][-1]), names, n=1)
+        expected = similar[0] if similar else f"one of {listed(names)}"
+        return BadInput(f"{where}: unknown name, expected {expected}")
     if first["type"] == "value_error":
         reason = first["msg"].removeprefix("Value error, ")
         return BadInput(f"{where}: found {shown(first['input'])}, {reason}")

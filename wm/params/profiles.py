@@ -1,0 +1,57 @@
+"""Profiles: params.yaml for another purpose. Each file states only what differs from the default profile."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wm.errors import BadInput, listed, shown
+from wm.params import file
+from wm.params.check import check
+from wm.params.schema import rendered
+from wm.runtime import files
+
+PROFILES = Path("profiles")
+
+
+def write(name: str) -> list[str]:
+    """Writes params.yaml from a profile; returns one line for each parameter that changed. Raises BadInput."""
+    before = file.read() if file.PARAMS.exists() else {}
+    after = content(name)
+    check(after)
+    text = rendered(after)
+    with files.replacing(file.PARAMS) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    return list(differences(before, after))
+
+
+def content(name: str) -> dict[str, Any]:
+    """All parameters of a profile. Raises BadInput."""
+    names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if name not in names:
+        raise BadInput(f"profile: found {shown(name)}, expected one of {listed(names)}")
+    default = file.read(PROFILES / "default.yaml")
+    return merged(default, file.read(PROFILES / f"{name}.yaml"))
+
+
+def merged(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`params` with `changes` applied name by name; `rounds` is replaced as a whole."""
+    rounds = {"rounds": changes["rounds"]} if "rounds" in changes else {}
+    return {**_merged(params, changes), **rounds}
+
+
+def _merged(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    new = dict(params)
+    for name, value in changes.items():
+        old = params.get(name)
+        new[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return new
+
+
+def differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
+    """A line `name: old -> new` for each parameter that differs."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in [*before, *(name for name in after if name not in before)]:
+            where = f"{place}.{name}" if place else name
+            yield from differences(before.get(name), after.get(name), where)
+    elif before != after:
+        yield f"{place}: {before} -> {after}"
