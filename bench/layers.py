@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from bench.timing import alternate
 from bench.vae import BATCH, SMALL
 from wm.models import vae
-from wm.models.vae import CHANNELS, SIDE
+from wm.spec import FRAME_CHANNELS, FRAME_SIDE
 
 PIECES = 8
 OURS, PEER = "ours", "PyTorch"
@@ -44,14 +44,14 @@ class Layer(NamedTuple):
 
 def layers(widths: tuple[int, ...]) -> list[Layer]:
     """Those of a VAE of these widths, the largest images first."""
-    channels = (CHANNELS, *widths)
-    return [Layer(SIDE >> i + 1, channels[i], out) for i, out in enumerate(widths)]
+    channels = (FRAME_CHANNELS, *widths)
+    return [Layer(FRAME_SIDE >> i + 1, channels[i], out) for i, out in enumerate(widths)]
 
 
 def uses(layer: Layer) -> dict[str, int]:
     """How often a training step needs each operation: once in the encoder and once in the decoder, but that
     nobody asks for a gradient towards the frames."""
-    return {"down": 2, "up": 1 if layer.channel == CHANNELS else 2, "kernel": 2}
+    return {"down": 2, "up": 1 if layer.channel == FRAME_CHANNELS else 2, "kernel": 2}
 
 
 def shifted(x: Image) -> list[Halved]:
@@ -72,7 +72,7 @@ def taps(x: Image) -> list[Halved]:
 
 def down(x: Image, kernel: Kernel) -> Halved:
     """As `vae.Conv` has it."""
-    return (vae.downsample_colours if x.shape[-1] == CHANNELS else vae.downsample)(x, kernel)
+    return (vae.downsample_colours if x.shape[-1] == FRAME_CHANNELS else vae.downsample)(x, kernel)
 
 
 def down_by_patches(x: Image, kernel: Kernel) -> Halved:

@@ -25,9 +25,9 @@ from wm.dream.dynamics import Rules
 from wm.dream.starts import Starts
 from wm.models import fit, rnn
 from wm.models.controller import Controller, principal_components
-from wm.models.rnn import ACTION_SIZE, RNN, Batch
-from wm.search.cma_es import Search, evolve
-from wm.spec import FAILURE_REWARD
+from wm.models.rnn import RNN, Batch
+from wm.search.cma_es import Schedule, evolve
+from wm.spec import ACTION_SIZE, FAILURE_REWARD
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
 EPISODES, STEPS = 16, 238  # of a training batch: whole drives
@@ -42,13 +42,13 @@ GATES = 4 * HIDDEN
 HEAD = 3 * LATENT * MIXTURES + 3
 LSTM_FLOP = 2 * (LATENT + ACTION_SIZE + HIDDEN) * GATES  # of a step of one episode
 HEAD_FLOP = 2 * HIDDEN * HEAD
-SEARCH = Search(
+SEARCH = Schedule(
     population=POPULATION,
     generations=1000,
     sigma0=0.1,
     max_std=0.1,
-    last_std=0.02,
-    narrow_from=0.4,
+    final_std=0.02,
+    decay_start=0.4,
     diagonal=True,
 )
 

@@ -101,7 +101,11 @@ def batches_picked(
 
 def order(settings: TrainVAE) -> dict[str, int]:
     """What the order of the frames depends on."""
-    return {name: getattr(settings, name) for name in ("batch_size", "buffer_episodes", "seed")}
+    return {
+        "batch_size": settings.batch_size,
+        "buffer_episodes": settings.shuffle_buffer_episodes,
+        "seed": settings.seed,
+    }
 
 
 def validation_frames(shards: Shards, settings: TrainVAE) -> list[np.ndarray]:

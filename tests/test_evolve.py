@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from wm.search.cma_es import Search, evolve
+from wm.search.cma_es import Schedule, evolve
 
-SEARCH = Search(
-    population=16, generations=80, sigma0=0.5, max_std=10.0, last_std=10.0, narrow_from=0.5, diagonal=True
+SEARCH = Schedule(
+    population=16, generations=80, sigma0=0.5, max_std=10.0, final_std=10.0, decay_start=0.5, diagonal=True
 )
 
 
@@ -14,7 +16,7 @@ def sphere(generation, candidates):
 
 @pytest.mark.parametrize("diagonal", [True, False])
 def test_finds_the_top_of_a_hill(diagonal):
-    search = SEARCH.model_copy(update={"diagonal": diagonal})
+    search = replace(SEARCH, diagonal=diagonal)
     *_, last = evolve(sphere, np.zeros(8), search, seed=1)
     assert np.allclose(last.mean, 1.5, atol=0.05)
     assert last.number == 79
@@ -55,7 +57,7 @@ def test_the_search_narrows_though_returns_are_noise():
         spreads.append(candidates.std(axis=0).max())
         return rng.normal(size=len(candidates))
 
-    search = SEARCH.model_copy(update={"population": 64, "max_std": 0.4, "last_std": 0.01})
+    search = replace(SEARCH, population=64, max_std=0.4, final_std=0.01)
     list(evolve(noise, np.zeros(8), search, seed=1))
     assert search.bound(40) == pytest.approx(0.4)
     assert search.bound(60) == pytest.approx((0.4 * 0.01) ** 0.5)

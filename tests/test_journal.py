@@ -3,10 +3,10 @@ import pytest
 
 from wm.errors import Halted
 from wm.runtime.journal import Journal
-from wm.search.cma_es import Search, evolve
+from wm.search.cma_es import Schedule, evolve
 
-SEARCH = Search(
-    population=16, generations=80, sigma0=0.5, max_std=10.0, last_std=10.0, narrow_from=0.5, diagonal=True
+SEARCH = Schedule(
+    population=16, generations=80, sigma0=0.5, max_std=10.0, final_std=10.0, decay_start=0.5, diagonal=True
 )
 
 

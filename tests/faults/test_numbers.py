@@ -68,8 +68,8 @@ def test_an_action_that_is_no_number_ends_the_stage_and_not_the_drive(project, t
 
 
 def test_a_candidate_without_a_number_is_counted_and_not_averaged():
-    search = cma_es.Search(
-        population=16, generations=3, sigma0=0.5, max_std=1.0, last_std=1.0, narrow_from=0.5, diagonal=True
+    search = cma_es.Schedule(
+        population=16, generations=3, sigma0=0.5, max_std=1.0, final_std=1.0, decay_start=0.5, diagonal=True
     )
 
     def broken(generation, candidates):
