@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench import levers
+from bench import ablations
 from bench.scale import ENVIRONMENT
 from bench.tables import table
 from stages import collect
@@ -30,7 +30,7 @@ from wm.runtime import run
 FIRST_TRACK, REAL = 930_000_000, 8  # real drives of each source
 FACTORS = (1, 10)
 POLL = 0.2  # seconds between two looks at a process
-FEW = ("train_vae.steps=150", "train_rnn.first_steps=20", "evolve.search.generations=3")
+FEW = ("train_vae.steps=150", "train_rnn.first_round_steps=20", "evolve.search.generations=3")
 STAGES = (
     ("process",),
     ("train_vae",),
@@ -57,14 +57,14 @@ def main() -> None:
 
 def measured(folder: Path, factor: int) -> Iterator[tuple[str, float, float]]:
     """Name, seconds and MB of each stage, on `factor` times the drives of params.yaml."""
-    params = file.read(levers.ROOT / PARAMS)
+    params = file.read(ablations.ROOT / PARAMS)
     for change in FEW:
-        levers.apply(change, params)
+        ablations.apply(change, params)
     for source, section in params["collect"].items():
         write(source, factor * section["episodes"], section["seed"], folder / "data/raw" / source)
-    levers.write(params, folder)
+    ablations.write(params, folder)
     for name, *arguments in STAGES:
-        yield name, *cost([sys.executable, "-m", f"stages.{name}", *arguments], folder)
+        yield name, *cost([sys.executable, "-m", "stages", name, *arguments], folder)
 
 
 def write(source: str, count: int, seed: int, folder: Path) -> None:
@@ -79,7 +79,7 @@ def write(source: str, count: int, seed: int, folder: Path) -> None:
 def cost(command: list[str], folder: Path) -> tuple[float, float]:
     """Seconds that a process took, and the most MB that it had. Raises CalledProcessError where it failed."""
     began, most = time.monotonic(), 0.0
-    environment = os.environ | {"PYTHONPATH": str(levers.ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ablations.ROOT)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         most = max(most, most_so_far(process.pid))

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from bench import hypotheses
+from bench import gap_causes
 from bench import layers as bench_layers
 from bench import rnn as bench_rnn
 from bench import vae as bench_vae
@@ -46,10 +46,10 @@ def test_all_take_turns_and_the_first_turn_does_not_count(monkeypatch):
 
 
 def test_a_share_is_a_part_of_so_many():
-    assert hypotheses.share("2/3") == (2, 3)
+    assert gap_causes.share("2/3") == (2, 3)
     for wrong in ("3/2", "0/2", "1/0", "1", "a/b", "-1/2"):
-        with pytest.raises(argparse.ArgumentTypeError, match="wanted I/N"):
-            hypotheses.share(wrong)
+        with pytest.raises(argparse.ArgumentTypeError, match="expected I/N"):
+            gap_causes.share(wrong)
 
 
 def put(torch_layer, **ours):

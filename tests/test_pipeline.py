@@ -1,5 +1,6 @@
 """The whole DAG, small: a clone of the repository with the smoke profile, from nothing."""
 
+import csv
 import sys
 from pathlib import Path
 
@@ -61,13 +62,15 @@ def test_metrics_lay_dream_beside_real(smoke):
     assert "score.mean" in shown
 
 
-def test_the_tables_of_the_results_have_a_line_a_round(smoke):
-    printed = run(smoke[0], sys.executable, "-m", "bench.tables").splitlines()
-    for name in ("r0", "r1"):
-        scores, fidelity = (line for line in printed if line.startswith(f"| {name} |"))
-        score = files.read_json(smoke[0] / "metrics" / name / "real.json")["score"]
-        assert f"| {score['mean']:.0f} ± {score['std']:.0f} |" in scores
-        assert fidelity.count("|") == 7
+def test_a_run_is_appended_to_the_table_of_runs(smoke):
+    run(smoke[0], sys.executable, "-m", "bench.runs", "smoke", "--profile", "smoke", "--table", "runs.csv")
+    with (smoke[0] / "runs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["round"] for row in rows] == ["r0", "r1"]
+    for row in rows:
+        score = files.read_json(smoke[0] / "metrics" / "rounds" / row["round"] / "real.json")["score"]
+        assert float(row["real_mean"]) == score["mean"]
+        assert int(row["real_drives"]) > 0
 
 
 def would_run(folder, section, **change):

@@ -1,0 +1,76 @@
+"""bench/runs.py copies each round's metrics into docs/runs.csv."""
+
+import json
+
+import pytest
+
+from bench import runs, tables
+from wm.errors import BadInput
+
+SCORE = {"mean": 700.5, "std": 100.0, "sem": 50.0, "min": 550.0, "median": 700.0, "max": 901.0, "n": 3}
+
+
+def write_round(folder):
+    """The metrics of one round: 3 real drives, one of them below 600."""
+    folder.mkdir(parents=True)
+    losses = {"nll": 32.5, "reward_error": 1.0, "missed_error": 0.1}
+    dream = {
+        "score": SCORE | {"mean": 650.0},
+        "laps": 2,
+        "lap_frames": 640.0,
+        "rules": {"sampling": "denoised"},
+    }
+    real = {"score": SCORE, "laps": 1, "lap_frames": 700.0, "missed": 0.5}
+    for name, content in {"train_rnn": {"rnn": losses}, "dream": dream, "real": real}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    (folder / "real.csv").write_text("seed,score\n1,550\n2,650.5\n3,901\n")
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    for name in ("r0", "r1", "r2", "r3", "r4", "r5", "r6"):
+        write_round(tmp_path / "rounds" / name)
+    (tmp_path / "ranks.json").write_text('{"chosen": "r4"}')
+    return tmp_path
+
+
+def test_a_row_holds_its_round_s_scores(metrics):
+    row = runs.rows(metrics, {"run": "a", "seed": "1", "commit": "abc"})[0]
+    assert list(row) == runs.COLUMNS
+    expected = {
+        "run": "a",
+        "round": "r0",
+        "action_repeat": 2,
+        "nll": 32.5,
+        "dream_mean": 650.0,
+        "dream_sampling": "denoised",
+        "real_mean": 700.5,
+        "tracks": 3,
+        "below_600": 1,
+        "commit": "abc",
+    }
+    assert {key: row[key] for key in expected} == expected
+
+
+def test_only_the_chosen_round_is_published(metrics):
+    rows = runs.rows(metrics, {"run": "a"})
+    assert [row["round"] for row in rows if row["published"]] == ["r4"]
+
+
+def test_a_run_is_appended_once(metrics, tmp_path, monkeypatch):
+    table = tmp_path / "runs.csv"
+    monkeypatch.setattr(runs, "METRICS", metrics)
+    monkeypatch.setattr("sys.argv", ["bench.runs", "a", "--table", str(table)])
+    runs.main()
+    assert len(tables.rows(table)) == 7
+    with pytest.raises(BadInput, match="found rows of run 'a' with seed 1"):
+        runs.main()
+    assert len(tables.rows(table)) == 7
+
+
+def test_the_committed_table_has_one_row_per_run_seed_and_round():
+    rows = tables.rows(runs.RUNS)
+    keys = [(row["run"], row["seed"], row["round"]) for row in rows]
+    assert len(set(keys)) == len(keys)
+    assert all(list(row) == runs.COLUMNS for row in rows)
+    assert all(float(row["real_mean"]) <= 1000 and row["commit"] and row["source"] for row in rows)
