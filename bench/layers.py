@@ -1,14 +1,14 @@
-"""The VAE's layers one by one: the fastest of several ways to write each operation in XLA, and PyTorch.
+"""Times of the VAE's layers: the fastest of several ways to write each operation in XLA, and PyTorch.
 
-`uv run --extra bench python -m bench.layers` prints, for every layer and operation of a batch of 128,
-milliseconds as `wm/vae.py` has it, of the fastest way and of PyTorch, and what frames a second of training
-and of encoding these come to. Each is timed by itself; in a whole step XLA fuses some of them with what lies
-between, so these tell where the time goes and which way is worth a try, not what a step takes.
+`uv run --extra bench python -m bench.layers` prints, for every layer and operation of a batch of 128, the
+milliseconds of `wm/models/conv.py`, of the fastest way and of PyTorch, and the frames per second of training
+and of encoding that follow from them. Each operation is timed alone. In a whole training step XLA fuses
+some of them with other operations, so these times show which way is worth a try, not how long a step takes.
 
-The operations: `down`, the convolution, which is also the gradient towards the input of `up`; `up`, its
-transpose, which is also the gradient towards the input of `down`; `kernel`, the gradient towards the kernel
-of either. In 8 pieces a batch goes through an operation one part after the other, so that patches stay in
-a core's cache.
+The operations: `down` is the convolution, and also the gradient with respect to the input of `up`; `up` is
+its transpose, and also the gradient with respect to the input of `down`; `kernel` is the gradient with
+respect to the kernel of either. "8 pieces" means that the batch is processed in 8 parts in turn, so
+that patches stay in a core's cache.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from bench.timing import alternate
 from bench.vae import BATCH, SMALL
-from wm.models import vae
+from wm.models import conv
 from wm.spec import FRAME_CHANNELS, FRAME_SIDE
 
 PIECES = 8
@@ -56,7 +56,7 @@ def uses(layer: Layer) -> dict[str, int]:
 
 def shifted(x: Image) -> list[Halved]:
     """The four 2 x 2 blocks of the image's blocks that a kernel meets."""
-    blocks = vae.to_blocks(x)
+    blocks = conv.to_blocks(x)
     down, across = blocks.shape[1] - 1, blocks.shape[2] - 1
     return [blocks[:, i : i + down, j : j + across] for i in (0, 1) for j in (0, 1)]
 
@@ -71,8 +71,8 @@ def taps(x: Image) -> list[Halved]:
 
 
 def down(x: Image, kernel: Kernel) -> Halved:
-    """As `vae.Conv` has it."""
-    return (vae.downsample_colours if x.shape[-1] == FRAME_CHANNELS else vae.downsample)(x, kernel)
+    """As `conv.Conv` has it."""
+    return (conv.downsample_colours if x.shape[-1] == FRAME_CHANNELS else conv.downsample)(x, kernel)
 
 
 def down_by_patches(x: Image, kernel: Kernel) -> Halved:
@@ -82,38 +82,38 @@ def down_by_patches(x: Image, kernel: Kernel) -> Halved:
 
 def down_by_sums(x: Image, kernel: Kernel) -> Halved:
     """Four products of blocks, added up."""
-    weights = vae.kernel_of_blocks(kernel).reshape(4, -1, kernel.shape[-1])
+    weights = conv.kernel_of_blocks(kernel).reshape(4, -1, kernel.shape[-1])
     return sum((block @ weight for block, weight in zip(shifted(x), weights, strict=True)), jnp.zeros(()))
 
 
 def up_by_patches(y: Halved, kernel: Kernel) -> Image:
     """One product of all patches."""
-    weight = vae.kernel_of_blocks(kernel)[::-1, ::-1].swapaxes(2, 3)
+    weight = conv.kernel_of_blocks(kernel)[::-1, ::-1].swapaxes(2, 3)
     side = y.shape[1] + 1
     padded = jnp.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)))
     patches = [padded[:, i : i + side, j : j + side] for i in (0, 1) for j in (0, 1)]
-    return vae.from_blocks(jnp.concatenate(patches, axis=-1) @ weight.reshape(-1, weight.shape[-1]))
+    return conv.from_blocks(jnp.concatenate(patches, axis=-1) @ weight.reshape(-1, weight.shape[-1]))
 
 
 def up_by_sums(y: Halved, kernel: Kernel) -> Image:
     """One product of the inputs, whose blocks are added up where they overlap."""
-    weight = vae.kernel_of_blocks(kernel)
+    weight = conv.kernel_of_blocks(kernel)
     spread = (y @ weight.transpose(3, 0, 1, 2).reshape(y.shape[-1], -1)).reshape(*y.shape[:3], 2, 2, -1)
     places = [(i, j) for i in (0, 1) for j in (0, 1)]
     padded = [jnp.pad(spread[:, :, :, i, j], ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0))) for i, j in places]
-    return vae.from_blocks(sum(padded, jnp.zeros(())))
+    return conv.from_blocks(sum(padded, jnp.zeros(())))
 
 
 def kernel_of_downsample(x: Image, slope: Halved) -> Kernel:
     """As training has it of the encoder's layers."""
     kernel = jnp.zeros((4, 4, x.shape[-1], slope.shape[-1]))
-    return jax.linear_transpose(lambda kernel: vae.downsample(x, kernel), kernel)(slope)[0]
+    return jax.linear_transpose(lambda kernel: conv.downsample(x, kernel), kernel)(slope)[0]
 
 
 def kernel_of_upsample(x: Image, slope: Halved) -> Kernel:
     """As training has it of the decoder's layers."""
     kernel = jnp.zeros((4, 4, x.shape[-1], slope.shape[-1]))
-    return jax.linear_transpose(lambda kernel: vae.upsample_exchanged(slope, kernel), kernel)(x)[0]
+    return jax.linear_transpose(lambda kernel: conv.upsample_exchanged(slope, kernel), kernel)(x)[0]
 
 
 def kernel_by_patches(x: Image, slope: Halved) -> Kernel:
@@ -132,11 +132,11 @@ def kernel_by_sums(x: Image, slope: Halved) -> Kernel:
 WAYS: dict[str, dict[str, Callable[..., Array]]] = {
     "down": {
         OURS: down,
-        "blocks": vae.downsample_blocks,
+        "blocks": conv.downsample_blocks,
         "patches": down_by_patches,
         "sums": down_by_sums,
     },
-    "up": {OURS: vae.upsample, "patches": up_by_patches, "sums": up_by_sums},
+    "up": {OURS: conv.upsample, "patches": up_by_patches, "sums": up_by_sums},
     "kernel": {
         OURS: kernel_of_downsample,
         "exchanged": kernel_of_upsample,

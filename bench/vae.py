@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
-from wm.models import vae
+from wm.models import conv, vae
 from wm.models.vae import VAE
 
 BATCH, LATENT = 128, 32
@@ -30,11 +30,11 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 class LaxConv(eqx.Module):
     """A layer of ours, computed by `jax.lax`."""
 
-    layer: vae.Conv | vae.ConvTranspose
+    layer: conv.Conv | conv.ConvTranspose
 
     def __call__(self, x):
         kernel = self.layer.kernel
-        if isinstance(self.layer, vae.Conv):
+        if isinstance(self.layer, conv.Conv):
             y = jax.lax.conv_general_dilated(x[None], kernel, (2, 2), [(1, 1)] * 2, dimension_numbers=LAYOUT)
         else:
             y = jax.lax.conv_transpose(
@@ -57,9 +57,9 @@ class ChannelsFirst(eqx.Module):
         return self.layer(x.transpose(2, 0, 1)).transpose(1, 2, 0)
 
 
-def equinox_layer(layer: vae.Conv | vae.ConvTranspose) -> ChannelsFirst:
+def equinox_layer(layer: conv.Conv | conv.ConvTranspose) -> ChannelsFirst:
     """Equinox's layer of the same size, kernel 4, stride 2, padding 1."""
-    if isinstance(layer, vae.Conv):
+    if isinstance(layer, conv.Conv):
         channel, out = layer.kernel.shape[2:]
         return ChannelsFirst(eqx.nn.Conv2d(channel, out, 4, 2, 1, key=jr.key(0)))
     out, channel = layer.kernel.shape[2:]
@@ -68,7 +68,7 @@ def equinox_layer(layer: vae.Conv | vae.ConvTranspose) -> ChannelsFirst:
 
 def with_layers(model: VAE, change: Callable) -> VAE:
     """The model with every convolution replaced."""
-    layers = ([change(conv) for conv in model.down], [change(conv) for conv in model.up])
+    layers = ([change(layer) for layer in model.down], [change(layer) for layer in model.up])
     return eqx.tree_at(lambda model: (model.down, model.up), model, layers)
 
 

@@ -1,4 +1,4 @@
-"""The VAE's convolutions against XLA's, its loss against NumPy, and that it learns."""
+"""The VAE: its tone curve, its loss compared with NumPy, and that it learns."""
 
 from functools import partial
 
@@ -13,73 +13,10 @@ import pytest
 from wm.models import vae
 from wm.models.vae import VAE
 
-SIZES = [(64, 3, 16), (8, 5, 7)]  # side of the larger image, its channels, the other's
 WIDTHS = (4, 6, 8, 10)
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 jitted_loss = eqx.filter_jit(vae.loss)
 make = eqx.filter_jit(VAE)  # one compilation instead of one for every leaf
 new_key = partial(jr.key, impl="rbg")  # compiles ten times faster than the default
-
-
-def xla_downsample(x, kernel):
-    return jax.lax.conv_general_dilated(
-        x, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=LAYOUT, precision="highest"
-    )
-
-
-def xla_upsample(x, kernel):
-    return jax.lax.conv_transpose(
-        x,
-        kernel,
-        (2, 2),
-        [(2, 2), (2, 2)],
-        dimension_numbers=LAYOUT,
-        transpose_kernel=True,
-        precision="highest",
-    )
-
-
-@partial(jax.jit, static_argnums=0)
-def value_and_pullback(f, x, kernel, cotangent):
-    """The plain value, the differentiated value, and the gradients of x and kernel."""
-    value, pull = jax.vjp(f, x, kernel)
-    return f(x, kernel), value, *pull(cotangent)
-
-
-def assert_same_map(ours, xla, x, kernel, cotangent):
-    """Values and gradients agree to 1e-5 of their scale, ours being batched by `vmap`."""
-    wanted = value_and_pullback(xla, x, kernel, cotangent)
-    got = value_and_pullback(jax.vmap(ours, in_axes=(0, None)), x, kernel, cotangent)
-    for ours_, wanted_ in zip(got, wanted, strict=True):
-        scale = float(jnp.abs(wanted_).max())
-        np.testing.assert_allclose(ours_ / scale, wanted_ / scale, atol=1e-5)
-
-
-@pytest.mark.parametrize("downsample", [vae.downsample, vae.downsample_colours])
-@pytest.mark.parametrize(("side", "channel", "out"), SIZES)
-def test_downsample_is_xlas_convolution(side, channel, out, downsample):
-    x_key, kernel_key, cotangent_key = jr.split(new_key(0), 3)
-    x = jr.normal(x_key, (2, side, side, channel))
-    kernel = jr.normal(kernel_key, (4, 4, channel, out))
-    cotangent = jr.normal(cotangent_key, (2, side // 2, side // 2, out))
-    assert_same_map(downsample, xla_downsample, x, kernel, cotangent)
-
-
-@pytest.mark.parametrize(("side", "out", "channel"), SIZES)
-def test_upsample_is_xlas_transposed_convolution(side, out, channel):
-    x_key, kernel_key, cotangent_key = jr.split(new_key(1), 3)
-    x = jr.normal(x_key, (2, side // 2, side // 2, channel))
-    kernel = jr.normal(kernel_key, (4, 4, out, channel))
-    cotangent = jr.normal(cotangent_key, (2, side, side, out))
-    assert_same_map(vae.upsample, xla_upsample, x, kernel, cotangent)
-
-
-def test_upsample_is_the_adjoint_of_downsample():
-    x_key, kernel_key, y_key = jr.split(new_key(2), 3)
-    x, y = jr.normal(x_key, (16, 8, 3)), jr.normal(y_key, (8, 4, 5))
-    kernel = jr.normal(kernel_key, (4, 4, 3, 5))
-    left = jnp.vdot(vae.downsample(x, kernel), y)
-    np.testing.assert_allclose(left, jnp.vdot(x, vae.upsample(y, kernel)), rtol=1e-4)
 
 
 def test_normalise_maps_bytes_to_the_unit_interval():
@@ -91,7 +28,7 @@ def test_normalise_maps_bytes_to_the_unit_interval():
 TONES = [(0, 0), (100, 60), (103, 130), (255, 255)]
 
 
-def test_a_tone_curve_spreads_the_values_where_it_is_steep_and_is_undone():
+def test_the_tone_curve_is_piecewise_linear_and_has_an_inverse():
     values = jnp.arange(256, dtype=jnp.uint8).reshape(16, 16, 1)
     toned = vae.normalise(values, TONES)
     wanted = np.interp(np.arange(256), *np.transpose(TONES)) / 255
@@ -99,7 +36,7 @@ def test_a_tone_curve_spreads_the_values_where_it_is_steep_and_is_undone():
     np.testing.assert_allclose(vae.denormalise(toned, TONES), vae.normalise(values), atol=1e-6)
 
 
-def test_v_sees_and_paints_in_the_tones_and_shows_what_they_stand_for(frames):
+def test_the_tone_curve_is_applied_to_what_v_encodes_and_undone_in_what_it_decodes(frames):
     model = make(latent_size=3, widths=WIDTHS, tones=TONES, key=new_key(3))
     as_they_are = make(latent_size=3, widths=WIDTHS, key=new_key(3))
     toned = jnp.rint(255 * vae.normalise(frames, TONES)).astype(jnp.uint8)
@@ -115,8 +52,8 @@ def test_v_sees_and_paints_in_the_tones_and_shows_what_they_stand_for(frames):
 @pytest.mark.parametrize(
     "tones", [[], [(0, 0)], [(0, 0), (255, 200)], [(0, 9), (255, 255)], [(0, 0), (90, 0), (255, 255)]]
 )
-def test_tones_that_do_not_rise_from_black_to_white_are_refused(tones):
-    with pytest.raises(ValueError, match=r"wanted points that rise from \[0, 0\] to \[255, 255\]"):
+def test_tone_curves_that_do_not_rise_from_black_to_white_are_refused(tones):
+    with pytest.raises(ValueError, match=r"expected points that rise from \[0, 0\] to \[255, 255\]"):
         VAE(latent_size=3, widths=WIDTHS, tones=tones, key=new_key(3))
 
 

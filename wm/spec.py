@@ -1,5 +1,6 @@
 """The constants of CarRacing-v3 and of the frames that the models see."""
 
+import itertools
 from collections.abc import Sequence
 
 FPS = 50  # frames per second
@@ -18,6 +19,8 @@ FRAME_SIDE, FRAME_CHANNELS = 64, 3  # of the frames that the models see
 FRAME_SHAPE = (FRAME_SIDE, FRAME_SIDE, FRAME_CHANNELS)
 FRAME_BYTES = FRAME_SIDE * FRAME_SIDE * FRAME_CHANNELS
 MAX_CONVOLUTIONS = 6  # each halves a frame's side
+IDENTITY_CURVE = ((0, 0), (255, 255))  # the tone curve that leaves pixel values as they are
+TONE_CURVE_RULE = "points that rise from [0, 0] to [255, 255]"
 
 
 def within(limits: Sequence[Sequence[float]], bounds: Sequence[Sequence[float]]) -> bool:
@@ -26,3 +29,10 @@ def within(limits: Sequence[Sequence[float]], bounds: Sequence[Sequence[float]])
         len(pair) == 2 and low <= pair[0] <= pair[1] <= high
         for pair, (low, high) in zip(limits, bounds, strict=True)
     )
+
+
+def is_tone_curve(points: Sequence[Sequence[int]]) -> bool:
+    """Whether `points` (input, output) rise from black to white, in both coordinates."""
+    pairs = list(itertools.pairwise(points))
+    rises = bool(pairs) and all(a[0] < b[0] and a[1] < b[1] for a, b in pairs)
+    return rises and (tuple(points[0]), tuple(points[-1])) == IDENTITY_CURVE

@@ -1,25 +1,13 @@
 """The section `train_vae`."""
 
-import itertools
-from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from wm.params.section import Section
-from wm.spec import MAX_CONVOLUTIONS
-
-IDENTITY = ((0, 0), (255, 255))  # the tone curve that changes nothing
-RISING = "points that rise from [0, 0] to [255, 255]"
+from wm.spec import MAX_CONVOLUTIONS, TONE_CURVE_RULE, is_tone_curve
 
 TonePoint = Annotated[list[int], Field(min_length=2, max_length=2)]
-
-
-def is_rising(tones: Sequence[Sequence[int]]) -> bool:
-    """Whether `tones` are the points of a curve that rises from black to white."""
-    pairs = list(itertools.pairwise(tones))
-    steep = bool(pairs) and all(a[0] < b[0] and a[1] < b[1] for a, b in pairs)
-    return steep and (tuple(tones[0]), tuple(tones[-1])) == IDENTITY
 
 
 class TrainVAE(Section):
@@ -58,6 +46,6 @@ class TrainVAE(Section):
     @field_validator("tone_curve")
     @classmethod
     def _rising(cls, tones: list[list[int]]) -> list[list[int]]:
-        if not is_rising(tones):
-            raise ValueError(f"expected {RISING}")
+        if not is_tone_curve(tones):
+            raise ValueError(f"expected {TONE_CURVE_RULE}")
         return tones

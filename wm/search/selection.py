@@ -33,8 +33,8 @@ def median_error(scores: Float[np.ndarray, " n"]) -> float:
     """The standard error of the median, for any distribution of the scores.
 
     The number of n scores below the true median is binomial, n / 2 +- sqrt(n) / 2. So the quantiles at
-    1 / 2 +- 1 / (2 sqrt(n)) enclose the true median as often as a mean +- its standard error encloses the true
-    mean; half their distance is returned.
+    1 / 2 +- 1 / (2 sqrt(n)) enclose the true median as often as mean +- standard error enclose the true mean.
+    Returned is half the distance between the two quantiles.
     """
     share = 0.5 / np.sqrt(len(scores))
     low, high = np.quantile(scores, (0.5 - share, 0.5 + share))
