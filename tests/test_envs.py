@@ -229,6 +229,8 @@ import sys
 import numpy as np
 
 from wm import envs
+from wm.errors import BadInput
+
 for options in ({"temperature": "hot"}, {"horizon_steps": 2.5}, {"start_seeds": 7}, {"num_envs": 2.5}):
     try:
         envs.CarRacingDreams(**{"num_envs": 2, "models": sys.argv[1]} | options)

@@ -21,7 +21,7 @@ from wm.models.rnn import RNN
 from wm.runtime import files
 from wm.spec import FAILURE_REWARD, FPS, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
 
-SOURCES = Path(__file__).parents[1] / "web"
+SOURCES = Path(__file__).parents[2] / "web"
 MOST_BYTES = 8_000_000
 MOST_STARTS = 32
 INT8_MAX = 127
