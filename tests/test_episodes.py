@@ -4,11 +4,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from wm.data import batches
+from wm.data import batches, unfinished
+from wm.data import shards as shards_module
 from wm.data.batches import frame_batches
 from wm.data.episode import Episode, Record, mirror
 from wm.data.shards import CorruptShard, Shards, Writer
-from wm.data.unfinished import put_by
 from wm.runtime import files
 
 
@@ -59,7 +59,7 @@ def test_same_episodes_same_bytes(folder, tmp_path):
 
 
 def test_a_full_shard_is_followed_by_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(episodes, "SHARD_BYTES", 200_000)  # frames of noise: 12 KB each
+    monkeypatch.setattr(shards_module, "SHARD_BYTES", 200_000)  # frames of noise: 12 KB each
     write(tmp_path / "raw", [episode(i, length=10) for i in range(6)])
     shards = Shards(tmp_path / "raw")
     assert len(shards.shards) == 3
@@ -177,7 +177,7 @@ def driven(asked, kill_at=None):
 
 
 def put_by(folder, asked, kill_at=None):
-    return list(put_by(folder, list(range(25)), driven(asked, kill_at)))
+    return list(unfinished.put_by(folder, list(range(25)), driven(asked, kill_at)))
 
 
 def same(found, wanted):

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from wm.data.episode import Episode, Record, mirror
 from wm.data.shards import CorruptShard, Shards, Writer
 from wm.errors import BadInput
-from wm.export import minari
+from wm.export import minari as minari_export
 from wm.runtime import files
 
-ENVIRONMENT = "environment: {action_repeat: 4, warm_up_frames: 50}\n"
+ROOT = Path(__file__).parents[1]
 
 
 def drive(seed, length, *, failed=False, kept=True):
@@ -47,7 +48,9 @@ def write(path, some):
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(ENVIRONMENT)
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["environment"] = {"action_repeat": 4, "warm_up_frames": 50}
+    YAML().dump(params, Path("params.yaml"))
     write(Path("data/raw/a"), DRIVES)
     return Path("data/raw/a")
 
@@ -62,7 +65,7 @@ def minari(tmp_path, monkeypatch):
 
 
 def test_minari_reads_what_the_shards_hold(source, minari):
-    path = minari.export(source, None)
+    path = minari_export.export(source, None)
     dataset = minari.load_dataset(path.name)
     kept = [one for one in DRIVES if one.record.kept]
     found = list(dataset)
@@ -86,7 +89,7 @@ def test_minari_reads_what_the_shards_hold(source, minari):
 
 
 def test_minari_knows_where_a_drive_is_from(source, minari):
-    dataset = minari.load_dataset(minari.export(source, None).name)
+    dataset = minari.load_dataset(minari_export.export(source, None).name)
     told = list(dataset.storage.get_episode_metadata(range(4)))
     assert [one["seed"] for one in told] == [3, 5, 6, 5]
     assert [one["score"] for one in told] == [4.5, 7.5, 9.0, 7.5]
@@ -101,13 +104,13 @@ def test_minari_knows_where_a_drive_is_from(source, minari):
 
 def test_another_root_and_the_same_bytes(source, minari, tmp_path):
     roots = [tmp_path / "one", tmp_path / "two"]
-    first, second = (minari.export(source, root) for root in roots)
+    first, second = (minari_export.export(source, root) for root in roots)
     assert first == roots[0] / "car-racing-raw-a-v0"
     written = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert len(written) == 1 + 2 * 4
     for path in written:
         assert (first / path).read_bytes() == (second / path).read_bytes()
-    minari.export(source, roots[0])  # in the place of the one before, not beside it
+    minari_export.export(source, roots[0])  # in the place of the one before, not beside it
     assert [path.name for path in roots[0].iterdir()] == ["car-racing-raw-a-v0"]
 
 
@@ -122,7 +125,7 @@ def test_no_more_than_two_drives_are_in_memory(source, monkeypatch):
 
     monkeypatch.setattr(Episode, "__hash__", object.__hash__)
     monkeypatch.setattr(Shards, "read", watched)
-    minari.export(source, Path("minari"))
+    minari_export.export(source, Path("minari"))
 
 
 def test_a_failed_export_leaves_nothing(source, monkeypatch):
@@ -135,23 +138,23 @@ def test_a_failed_export_leaves_nothing(source, monkeypatch):
 
     monkeypatch.setattr(Shards, "read", failing)
     with pytest.raises(CorruptShard):
-        minari.export(source, Path("minari"))
+        minari_export.export(source, Path("minari"))
     assert not list(Path("minari").iterdir())
 
 
 def test_what_cannot_be_exported_is_said_in_a_line(source, monkeypatch):
     with pytest.raises(BadInput, match=r"nowhere/manifest\.json: No such file"):
-        minari.export(Path("nowhere"), Path("minari"))
+        minari_export.export(Path("nowhere"), Path("minari"))
     latents = DRIVES[0].__class__(**{**vars(DRIVES[0]), "observations": {"mu": np.zeros((7, 4), np.float32)}})
     write(Path("data/latents/a"), [latents])
     with pytest.raises(BadInput, match=r"data/latents/a: found \['mu'\], wanted frames"):
-        minari.export(Path("data/latents/a"), Path("minari"))
+        minari_export.export(Path("data/latents/a"), Path("minari"))
     write(Path("data/raw/b"), DRIVES[:1])
     Path("data/raw/b").rename("data/raw/a b")
     with pytest.raises(BadInput, match="wanted a folder with a plain name"):
-        minari.export(Path("data/raw/a b"), Path("minari"))
+        minari_export.export(Path("data/raw/a b"), Path("minari"))
     with pytest.raises(BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*wanted a place to write"):
-        minari.export(source, Path("params.yaml"))
+        minari_export.export(source, Path("params.yaml"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"minari is not installed\. Run `uv sync --extra minari`"):
-        minari.export(source, Path("minari"))
+        minari_export.export(source, Path("minari"))

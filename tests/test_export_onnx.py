@@ -14,7 +14,7 @@ import pytest
 
 from wm.agent.agent import Models
 from wm.errors import BadInput
-from wm.export import onnx
+from wm.export import onnx as onnx_export
 from wm.models import rnn, vae
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(folder):
-    return onnx.export(folder, folder)[0].parent
+    return onnx_export.export(folder, folder)[0].parent
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def small(tmp_path_factory):
 
 
 def test_an_agent_of_other_sizes(small):
-    onnx.export(small, small)
+    onnx_export.export(small, small)
     wanted = Models.within(small).load()
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
@@ -163,7 +163,7 @@ def test_an_agent_of_other_sizes(small):
 def test_a_file_says_what_it_is_and_what_goes_in(small):
     import onnx
 
-    paths = onnx.export(small, small)
+    paths = onnx_export.export(small, small)
     assert [path.stem for path in paths] == ["encoder", "decoder", "rnn_step", "controller"]
     model = onnx.load(paths[0])
     said = {entry.key: entry.value for entry in model.metadata_props}
@@ -173,21 +173,21 @@ def test_a_file_says_what_it_is_and_what_goes_in(small):
     assert "divided by 255 inside" in model.graph.input[0].doc_string
     axes = model.graph.input[0].type.tensor_type.shape.dim
     assert [axis.dim_param or axis.dim_value for axis in axes] == ["batch", 64, 64, 3]
-    assert (model.opset_import[0].version, model.ir_version) == (onnx.OPSET, onnx.IR_VERSION)
+    assert (model.opset_import[0].version, model.ir_version) == (onnx_export.OPSET, onnx_export.IR_VERSION)
 
 
 def test_the_same_agent_gives_the_same_bytes(small, tmp_path_factory):
     other = tmp_path_factory.mktemp("again")
-    onnx.export(small, other)
-    for path in onnx.export(small, small):
+    onnx_export.export(small, other)
+    for path in onnx_export.export(small, small):
         assert path.read_bytes() == (other / path.name).read_bytes()
 
 
 def test_what_cannot_be_exported_is_said_in_a_line(small, monkeypatch):
     with pytest.raises(BadInput, match=r"vae\.eqx/encoder\.onnx: .*wanted a place to write to"):
-        onnx.export(small, small / "vae.eqx")
+        onnx_export.export(small, small / "vae.eqx")
     with pytest.raises(BadInput, match=r"nowhere/vae\.eqx: not found"):
-        onnx.export(small / "nowhere", small)
+        onnx_export.export(small / "nowhere", small)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"onnx is not installed\. Run `uv sync --extra onnx`"):
-        onnx.export(small, small)
+        onnx_export.export(small, small)
