@@ -1,22 +1,277 @@
-"""What the documents say can be run, is run."""
+"""The documents: length, links, names and numbers in them are right, and what they say can be run, is run."""
 
+import ast
+import json
 import re
 import runpy
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pytest
+from ruamel.yaml import YAML
 
+from bench import document, stage_minutes
 from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
 from wm.runtime import files
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+COLUMNS = 100
+LIMITS = {  # words
+    "README.md": 900,
+    "docs/method.md": 2000,
+    "docs/performance.md": 1500,
+    "docs/data.md": 1200,
+    "docs/scale.md": 1200,
+    "docs/reliability.md": 1200,
+}
+ALL_WORDS = 15_000
+EXPERIMENT_LINES = 60
+
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+COMING = {
+    f"docs/{name}.md" for name in ("earlier_runs", "hypotheses", "levers", "results")
+}  # being rewritten
+DOCUMENTS = [
+    ROOT / name
+    for name in TRACKED
+    if name.endswith(".md") and not name.startswith("models/") and name not in COMING
+]
+IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+SECTIONS = YAML(typ="safe").load(ROOT / "params.yaml")
+
+every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
 
 
-def snippet(text, path):
-    """The first block of Python in a document, as a file."""
-    path.write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
-    return str(path)
+def words(path):
+    """Number of words: marks of tables and lists alone are none."""
+    return sum(bool(re.search(r"\w", word)) for word in path.read_text(encoding="utf-8").split())
+
+
+def code(path):
+    """All code of a document: blocks and what stands between backticks."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return blocks + re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def slug(heading):
+    """A heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@every_document
+def test_lines_are_no_longer_than_100_columns(path):
+    long = [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > COLUMNS]
+    assert [line for line in long if not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_document_is_short(name):
+    assert words(ROOT / name) <= LIMITS[name]
+
+
+def test_all_documents_together_are_short():
+    assert sum(words(path) for path in DOCUMENTS) <= ALL_WORDS
+
+
+@every_document
+def test_a_page_of_an_experiment_is_short(path):
+    if path.parent.name == "experiments" and path.name != "README.md":
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= EXPERIMENT_LINES
+
+
+@every_document
+def test_links_resolve(path):
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:|(docs/)?experiments/README.md", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = path.parent / name if name else path
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
+@every_document
+def test_paths_exist(path):
+    top = "wm|stages|bench|tests|docs|examples|profiles|web|models/pretrained"
+    for text in code(path):
+        for name in re.findall(rf"(?<![\w/.*])((?:{top})/[\w/.-]*\w)", text):
+            created = name in path.read_text(encoding="utf-8").split("+++ ", 1)[-1] and f"+++ {name}" in text
+            if not created and not (path.name == "CONTRIBUTING.md" and "census" in name):
+                assert (ROOT / name).exists(), name
+
+
+@every_document
+def test_parameters_exist(path):
+    parameters = set(dotted(SECTIONS))
+    for text in code(path):
+        for name in re.findall(rf"(?<![\w./-])((?:{'|'.join(SECTIONS)})\.\w[\w.]*\w)", text):
+            known = name in parameters or name.endswith((".py", ".md", ".json", ".csv", ".eqx"))
+            new = path.name == "CONTRIBUTING.md" and name in ("evaluate.drawn",)
+            assert known or new or name.startswith("rounds."), name
+
+
+def dotted(section, place=""):
+    """The names of all parameters and sections: a.b.c."""
+    for name, value in section.items():
+        yield place + name
+        if isinstance(value, dict):
+            yield from dotted(value, f"{place}{name}.")
+
+
+@every_document
+def test_modules_and_stages_exist(path):
+    from stages.__main__ import NAMES
+
+    for text in code(path):
+        for module in re.findall(r"python -m ([\w.]+)", text):
+            assert find_spec(module) is not None, module
+        for name in re.findall(r"python -m stages ([a-z]\w*)", text):
+            new = path.name == "CONTRIBUTING.md" and name in ("census",)
+            assert name in (*NAMES, "deps") or new, name
+
+
+COMMANDS = sorted(
+    {
+        " ".join(words.split())
+        for path in DOCUMENTS
+        for text in code(path)
+        for words in re.findall(r"(?:uv run |&& )(?:--extra \w+ )*(wm [a-z][^#`&|\n]*)", text)
+    }
+)
+
+
+def test_the_readme_has_commands():
+    assert any(command.startswith("wm evaluate ") for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", sorted({command.split()[1] for command in COMMANDS}))
+def test_commands_of_wm_and_their_options_exist(command):
+    asked = [sys.executable, "-m", "wm.cli", command, "--help"]
+    shown = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for words in COMMANDS:
+        if words.split()[1] == command:
+            for option in re.findall(r"--[\w-]+", words):
+                assert option in shown, words
+
+
+def test_commands_of_dvc_and_their_options_exist():
+    from dvc.cli import parse_args
+
+    commands = {
+        line.split("#")[0].split("&&")[0].strip()
+        for path in DOCUMENTS
+        for text in code(path)
+        for line in text.splitlines()
+        if line.startswith(("uv run dvc ", "dvc "))
+    }
+    assert any("exp show" in command for command in commands)
+    for command in commands:
+        parse_args(shlex.split(command.removeprefix("uv run "))[1:])
+
+
+def test_nothing_rests_on_scripts_that_are_not_here():
+    assert [path for path in DOCUMENTS if "not part of this" in path.read_text(encoding="utf-8")] == []
+
+
+def tree():
+    """The files and folders of README's tree."""
+    block = README.read_text(encoding="utf-8").split("## The tree")[1].split("```")[1]
+    parents, found = "", set()
+    for line in block.strip().splitlines():
+        names = re.match(r"(\s*)((?:[\w.]+/?(?: |$))+)", line)
+        assert names, line
+        shown = [name for name in names[2].split() if name.endswith("/") or re.search(r"\.\w+$", name)]
+        assert shown, line
+        if not names[1]:
+            parents = shown[0]
+        found |= {(parents if names[1] else "") + name for name in shown}
+    return found
+
+
+def test_the_tree_is_the_tree_on_disk():
+    files = {name for name in TRACKED if not name.startswith(".")}
+    folders = {f"{name.split('/')[0]}/" for name in files if "/" in name} | {"data/"}
+    packages = {
+        "/".join(name.split("/")[:2]) + "/" for name in files if name.count("/") >= 2 and name[:3] == "wm/"
+    }
+    modules = {name for name in files if re.fullmatch(r"wm/[a-z]\w*\.py", name)}
+    assert tree() == folders | packages | modules | {"dvc.yaml", "params.yaml"}
+
+
+def test_scores_in_the_readme_are_those_of_the_published_agent():
+    text = README.read_text(encoding="utf-8")
+    for world, row in (("real", "**this agent**, 100 unseen tracks"), ("dream", "this agent in its dream")):
+        score = json.loads((ROOT / f"models/pretrained/{world}.json").read_text())["score"]
+        cells = [cell.strip(" *") for cell in text.split(f"| {row} |")[1].splitlines()[0].split("|")]
+        assert cells[2:4] == [f"{score['mean']:.1f}", f"{score['std']:.1f}"]
+    laps = [
+        json.loads((ROOT / f"models/pretrained/{w}.json").read_text())["lap_frames"]
+        for w in ("dream", "real")
+    ]
+    assert "A dreamt lap takes {:.0f} frames, a real one {:.0f}".format(*laps) in text
+
+
+def test_tables_of_measurements_are_those_of_their_csv_files():
+    for path in document.DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        assert document.rendered(text) == text
+        assert text.count("<!-- end -->") > 0
+
+
+def test_a_cell_of_a_measurement_holds_one_number():
+    for path in document.DOCUMENTS:
+        for block in document.BLOCK.findall(path.read_text(encoding="utf-8")):
+            for row in document.read(block[1]):
+                assert not any("±" in cell or " / " in cell for cell in row.values()), row
+
+
+def test_stage_minutes_adds_up_the_rounds():
+    lines = [
+        "Running stage 'collect@erratic':",
+        "x",
+        "Running stage 'evolve@r0':",
+        "Running stage 'evolve@r1':",
+        "",
+    ]
+    found = stage_minutes.durations(zip(lines, [10.0, 15.0, 20.0, 50.0, 90.0], strict=True))
+    assert found == {"collect": 10.0, "evolve": 70.0}
+
+
+def test_the_test_files_that_reliability_names_exist():
+    text = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests/|bench/)?(?:test_)?\w+\.py)`", text))
+    assert named
+    for name in named:
+        assert (ROOT / name).exists() or (ROOT / "tests/faults" / name).exists(), name
+
+
+def test_the_way_of_a_parameter_and_of_a_frame_names_what_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w/.]+\.py)` \| .*?`(\w+)`", text, re.MULTILINE)
+    assert len(rows) > 10
+    for path, name in rows:
+        defined = {getattr(node, "name", "") for node in ast.walk(ast.parse((ROOT / path).read_text()))}
+        assert name in defined, (path, name)
+
+
+def test_the_diagram_shows_every_stage_and_package():
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    packages = {path.name for path in (ROOT / "wm").iterdir() if path.is_dir() and path.name[0] != "_"}
+    assert {
+        name for name in [*stages, *packages] if name != "gather" and not re.search(rf"\b{name}\b", diagram)
+    } == set()
 
 
 def test_a_shard_is_read_as_data_md_says(tmp_path, monkeypatch):
@@ -36,10 +291,13 @@ def test_a_shard_is_read_as_data_md_says(tmp_path, monkeypatch):
         writer.finish()
     text = (DOCS / "data.md").read_text()
     monkeypatch.chdir(tmp_path)
-    found = runpy.run_path(snippet(text, tmp_path / "snippet.py"))
-    assert (found["frames"] == drive.observations["frame"]).all()
-    assert (found["actions"] == drive.actions).all()
-    assert (found["rewards"] == drive.rewards).all()
-    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE))))
-    assert named == {*found["rows"].column_names, "mu", "logvar"}
-    assert all(f"`{name}`" in text for name in found["drive"] if name != "episode")
+    snippet = tmp_path / "snippet.py"
+    snippet.write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    result = runpy.run_path(str(snippet))
+    assert (result["frames"] == drive.observations["frame"]).all()
+    assert (result["actions"] == drive.actions).all()
+    assert (result["rewards"] == drive.rewards).all()
+    columns = text.split("| column |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", columns, re.MULTILINE))))
+    assert named == {*result["rows"].column_names, "mu", "logvar"}
+    assert all(f"`{name}`" in text for name in result["drive"] if name != "episode")

@@ -1,0 +1,156 @@
+"""Writes the tables of docs/performance.md and docs/scale.md, and the chart, from bench/results/*.csv.
+
+    uv run python -m bench.document
+
+A table stands between the lines `<!-- bench/results/NAME.csv -->` and `<!-- end -->` of its document.
+"""
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from wm.runtime import files
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md")
+CHART = ROOT / "docs" / "stage_minutes.svg"
+BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)
+XEON, EPYC = "Intel Xeon with AVX-512, 2 cores", "AMD EPYC, 2 cores"
+
+Rows = list[dict[str, str]]
+
+
+def main() -> None:
+    for path in DOCUMENTS:
+        with files.replacing(path) as unfinished:
+            unfinished.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
+    draw_chart(CHART)
+
+
+def rendered(document: str) -> str:
+    """The document with its tables made from the CSV files."""
+
+    def filled(block: re.Match[str]) -> str:
+        return f"{block[1]}\n\n{table(*TABLES[block[2]](read(block[2])))}\n\n{block[3]}"
+
+    return BLOCK.sub(filled, document)
+
+
+def read(name: str) -> Rows:
+    """The rows of bench/results/`name`.csv."""
+    with (RESULTS / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def table(heads: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    head, *rows = (f"| {' | '.join(cells)} |" for cells in (heads, *lines))
+    return "\n".join([head, "|---" * len(heads) + "|", *rows])
+
+
+def speed(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """Both CPUs side by side: rates, the peer's rate and the ratio."""
+    heads = ["path", "unit", "peer", "Xeon", "Xeon, peer", "ratio", "EPYC", "EPYC, peer", "ratio"]
+    other = {(row["path"], row["peer"]): row for row in rows if row["machine"] == EPYC}
+    on_xeon = [row for row in rows if row["machine"] == XEON]
+    return heads, [
+        [row["path"], row["unit"], row["peer"], *rates(row), *rates(other[row["path"], row["peer"]])]
+        for row in on_xeon
+    ]
+
+
+def gpu(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """Rates on the GPU."""
+    heads = ["path", "unit", "rate", "jax.lax"]
+    return heads, [[row["path"], row["unit"], *rates(row)[:2]] for row in rows]
+
+
+def stage_minutes(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """Minutes of each group of stages, and of all, in each timed run."""
+    names = list(dict.fromkeys(row["run"] for row in rows))
+    minutes = {(row["stages"], row["run"]): row["minutes"] for row in rows}
+    lines = [
+        [row["stages"], row["runs"], *(minutes[row["stages"], name] for name in names)]
+        for row in rows
+        if row["run"] == names[0]
+    ]
+    totals = [f"{sum(float(row['minutes']) for row in rows if row['run'] == name):.0f}" for name in names]
+    return ["stages", "runs", *names], [*lines, ["all", "", *totals]]
+
+
+def paper_h200(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """What was measured of each stage, and the minutes that the whole profile needs at that pace."""
+    heads = [
+        "stage",
+        "measured",
+        "seconds",
+        "before the first step",
+        "pace after it",
+        "whole profile, minutes",
+    ]
+    total = sum(int(row["paper_minutes"]) for row in rows)
+    return heads, [*(list(row.values()) for row in rows), ["all", "", "", "", "", str(total)]]
+
+
+def memory(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """Seconds and MB of each stage for the default number of drives and ten times as many."""
+    few, many = sorted({int(row["drives"]) for row in rows})
+    found = {(row["stage"], int(row["drives"])): row for row in rows}
+    heads = ["stage"] + [f"{unit}, {count:,} drives" for count in (few, many) for unit in ("s", "MB")]
+    pairs = [(count, key) for count in (few, many) for key in ("seconds", "megabytes")]
+    names = dict.fromkeys(row["stage"] for row in rows)
+    return heads, [[name, *(grouped(found[name, count][key]) for count, key in pairs)] for name in names]
+
+
+def as_it_is(*heads: str) -> Callable[[Rows], tuple[list[str], list[list[str]]]]:
+    """The CSV file's cells under these headings."""
+    return lambda rows: (list(heads), [list(row.values()) for row in rows])
+
+
+TABLES: dict[str, Callable[[Rows], tuple[list[str], list[list[str]]]]] = {
+    "speed": speed,
+    "gpu": gpu,
+    "stage_minutes": stage_minutes,
+    "paper_h200": paper_h200,
+    "memory": memory,
+    "precision_h200": as_it_is("model", "measure", "TF32 (JAX's default)", "bfloat16", "float32"),
+    "drives": as_it_is("workers", "where", "scripted drives, minutes", "agent's drives, minutes"),
+}
+
+
+def rates(row: dict[str, str]) -> list[str]:
+    """Our rate, the peer's, and ours over the peer's; without a peer, empty cells."""
+    ratio = f"{float(row['ours']) / float(row['peer_rate']):.2f}" if row["peer_rate"] else ""
+    return [grouped(row["ours"]), grouped(row["peer_rate"]), ratio]
+
+
+def grouped(figure: str) -> str:
+    """A number of 1,000 or more with commas; others as they are."""
+    return f"{int(figure):,}" if figure.isdecimal() else figure
+
+
+def draw_chart(path: Path) -> None:
+    """Minutes of each group of stages in the first timed run, as horizontal bars."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    rows = read("stage_minutes")
+    rows = [row for row in rows if row["run"] == rows[0]["run"]][::-1]
+    with pyplot.rc_context({"svg.hashsalt": "stages", "svg.fonttype": "none", "font.size": 10}):
+        figure, axes = pyplot.subplots(figsize=(7.5, 3.2), layout="constrained")
+        minutes = [float(row["minutes"]) for row in rows]
+        bars = axes.barh([f"{row['stages']} (x{row['runs']})" for row in rows], minutes, color="#4477aa")
+        axes.bar_label(bars, padding=3)
+        axes.set(xlabel="minutes on 2 cores", xlim=(0, 1.12 * max(minutes)))
+        axes.set_title(f"dvc repro, default profile: {sum(minutes):.0f} minutes")
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, metadata={"Date": None})
+        pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
