@@ -1,6 +1,6 @@
 """Collects drives of a scripted driver from the real environment: `python -m stages collect erratic`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +16,10 @@ from wm.runtime import files, scratch, workers
 from wm.runtime.progress import progress
 from wm.spec import FPS
 from wm.track import rollout
-from wm.track.drivers import Driver, Erratic, LaneFollower, LaneStyle
+from wm.track.drivers import DRIVERS
 from wm.track.real_track import RealTrack
 
 RAW = Path("data/raw")
-
-
-def lane_follower(rng: np.random.Generator, step_seconds: float) -> Driver:
-    return LaneFollower(LaneStyle.random(rng), rng, step_seconds)
-
-
-def erratic(rng: np.random.Generator, step_seconds: float) -> Driver:
-    return Erratic(rng)
-
-
-DRIVERS: dict[str, Callable[[np.random.Generator, float], Driver]] = {
-    "lane_follower": lane_follower,
-    "erratic": erratic,
-}
 
 
 def driver_params(params: Params, source: str) -> Collect:
@@ -48,7 +34,7 @@ def episode(task: tuple[str, Environment, int]) -> Episode:
     source, environment, seed = task
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
     driver = DRIVERS[source](np.random.default_rng(seed), environment.action_repeat / FPS)
-    return rollout.drive(track, driver, seed, source)
+    return rollout.drive_alone(track, driver, seed, source)
 
 
 def main(params: Params, source: str) -> None:

@@ -114,6 +114,23 @@ def test_missed_are_the_tiles_gone_past_untouched() -> None:
     assert track.step(gentle).missed == 0
 
 
+def test_a_track_tells_how_its_car_moves() -> None:
+    track = RealTrack(action_repeat=1, warm_up_frames=0)
+    track.reset(OFF_FIELD_SEED)
+    for _ in range(3):
+        track.step(np.zeros(3, np.float32))
+    assert track.on_road
+    assert track.speed < 1
+    straight = track.heading
+    for _ in range(60):
+        track.step(np.array([1, 0.5, 0], np.float32))
+    assert track.heading < straight - 0.1  # to the right is clockwise
+    assert track.speed > 10
+    for _ in range(300):
+        track.step(STRAIGHT_ON)
+    assert not track.on_road
+
+
 def test_leaving_the_playfield_fails() -> None:
     track = RealTrack(action_repeat=4, warm_up_frames=50)
     seen = track.reset(OFF_FIELD_SEED)
@@ -171,7 +188,7 @@ def test_a_finished_lap_is_no_failure(
 def test_an_action_outside_the_action_space_is_refused(action: np.ndarray) -> None:
     track = RealTrack(action_repeat=1, warm_up_frames=0)
     before = track.reset(1)
-    with pytest.raises(ValueError, match=r"RealTrack\.step: the action"):
+    with pytest.raises(ValueError, match=r"RealTrack\.step: action: found .* expected"):
         track.step(action)
     assert track.step(np.zeros(3, np.float32)).frames == before.frames + 1
 

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wm.params import collect
 from wm.spec import FPS
-from wm.track.drivers import Driver, Erratic, LaneFollower, LaneStyle, centre_line, speed, yaw_rate
+from wm.track.erratic import Erratic
+from wm.track.lane_follower import LaneFollower, LaneStyle
+from wm.track.perception import centre_line, speed, yaw_rate
 from wm.track.real_track import Observation, RealTrack
+from wm.track.rollout import Driver
 
 TRACKS = (31, 32, 33)
 ACTION_REPEAT = 4
@@ -55,6 +59,10 @@ def mirrored(frame: np.ndarray) -> np.ndarray:
 
 def actions(driver: Driver, frames: np.ndarray) -> np.ndarray:
     return np.stack([driver.act(frame) for frame in frames])
+
+
+def test_params_yaml_allows_exactly_the_drivers_that_exist() -> None:
+    assert tuple(DRIVERS) == collect.DRIVERS
 
 
 def test_plain_lane_follower_laps(track: RealTrack) -> None:

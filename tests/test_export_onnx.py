@@ -22,7 +22,7 @@ from wm.models.vae import VAE
 from wm.runtime import files, model_file
 from wm.spec import FPS
 from wm.track import rollout
-from wm.track.drivers import LaneFollower, LaneStyle
+from wm.track.lane_follower import LaneFollower, LaneStyle
 from wm.track.real_track import RealTrack
 
 VAE_FILE = Path(__file__).parents[1] / "models" / "pretrained" / "vae.eqx"
@@ -59,7 +59,7 @@ def drive():
     """A scripted driver on a real track, in coarse steps."""
     rng = np.random.default_rng(7)
     driver = LaneFollower(LaneStyle.random(rng), rng, step_seconds=20 / FPS)
-    return rollout.drive(RealTrack(20, 50), driver, 7, "lane_follower")
+    return rollout.drive_alone(RealTrack(20, 50), driver, 7, "lane_follower")
 
 
 def run(path, **inputs) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN, Batch
 from wm.params.environment import Environment
 from wm.track import rollout
-from wm.track.drivers import Erratic
+from wm.track.erratic import Erratic
 from wm.track.real_track import RealTrack
 
 ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
@@ -18,7 +18,7 @@ ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
 
 @pytest.fixture(scope="module")
 def drive():
-    return rollout.drive(RealTrack(4, 50), Erratic(np.random.default_rng(3)), 3, "erratic")
+    return rollout.drive_alone(RealTrack(4, 50), Erratic(np.random.default_rng(3)), 3, "erratic")
 
 
 @pytest.mark.parametrize("moment", [0, 30])

@@ -39,7 +39,7 @@ class ShortTrack(RealTrack):
 @pytest.fixture(scope="module")
 def recorded():
     driver = Scripted()
-    return driver, rollout.drive(ShortTrack(40, truncated=True), driver, 7, "scripted")
+    return driver, rollout.drive_alone(ShortTrack(40, truncated=True), driver, 7, "scripted")
 
 
 def test_step_t_holds_what_was_seen_before_action_t_and_what_action_t_earned(recorded):
@@ -69,7 +69,7 @@ def test_the_score_counts_the_warm_up(recorded):
     ],
 )
 def test_only_failure_terminates(end, terminated, lap):
-    episode = rollout.drive(ShortTrack(3, **end), Scripted(), 7, "scripted")
+    episode = rollout.drive_alone(ShortTrack(3, **end), Scripted(), 7, "scripted")
     assert episode.terminated.tolist() == [False, False, terminated]
     assert episode.truncated.tolist() == [False, False, not terminated]
     assert episode.record.lap_finished == lap

@@ -38,8 +38,9 @@ from wm.errors import BadInput
 from wm.models import rnn, vae
 from wm.models.vae import VAE
 from wm.params.environment import Environment
+from wm.spec import FRAME_SHAPE
 from wm.track.real_track import Observation, RealTrack
-from wm.track.renderer import FRAME_SHAPE, shrink
+from wm.track.renderer import shrink
 from wm.viewer.pictures import enlarged
 
 PRETRAINED = "models/pretrained"

@@ -14,7 +14,7 @@ from wm.params import file
 from wm.params.environment import Environment
 from wm.runtime import files
 from wm.runtime.progress import progress
-from wm.track.renderer import FRAME_SHAPE
+from wm.spec import FRAME_SHAPE
 
 LOWEST, HIGHEST = np.array([-1, 0, 0], np.float32), np.ones(3, np.float32)
 TOLD = ("source", "score", "warm_up_reward", "lap_finished", "mirrored", "validation")

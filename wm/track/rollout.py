@@ -1,19 +1,26 @@
-"""Drives on the real track: one episode as a generator, of one driver or of many side by side."""
+"""Episodes on the real track, as a generator; of one driver, or of many side by side."""
 
 from collections.abc import Callable, Generator, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from wm.data.episode import Episode, Record
-from wm.track.drivers import Driver
-from wm.track.real_track import Observation, RealTrack
+from wm.track.real_track import Action, Observation, Pixels, RealTrack
 from wm.track.renderer import shrink
 
 Rollout = Generator[Observation, np.ndarray, Episode]
 
 
+@runtime_checkable
+class Driver(Protocol):
+    """Maps frames to actions, float32. A driver may keep state, so every episode needs a new one."""
+
+    def act(self, pixels: Pixels) -> Action: ...
+
+
 def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
-    """One episode on the track of `seed`: yields what is seen, is sent actions, returns the Episode."""
+    """One episode on the track of `seed`: yields observations, receives actions, returns the Episode."""
     observation = track.reset(seed)
     warm_up_reward = observation.reward
     frames, actions, rewards, missed = [], [], [], []
@@ -46,7 +53,7 @@ def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
     )
 
 
-def drive(track: RealTrack, driver: Driver, seed: int, source: str) -> Episode:
+def drive_alone(track: RealTrack, driver: Driver, seed: int, source: str) -> Episode:
     """One episode of one driver."""
     return drive_together([track], lambda pixels: [driver.act(pixels[0])], [seed], source)[0]
 
@@ -57,20 +64,20 @@ def drive_together(
     seeds: Sequence[int],
     source: str,
 ) -> list[Episode]:
-    """An episode on every track at once; `act` maps all tracks' 96 x 96 pixels to their actions.
+    """One episode per track, all at once; `act` maps the tracks' 96 x 96 pixels to their actions.
 
-    A track whose episode is over keeps its last picture until all are over, so that the batch
-    that `act` sees never changes its size.
+    A track whose episode is over keeps showing its last frame until all are over, so that the batch passed to
+    `act` has a constant size.
     """
-    running = [rollout(track, seed, source) for track, seed in zip(tracks, seeds, strict=True)]
-    pixels = [next(one).pixels for one in running]
+    rollouts = [rollout(track, seed, source) for track, seed in zip(tracks, seeds, strict=True)]
+    pixels = [next(running).pixels for running in rollouts]
     episodes: dict[int, Episode] = {}
-    while len(episodes) < len(running):
+    while len(episodes) < len(rollouts):
         for i, action in enumerate(act(pixels)):
             if i in episodes:
                 continue
             try:
-                pixels[i] = running[i].send(action).pixels
+                pixels[i] = rollouts[i].send(action).pixels
             except StopIteration as end:
                 episodes[i] = end.value
-    return [episodes[i] for i in range(len(running))]
+    return [episodes[i] for i in range(len(rollouts))]
