@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wm.params import collect
 from wm.spec import FPS
+from wm.track.drivers import DRIVERS
 from wm.track.erratic import Erratic
 from wm.track.lane_follower import LaneFollower, LaneStyle
 from wm.track.perception import centre_line, speed, yaw_rate
