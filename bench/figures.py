@@ -62,7 +62,7 @@ def steps() -> None:
     axes = canvas("", "real points, mean and std of 100 tracks")
     scores = [published[name] for name in names]
     axes.errorbar(names, values(scores, "real_mean"), values(scores, "real_std"), fmt="o-", capsize=3)
-    axes.tick_params(axis="x", rotation=60)
+    plt.setp(axes.get_xticklabels(), rotation=45, ha="right")
     save(axes, "steps", legend=False)
 
 
@@ -99,7 +99,7 @@ def save(axes: Axes, name: str, *, legend: bool = True) -> None:
     if legend:
         axes.legend(fontsize=8)
     path: Path = FIGURES / f"{name}.png"
-    axes.figure.savefig(path, dpi=100, bbox_inches="tight", metadata={"Software": None})
+    plt.savefig(path, dpi=100, bbox_inches="tight", metadata={"Software": None})
     plt.close("all")
 
 

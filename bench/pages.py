@@ -2,10 +2,11 @@
 
     uv run python -m bench.pages
 
-A comment `<!-- table NAME -->` precedes each table, and this command replaces the table after it. tables.yaml in
-docs/experiments/data defines NAME: a CSV file of docs or docs/experiments/data, the columns to show, the rows to select
-(`where`), and the columns that rows must share to be averaged (`per`; the column `evolutions` then counts them).
-`<!-- steps -->` is the table of published agents in the order of docs/experiments/data/steps.csv.
+A comment `<!-- table NAME -->` precedes each table, and this command replaces the table after it.
+tables.yaml in docs/experiments/data defines NAME: a CSV file of docs or docs/experiments/data, the
+columns to show, the rows to select (`where`), and the columns that rows must share to be averaged (`per`;
+the column `evolutions` then counts them). `<!-- steps -->` is the table of published agents in the order
+of docs/experiments/data/steps.csv.
 """
 
 import re
@@ -51,12 +52,17 @@ def refreshed(text: str) -> str:
 
 def table(name: str) -> str:
     """A table of tables.yaml as Markdown. Raises BadInput for an unknown name."""
-    known = YAML(typ="safe").load(DATA / "tables.yaml")
+    known = definitions()
     if name not in known:
         raise BadInput(f"{DATA / 'tables.yaml'}: found no table {name}, expected one of {', '.join(known)}")
     query = Query(**known[name])
     lines = [[shown(row[column]) for column in query.columns] for row in select(query)]
     return tables.markdown([column.replace("_", " ") for column in query.columns], lines)
+
+
+def definitions() -> dict[str, dict]:
+    """The tables that tables.yaml defines, by name."""
+    return YAML(typ="safe").load(DATA / "tables.yaml")
 
 
 def select(query: Query) -> list[Row]:

@@ -22,12 +22,38 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "docs" / "runs.csv"
 METRICS = Path("metrics")
 LOST = 600  # points; a drive below this score left the road and did not return
-COLUMNS = """
-run seed round profile action_repeat nll simulator_nll simulator_reward_error simulator_missed_error
-dream_sampling dream_mean dream_std dream_laps dream_lap_frames real_mean real_std real_median
-real_min real_max tracks laps lap_frames missed_tiles below_600 real_drives real_frames published
-note source commit
-""".split()
+COLUMNS = [
+    "run",
+    "seed",
+    "round",
+    "profile",
+    "action_repeat",
+    "nll",
+    "simulator_nll",
+    "simulator_reward_error",
+    "simulator_missed_error",
+    "dream_sampling",
+    "dream_mean",
+    "dream_std",
+    "dream_laps",
+    "dream_lap_frames",
+    "real_mean",
+    "real_std",
+    "real_median",
+    "real_min",
+    "real_max",
+    "tracks",
+    "laps",
+    "lap_frames",
+    "missed_tiles",
+    "below_600",
+    "real_drives",
+    "real_frames",
+    "published",
+    "note",
+    "source",
+    "commit",
+]
 
 
 def main() -> None:
