@@ -1,8 +1,8 @@
-"""PPO (Schulman et al. 2017) learns to drive in the dream alone, and then drives the real track.
+"""Trains PPO (Schulman et al. 2017) in dreams alone, then drives the real track.
 
-`uv run --extra examples python examples/ppo_in_dream.py` takes a minute or two on two cores. It prints what
-the driver scores before and after, in dreams and on real tracks, each the mean +- standard deviation over
-episodes. The driver sees what the paper's controller sees, the latent and the RNN's memory.
+`uv run --extra examples python examples/ppo_in_dream.py` takes about two minutes on two cores. It prints the
+policy's scores before and after training, in dreams and on real tracks: mean +- standard deviation over
+episodes. The policy's input is that of the paper's controller: the latent and the RNN's hidden state.
 """
 
 import argparse
@@ -15,18 +15,17 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from examples.sb3 import GymnasiumVecEnv
-from wm.cli import at_least
 from wm.runtime import run
 from wm.runtime.progress import progress
 
-STEPS_PER_UPDATE = 64  # in each environment
-REAL_SEED = 910000  # of the first real track driven; on none of them was anything trained
+STEPS_PER_UPDATE = 64  # per environment
+REAL_SEED = 910000  # first real track; nothing was trained on these tracks
 
 Act = Callable[[np.ndarray], np.ndarray]
 
 
 def main(arguments: argparse.Namespace) -> None:
-    torch.set_num_threads(1)  # networks this small gain nothing by more, and lose much where cores are busy
+    torch.set_num_threads(1)  # small networks gain nothing from more threads and slow down on busy cores
     dreams = gymnasium.make_vec("wm.envs:CarRacingDream-v0", num_envs=arguments.envs)
     venv = VecNormalize(GymnasiumVecEnv(dreams), norm_obs=False, gamma=0.99)
     driver = PPO(
@@ -47,24 +46,24 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def learn(driver: PPO, steps: int) -> None:
-    """At least `steps` steps of dreams; says now and then what the driver scores in them."""
-    a_round = driver.n_steps * driver.n_envs
-    rounds = -(-steps // a_round)
-    for done in progress(range(1, rounds + 1), "learning", rounds):
-        driver.learn(a_round, reset_num_timesteps=False)
-        if done % max(1, rounds // 10) == 0 and driver.ep_info_buffer:
-            lately = np.mean([episode["r"] for episode in driver.ep_info_buffer])
-            print(f"{done * a_round:8,} dreamt steps: return {lately:6.1f} lately", flush=True)
+    """Trains for at least `steps` dreamt steps and prints the mean return of recent dreams ten times."""
+    steps_per_update = driver.n_steps * driver.n_envs
+    updates = -(-steps // steps_per_update)
+    for done in progress(range(1, updates + 1), "training", updates):
+        driver.learn(steps_per_update, reset_num_timesteps=False)
+        if done % max(1, updates // 10) == 0 and driver.ep_info_buffer:
+            recent = np.mean([episode["r"] for episode in driver.ep_info_buffer])
+            print(f"{done * steps_per_update:8,} dreamt steps: recent return {recent:6.1f}", flush=True)
 
 
 def report(when: str, driver: PPO, arguments: argparse.Namespace) -> None:
-    """A line: the driver's scores in dreams and in reality."""
+    """Prints the policy's scores in dreams and on real tracks."""
 
     def act(observation: np.ndarray) -> np.ndarray:
         return driver.predict(observation, deterministic=True)[0]
 
-    dreamt = in_dreams(act, arguments.episodes, arguments.seed + 100000)
-    real = in_reality(act, arguments.episodes)
+    dreamt = dream_scores(act, arguments.episodes, arguments.seed + 100000)
+    real = real_scores(act, arguments.episodes)
     print(
         f"{when + ':':8} dream {dreamt.mean():6.1f} +- {dreamt.std():5.1f},"
         f" real {real.mean():6.1f} +- {real.std():5.1f} (n {arguments.episodes})",
@@ -72,8 +71,8 @@ def report(when: str, driver: PPO, arguments: argparse.Namespace) -> None:
     )
 
 
-def in_dreams(act: Act, episodes: int, seed: int) -> np.ndarray:
-    """The scores of whole dreamt episodes."""
+def dream_scores(act: Act, episodes: int, seed: int) -> np.ndarray:
+    """Scores of whole dreamt episodes."""
     envs = gymnasium.make_vec("wm.envs:CarRacingDream-v0", num_envs=episodes)
     observations, _ = envs.reset(seed=seed)
     scores, running = np.zeros(episodes), np.ones(episodes, bool)
@@ -84,8 +83,8 @@ def in_dreams(act: Act, episodes: int, seed: int) -> np.ndarray:
     return scores
 
 
-def in_reality(act: Act, episodes: int) -> np.ndarray:
-    """The scores on real tracks."""
+def real_scores(act: Act, episodes: int) -> np.ndarray:
+    """Scores on real tracks."""
     env = gymnasium.make("wm.envs:RealCarRacing-v0")
     scores = np.zeros(episodes)
     for i in progress(range(episodes), "driving", episodes):
@@ -99,11 +98,11 @@ def in_reality(act: Act, episodes: int) -> np.ndarray:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="PPO learns to drive in the dream alone.")
-    parser.add_argument("--steps", type=at_least(1), default=1_000_000, help="dreamt steps to learn from")
-    parser.add_argument("--envs", type=at_least(1), default=64, help="dreams side by side")
-    parser.add_argument("--seed", type=at_least(0), default=0)
-    parser.add_argument("--episodes", type=at_least(1), default=20, help="of each report, in either world")
+    parser = argparse.ArgumentParser(description="Trains PPO in dreams alone.")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="dreamt steps of training")
+    parser.add_argument("--envs", type=int, default=64, help="parallel dreams")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--episodes", type=int, default=20, help="episodes per reported score")
     return parser.parse_args()
 
 

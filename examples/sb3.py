@@ -1,4 +1,4 @@
-"""Gymnasium's vector environments as Stable-Baselines3's."""
+"""Adapter from Gymnasium's vector environments to Stable-Baselines3's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +9,16 @@ from stable_baselines3.common.vec_env import VecEnv
 
 
 class GymnasiumVecEnv(VecEnv):
-    """A vector environment whose ended episodes begin anew at once, as Stable-Baselines3 wants them to.
+    """A vector environment that resets finished episodes in the same step, as Stable-Baselines3 expects.
 
-    The end itself is told in `info`: `terminal_observation`, `TimeLimit.truncated`, and `episode` with the
-    return "r" and the length "l". Wants an environment that knows `reset(options={"reset_mask": mask})`.
+    The end of an episode is in `info`: `terminal_observation`, `TimeLimit.truncated`, and `episode` with the
+    return "r" and the length "l". Needs an environment with `reset(options={"reset_mask": mask})`. Raises
+    ValueError for one that resets by itself.
     """
 
     def __init__(self, env: VectorEnv) -> None:
         if env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
-            raise ValueError(f"{env}: begins ended episodes by itself; AutoresetMode.NEXT_STEP is wanted.")
+            raise ValueError(f"{env}: found AutoresetMode.SAME_STEP, expected NEXT_STEP")
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._returns, self._lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
@@ -55,12 +56,12 @@ class GymnasiumVecEnv(VecEnv):
         return [getattr(self.env, attr_name)] * len(self._indices(indices))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise NotImplementedError("the environments of a batch have no attributes of their own")
+        raise NotImplementedError("parallel dreams share their attributes")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> Any:
-        raise NotImplementedError("the environments of a batch have no methods of their own")
+        raise NotImplementedError("parallel dreams share their methods")
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         return [False] * len(self._indices(indices))

@@ -20,8 +20,8 @@ def models(tmp_path_factory):
 
 
 @pytest.mark.parametrize("make", [envs.CarRacingDream, envs.RealCarRacing])
-def test_stable_baselines_checker_regrets_the_pedals_alone(models, make):
-    """That they go from 0 to 1, and steering from -1, is CarRacing's own choice."""
+def test_stable_baselines_checker_warns_of_the_pedals_only(models, make):
+    """CarRacing itself defines pedals in [0, 1] and steering in [-1, 1]."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         check_env(make(models))
@@ -29,7 +29,7 @@ def test_stable_baselines_checker_regrets_the_pedals_alone(models, make):
     assert all("symmetric and normalized Box action space" in one for one in warned)
 
 
-def test_an_ended_episode_is_told_and_the_next_begins_at_once(models):
+def test_a_finished_episode_is_reported_and_reset_in_the_same_step(models):
     inner = envs.CarRacingDreams(2, models=models, horizon_steps=2)
     venv = GymnasiumVecEnv(inner)
     venv.seed(5)
@@ -46,10 +46,10 @@ def test_an_ended_episode_is_told_and_the_next_begins_at_once(models):
     assert np.allclose(observations[1], twin.reset()[0], atol=1e-6)
 
 
-def test_an_environment_that_begins_by_itself_is_refused(models):
+def test_an_environment_that_resets_by_itself_is_refused(models):
     inner = envs.CarRacingDreams(2, models=models)
     inner.metadata = inner.metadata | {"autoreset_mode": AutoresetMode.SAME_STEP}
-    with pytest.raises(ValueError, match="NEXT_STEP is wanted"):
+    with pytest.raises(ValueError, match="expected NEXT_STEP"):
         GymnasiumVecEnv(inner)
 
 
