@@ -27,7 +27,8 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from wm.data.episode import Episode, Record
-from wm.data.shards import MANIFEST, Shards, Writer
+from wm.data.manifest import MANIFEST
+from wm.data.shards import Shards, Writer
 from wm.errors import BadInput
 from wm.models.controller import Controller
 from wm.models.rnn import RNN

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from wm.data.episode import Episode
+from wm.data.resumable import resumable_episodes
 from wm.data.shards import Writer
-from wm.data.unfinished import put_by
 from wm.errors import BadInput, listed, shown
 from wm.params.collect import Collect
 from wm.params.environment import Environment
@@ -50,6 +50,6 @@ def main(params: Params, source: str) -> None:
     values, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
     with scratch.folder(stage, values, []) as unfinished, files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
-        for drive in progress(put_by(unfinished, tasks, driven), stage, len(tasks)):
+        for drive in progress(resumable_episodes(unfinished, tasks, driven), stage, len(tasks)):
             writer.write(drive)
         writer.finish()

@@ -8,7 +8,7 @@ from wm.agent.agent import Models
 from wm.agent.driving import Drive
 from wm.agent.summary import came_to
 from wm.data.episode import Episode
-from wm.data.unfinished import put_by
+from wm.data.resumable import resumable_episodes
 from wm.params.environment import Environment
 from wm.params.model import Params
 from wm.runtime import files, scratch
@@ -32,7 +32,7 @@ def main(params: Params, round_name: str) -> None:
         return driving.drive(models, some, environment, round_name, compute)
 
     with scratch.folder(stage, values, models.paths) as unfinished:
-        episodes = list(progress(put_by(unfinished, drives, driven), stage, len(drives)))
+        episodes = list(progress(resumable_episodes(unfinished, drives, driven), stage, len(drives)))
         report(episodes, environment, METRICS / round_name)
         middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
         shots = film.shots(models.load(), middle)

@@ -11,8 +11,8 @@ from wm.agent import driving
 from wm.agent.agent import Models
 from wm.agent.driving import Drive
 from wm.data.episode import Episode
+from wm.data.resumable import resumable_episodes
 from wm.data.shards import Writer
-from wm.data.unfinished import put_by
 from wm.params.explore import Explore
 from wm.params.model import Params
 from wm.runtime import files, scratch
@@ -41,7 +41,7 @@ def main(params: Params, round_name: str) -> None:
 
     with scratch.folder(stage, values, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
         writer = Writer(new, round_name)
-        for episode in progress(put_by(unfinished, drives, driven), stage, len(drives)):
+        for episode in progress(resumable_episodes(unfinished, drives, driven), stage, len(drives)):
             writer.write(episode)
         writer.finish()
 

@@ -1,14 +1,18 @@
+"""Episodes written to shards and read back, batches of them, and resumed work."""
+
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from wm.data import batches, unfinished
+from wm.data import batches
 from wm.data import shards as shards_module
 from wm.data.batches import frame_batches
 from wm.data.episode import Episode, Record, mirror
-from wm.data.shards import CorruptShard, Shards, Writer
+from wm.data.manifest import CorruptShard
+from wm.data.resumable import resumable_episodes
+from wm.data.shards import Shards, Writer
 from wm.runtime import files
 
 
@@ -31,23 +35,23 @@ def folder(tmp_path):
     return tmp_path / "raw"
 
 
-def write(path, some):
+def write(path, episodes):
     with files.replacing(path) as unfinished:
         writer = Writer(unfinished, "x")
-        for one in some:
-            writer.write(one)
+        for each in episodes:
+            writer.write(each)
         writer.finish()
 
 
 def test_what_is_read_is_what_was_written(folder):
     shards = Shards(folder)
     for seed, record in enumerate(shards.records):
-        found, wanted = shards.read(record), episode(seed, length=4 + seed)
-        assert (found.observations["frame"] == wanted.observations["frame"]).all()
-        assert (found.actions == wanted.actions).all()
-        assert (found.rewards == wanted.rewards).all()
-        assert (found.missed == wanted.missed).all()
-        assert (found.terminated == wanted.terminated).all()
+        found, expected = shards.read(record), episode(seed, length=4 + seed)
+        assert (found.observations["frame"] == expected.observations["frame"]).all()
+        assert (found.actions == expected.actions).all()
+        assert (found.rewards == expected.rewards).all()
+        assert (found.missed == expected.missed).all()
+        assert (found.terminated == expected.terminated).all()
         assert record.seed == seed
         assert record.length == 4 + seed
 
@@ -72,7 +76,7 @@ def test_episodes_not_kept_are_named_but_have_no_rows(tmp_path):
     shards = Shards(tmp_path / "raw")
     assert [record.seed for record in shards.records] == [0, 1, 2]
     assert [record.seed for record in shards.kept()] == [0, 2]
-    assert sum(shard["rows"] for shard in shards.shards) == 10
+    assert sum(shard.rows for shard in shards.shards) == 10
 
 
 def test_every_flipped_byte_of_a_shard_is_noticed(folder):
@@ -163,56 +167,56 @@ class Killed(Exception):
     pass
 
 
-def driven(asked, kill_at=None):
-    """What makes episodes of seeds, notes for which, and is killed before one of them."""
+def driver(driven_seeds, kill_at=None):
+    """Makes an episode per seed, notes the seed, and is killed before seed `kill_at`."""
 
     def drive(seeds):
         for seed in seeds:
             if seed == kill_at:
                 raise Killed
-            asked.append(seed)
+            driven_seeds.append(seed)
             yield episode(seed)
 
     return drive
 
 
-def put_by(folder, asked, kill_at=None):
-    return list(unfinished.put_by(folder, list(range(25)), driven(asked, kill_at)))
+def resumed(folder, driven_seeds, kill_at=None):
+    return list(resumable_episodes(folder, list(range(25)), driver(driven_seeds, kill_at)))
 
 
-def same(found, wanted):
-    return found.record == wanted.record and all(
+def same(found, expected):
+    return found.record == expected.record and all(
         np.array_equal(a, b)
         for a, b in [
-            (found.observations["frame"], wanted.observations["frame"]),
-            (found.actions, wanted.actions),
-            (found.rewards, wanted.rewards),
-            (found.missed, wanted.missed),
-            (found.terminated, wanted.terminated),
-            (found.truncated, wanted.truncated),
+            (found.observations["frame"], expected.observations["frame"]),
+            (found.actions, expected.actions),
+            (found.rewards, expected.rewards),
+            (found.missed, expected.missed),
+            (found.terminated, expected.terminated),
+            (found.truncated, expected.truncated),
         ]
     )
 
 
 @pytest.mark.parametrize(("kill_at", "kept"), [(3, 0), (10, 10), (24, 20)])
-def test_drives_put_by_are_not_driven_again_and_come_back_as_they_were(tmp_path, kill_at, kept):
+def test_saved_episodes_are_not_driven_again_and_are_read_unchanged(tmp_path, kill_at, kept):
     with pytest.raises(Killed):
-        put_by(tmp_path, [], kill_at)
-    asked = []
-    found = put_by(tmp_path, asked)
-    assert asked == list(range(kept, 25))
-    assert all(same(one, episode(seed)) for seed, one in enumerate(found))
+        resumed(tmp_path, [], kill_at)
+    driven_seeds = []
+    found = resumed(tmp_path, driven_seeds)
+    assert driven_seeds == list(range(kept, 25))
+    assert all(same(each, episode(seed)) for seed, each in enumerate(found))
     assert len(found) == 25
 
 
 def test_a_damaged_part_is_driven_again(tmp_path, capsys):
-    put_by(tmp_path, [])
+    resumed(tmp_path, [])
     part = next((tmp_path / "000010").glob("*.parquet"))
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
-    asked = []
-    found = put_by(tmp_path, asked)
-    assert asked == list(range(10, 25))
-    assert all(same(one, episode(seed)) for seed, one in enumerate(found))
+    driven_seeds = []
+    found = resumed(tmp_path, driven_seeds)
+    assert driven_seeds == list(range(10, 25))
+    assert all(same(each, episode(seed)) for seed, each in enumerate(found))
     assert "checksum differs" in capsys.readouterr().err

@@ -8,7 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from wm.data.episode import Episode, Record, mirror
-from wm.data.shards import CorruptShard, Shards, Writer
+from wm.data.manifest import CorruptShard
+from wm.data.shards import Shards, Writer
 from wm.errors import BadInput
 from wm.export import minari as minari_export
 from wm.runtime import files

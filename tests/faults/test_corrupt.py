@@ -21,8 +21,9 @@ from stages.__main__ import run_stage
 from wm import cli
 from wm.agent import agent
 from wm.data.episode import Episode, Record
-from wm.data.shards import MANIFEST, CorruptShard, Shards, Writer
-from wm.data.unfinished import put_by
+from wm.data.manifest import MANIFEST, CorruptShard
+from wm.data.resumable import resumable_episodes
+from wm.data.shards import Shards, Writer
 from wm.dream import playing
 from wm.dream.starts import FirstSight, read_starts
 from wm.errors import BadInput
@@ -272,14 +273,23 @@ def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsy
 
 MISFITS = {
     # stage: a model or data of other sizes, and what is said of it
-    "encode r0 init": ("vae", "data/latents/init/init-00000.parquet: found {'mu': 4, 'logvar': 4} numbers a"),
-    "train_rnn r0 init": ("init", "data/latents/init/init-00000.parquet: found {'mu': 4, 'logvar': 4}"),
-    "evolve r0 init": ("r0", "data/latents/init/init-00000.parquet: found {'mu': 4, 'logvar': 4}"),
+    "encode r0 init": (
+        "vae",
+        "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
+    ),
+    "train_rnn r0 init": (
+        "init",
+        "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
+    ),
+    "evolve r0 init": (
+        "r0",
+        "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
+    ),
     "evaluate r0": ("vae", "models/r0/rnn.eqx: latent_size: found 4, wanted 5"),
     "explore r0": ("controller", "models/r0/controller.eqx: features: found 9, wanted 12"),
     "fidelity r0": ("snapshots", "models/r0/snapshots.eqx: features: found 9, wanted 12"),
     "rank": ("starts", "data/scores/r0/starts.npz: mu: found float32 (3, 5), wanted float32 (3, 4)"),
-    "process r0": ("latents", "data/raw/r0/r0-00000.parquet: found {} numbers a step, wanted {'frame': 1228"),
+    "process r0": ("latents", "data/raw/r0/r0-00000.parquet: numbers per step: found {}, expected {'frame'"),
 }
 
 
@@ -367,8 +377,8 @@ def read_all(folder):
 
 
 LISTED = {
-    "newer": (lambda m: m.update(version=3), "version: found 3, wanted 2"),
-    "no version": (lambda m: m.pop("version"), "version: found None, wanted 2"),
+    "newer": (lambda m: m.update(version=3), "version: found 3, expected 2"),
+    "no version": (lambda m: m.pop("version"), "version: found None, expected 2"),
     "more than is known": (
         lambda m: m.update(author="me"),
         "author: unknown name, expected one of version, shards",
@@ -384,11 +394,14 @@ LISTED = {
     ),
     "a checksum of no kind": (lambda m: m["shards"][0].update(sha256="x"), "shards.0.sha256: String should "),
     "rows beyond measure": (lambda m: m["shards"][0].update(rows=10**12), "shards.0.rows: found 10000000000"),
-    "other rows": (lambda m: m["shards"][0].update(rows=121), "found 121 rows in 4 groups, wanted 120 in 4"),
+    "other rows": (
+        lambda m: m["shards"][0].update(rows=121),
+        "found 121 rows in 4 groups, expected 120",
+    ),
     "an endless drive": (lambda m: m["episodes"][0].update(length=10**9), "episodes.0: found episode 0, se"),
     "an empty drive": (lambda m: m["episodes"][0].update(length=0), "episodes.0: found episode 0, seed 0, "),
     "a drive twice": (lambda m: m["episodes"][1].update(row_group=0), "episodes.1: found row group 0 of 'x-"),
-    "a drive left out": (lambda m: m["episodes"].pop(), "found 120 rows in 4 groups, wanted 90 in 3"),
+    "a drive left out": (lambda m: m["episodes"].pop(), "found 120 rows in 4 groups, expected 90 in 3"),
     "drives in another order": (lambda m: m["episodes"].reverse(), "episodes.0: found episode 3"),
     "a word for a number": (lambda m: m["episodes"][2].update(seed="2"), "episodes.2.seed: Input should be "),
     "no length": (lambda m: m["episodes"][2].pop("length"), "episodes.2.length: is missing"),
@@ -464,11 +477,11 @@ REWRITTEN = {
     ),
     "no numbers": (
         lambda t: t.set_column(5, "reward", pa.array([np.nan] * STEPS, pa.float32())),
-        "row group 0: reward holds values that are not finite",
+        "row group 0: reward has values that are not finite",
     ),
     "latents without end": (
         lambda t: t.set_column(2, "mu", pa.FixedSizeListArray.from_arrays(INFINITIES, LATENT)),
-        "row group 0: mu holds values that are not finite",
+        "row group 0: mu has values that are not finite",
     ),
 }
 
@@ -506,15 +519,15 @@ def test_damaged_parts_of_unfinished_work_are_made_again(tmp_path, capsys):
     def made(seeds):
         return iter([drive(seed, "x", latents=True) for seed in seeds])
 
-    wanted = [one.record for one in put_by(tmp_path, list(range(20)), made)]
+    wanted = [one.record for one in resumable_episodes(tmp_path, list(range(20)), made)]
     for change in (
         lambda m: m.update(version=9),
         lambda m: m.pop("episodes"),
         lambda m: m["episodes"].append(1),
     ):
         relist(tmp_path / "000010", change)
-        assert [one.record for one in put_by(tmp_path, list(range(20)), made)] == wanted
-        assert "Making its drives again" in capsys.readouterr().err
+        assert [one.record for one in resumable_episodes(tmp_path, list(range(20)), made)] == wanted
+        assert "Driving its episodes again" in capsys.readouterr().err
 
 
 # --- models
@@ -633,7 +646,7 @@ def test_a_model_with_a_value_that_is_no_number_is_refused(tmp_path, kind, value
     leaves, tree = jax.tree.flatten(models[kind])
     leaves[-1] = leaves[-1].at[(-1,) * leaves[-1].ndim].set(value)
     model_file.save(tmp_path / "model.eqx", jax.tree.unflatten(tree, leaves))
-    with pytest.raises(BadModelFile, match=r"holds values that are not finite\. Train it anew"):
+    with pytest.raises(BadModelFile, match=r"has values that are not finite\. Train it anew"):
         model_file.load(tmp_path / "model.eqx", type(models[kind]))
 
 

@@ -1,4 +1,4 @@
-"""Whole episodes in Parquet shards: one row a step, one row group an episode, a manifest written last."""
+"""Batches of the episodes in shards."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,10 +11,10 @@ from wm.data.shards import Shards
 def frame_batches(
     shards: Shards, records: Sequence[Record], *, batch_size: int, buffer_episodes: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Endless batches of frames, uint8 (batch, 64, 64, 3), each pass in an order of its own.
+    """Endless batches of frames, uint8 (batch, 64, 64, 3), every pass in another order.
 
-    The frames of `buffer_episodes` episodes drawn at random are shuffled together, so memory
-    does not grow with the data.
+    The frames of `buffer_episodes` random episodes are shuffled together, so that memory does not grow with
+    the data.
     """
 
     def frames(number: int) -> np.ndarray:
@@ -26,19 +26,19 @@ def frame_batches(
 def shuffled(
     rows: Callable[[int], np.ndarray], episodes: int, *, batch_size: int, buffer_episodes: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Endless batches of the episodes' rows, in an order that depends on the seed and on lengths alone."""
+    """Endless batches of the episodes' rows, in an order that depends only on the seed and the lengths."""
     rng = np.random.default_rng(seed)
-    left: list[np.ndarray] = []
+    remainder: list[np.ndarray] = []
     while True:
         order = rng.permutation(episodes).tolist()
         for start in range(0, episodes, buffer_episodes):
             chosen = order[start : start + buffer_episodes]
-            buffer = np.concatenate([*left, *[rows(number) for number in chosen]])
+            buffer = np.concatenate([*remainder, *[rows(number) for number in chosen]])
             rng.shuffle(buffer)
             whole = len(buffer) // batch_size * batch_size
             for batch in range(0, whole, batch_size):
                 yield buffer[batch : batch + batch_size].copy()  # a view would keep the buffer alive
-            left = [buffer[whole:].copy()]
+            remainder = [buffer[whole:].copy()]
             del buffer
 
 
@@ -48,9 +48,9 @@ def longest(records: Sequence[Record]) -> int:
 
 
 def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, np.ndarray]:
-    """Whole episodes of latents side by side, padded with zeros to `steps`: (batch, steps, ...).
+    """Whole episodes of latents as one batch, padded with zeros to `steps`: (batch, steps, ...).
 
-    `mask` is True on real steps; `done` on a step that ended in failure.
+    `mask` is True on real steps, `done` on a step that ended in failure.
     """
     batch: dict[str, np.ndarray] = {}
     for row, record in enumerate(records):
@@ -74,20 +74,22 @@ def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, 
 def draw(
     records: Sequence[Record], rounds: Sequence[str], share: float, count: int, rng: np.random.Generator
 ) -> list[Record]:
-    """`count` episodes at random, the newer the likelier: of the sources `rounds`, newest first, each
-    takes `share` of what the newer ones leave; the rest is of the other sources, all alike.
+    """`count` random episodes, more of them from newer rounds.
+
+    The newest of `rounds` (the first one) gets `share` of the episodes, the next one `share` of the rest, and
+    so on. What remains goes to all other sources, whose episodes are equally likely.
     """
-    groups, weights, left = [], [], 1.0
+    groups, weights, rest = [], [], 1.0
     for name in rounds:
         group = [record for record in records if record.source == name]
         if group:
             groups.append(group)
-            weights.append(left * share)
-            left *= 1 - share
+            weights.append(rest * share)
+            rest *= 1 - share
     others = [record for record in records if record.source not in rounds]
     if others:
         groups.append(others)
-        weights.append(left)
-    chances = np.array(weights) / sum(weights)
-    chosen = rng.choice(len(groups), size=count, p=chances)
+        weights.append(rest)
+    probabilities = np.array(weights) / sum(weights)
+    chosen = rng.choice(len(groups), size=count, p=probabilities)
     return [groups[i][rng.integers(len(groups[i]))] for i in chosen]

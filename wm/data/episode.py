@@ -1,4 +1,4 @@
-"""Whole episodes in Parquet shards: one row a step, one row group an episode, a manifest written last."""
+"""An episode on the real track, step by step, and its record in the manifest."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 
 @dataclass(frozen=True)
 class Record:
-    """What the manifest knows of an episode. `score` is the whole return, the warm-up's included."""
+    """An episode in the manifest. `score` is the whole return, the warm-up's included."""
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -29,13 +29,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Episode:
-    """An episode of T steps: row t holds what was seen, the action taken then, and what came of it.
+    """An episode of T steps: row t has the observation, the action taken then, and its result.
 
-    `observations` maps a column to its rows: `frame` to uint8 (T, 64, 64, 3), or `mu` and
-    `logvar` to float32 (T, latent). `actions` is float32 (T, 3), `rewards` float32 (T,), `missed` the
-    tiles gone past untouched, int16 (T,).
-    `terminated` marks failure alone (the car left the playfield); an episode that ends by a
-    finished lap or by time is `truncated`.
+    `observations` maps a column to its rows: `frame` to uint8 (T, 64, 64, 3), or `mu` and `logvar` to float32
+    (T, latent). `actions` is float32 (T, 3), `rewards` float32 (T,), `missed` int16 (T,) counts newly missed
+    tiles. `terminated` marks failure only (the car left the playfield); an episode that ends with a finished
+    lap or after the last frame is `truncated`.
     """
 
     record: Record
@@ -48,7 +47,7 @@ class Episode:
 
 
 def mirror(episode: Episode) -> Episode:
-    """The same drive seen in a mirror: frames flipped left to right, steering negated."""
+    """The mirrored episode: frames flipped left to right, steering negated."""
     frames = episode.observations["frame"]
     return replace(
         episode,
