@@ -34,10 +34,11 @@ def test_a_mirrored_drive_is_no_second_one_and_no_episode_has_more_than_1000_fra
 
 
 def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
-    score = {"mean": 812.34, "std": 55.5, "median": 800.0, "min": 1.0, "max": 930.0, "n": 7}
+    score = {"mean": 812.34, "std": 55.5, "median": 800.0, "min": 1.0, "max": 930.0, "n": 7, "sem": 21.0}
+    drives = {"laps": 3, "lap_frames": 700.5, "missed": 0.5, "failures": 0.0}
     (tmp_path / "r1").mkdir()
     for world in ("dream", "real"):
-        (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score, "laps": 3}))
+        (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score} | drives))
     monkeypatch.setattr(model_card, "METRICS", tmp_path)
     text = model_card.model_card("r1")
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | 1.0 | 930.0 | 7 |" in text

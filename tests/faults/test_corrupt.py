@@ -40,7 +40,9 @@ from wm.runtime.model_file import BadModelFile
 ROOT = Path(__file__).parents[2]
 LATENT, HIDDEN, STEPS = 4, 8, 30
 SIZES: dict[str, Any] = {"latent_size": LATENT, "hidden_size": HIDDEN, "mixtures": 2}
-ROUND = {"score": {"mean": 1.0, "sem": 0.1}, "rules": {"temperature": 1.0, "patience": 0, "action_repeat": 4}}
+SCORE = {"mean": 1.0, "std": 0.2, "sem": 0.1, "min": 0.5, "median": 1.0, "max": 1.5, "n": 4}
+DRIVES = {"laps": 0, "lap_frames": None, "missed": 0.5, "failures": 0.0}
+ROUND = {"score": SCORE, **DRIVES, "rules": {"temperature": 1.0, "patience": 0, "action_repeat": 4}}
 
 
 def flipped(content, at, bit=0):

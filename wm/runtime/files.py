@@ -96,6 +96,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """`content` as a file."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
 def write_json(path: Path, content: Any) -> None:
     """`content` as JSON; NaN and infinity are refused (ValueError), since JSON has neither."""
     text = json_text(content)

@@ -58,10 +58,11 @@ class Rules(Section):
 
 
 class Summary(Found):
-    """All of a summary that people are shown."""
+    """A summary of scores, in points."""
 
     mean: float
     std: float
+    sem: float
     median: float
     min: float
     max: float
@@ -82,10 +83,20 @@ class Seen(Found):
 
 
 class Measured(Found):
-    """What the model card tells of dream.json or real.json."""
+    """dream.json or real.json, as people are shown it."""
 
     score: Summary
     laps: NonNegativeInt
+    lap_frames: PositiveFloat | None  # mean of the finished laps
+    missed: float  # tiles per drive
+    failures: float  # share of the drives
+    below_600: NonNegativeInt | None = None  # drives; unknown in older files
+
+
+class Drift(Found):
+    """fidelity.json."""
+
+    drift: dict[str, float]
 
 
 class Real(Found):

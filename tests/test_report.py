@@ -1,0 +1,277 @@
+"""The report: one file that needs no other, escaped values, any number of rounds, an honest first screen."""
+
+import base64
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from wm.agent import summary
+from wm.data.episode import Record
+from wm.params import profiles
+from wm.report import charts
+from wm.report.content import Content, RoundResults, Source, score_rows, sources
+from wm.report.page import LEAST_SIZES, difference, flat, gap_figure, page, too_small
+from wm.report.summary import summary as summary_json
+from wm.runtime.results import Measured
+
+HOSTILE = '"><script>alert(1)</script>&'
+PARAMS = {
+    "train_vae": {"latent_size": 32, "steps": 2800},
+    "train_rnn": {"first_round_steps": 2400},
+    "evolve": {"search": {"generations": 200}},
+    "evaluate": {"episodes": 100},
+    "odd": {"deep": {HOSTILE: HOSTILE}},
+}
+
+
+def measured(mean, spread, n=4):
+    scores = mean + spread * np.linspace(-1, 1, n)
+    none, laps = np.zeros(n), np.arange(n) < 1
+    return Measured.model_validate(summary.drives(scores, np.full(n, 900), laps, none + 2, none))
+
+
+def a_round(name, dream=800.0, real=700.0, spread=10.0):
+    rng, steps = np.random.default_rng(0), range(1, 6)
+    losses = ("train_loss", "loss", "simulator_0_train_loss", "simulator_0_loss")
+    promises = ("dream_reward", "real_reward", "dream_winning", "real_winning", "real_on_road")
+    return RoundResults(
+        name=name,
+        dream=measured(dream, spread),
+        real=measured(real, spread),
+        drift={f"{kind}_{n}": 0.1 * n for kind in ("latent", "reward") for n in (5, 20)},
+        tracks=[{"score": str(real + n), "lap_finished": str(n > 3)} for n in steps],
+        train_rnn=[{"step": str(n)} | {key: str(rng.normal()) for key in losses} for n in steps],
+        evolve=[{"number": str(n), "mean_return": str(n), "sigma": "0.3"} for n in steps],
+        exploitation=[{"steps": str(n)} | {key: str(rng.random()) for key in promises} for n in steps],
+    )
+
+
+def record(source="a", score=1.0, **changes):
+    one = Record(0, 7, source, 10, score=score, warm_up_reward=0.5, lap_finished=False)
+    return replace(one, **changes)
+
+
+def content(*rounds, **changes):
+    vae = [
+        {"step": str(n), "train_loss": "3", "loss": "2", "squared_error": "1", "kl": "1"} for n in range(3)
+    ]
+    ranked = [{"round": one.name, "dream": str(n), "real": str(2 * n)} for one in rounds for n in range(3)]
+    return Content(
+        rounds=rounds,
+        chosen=rounds[-1],
+        train_vae=vae,
+        active_dimensions=24,
+        ranked=ranked,
+        rank_correlation=0.8857,
+        sources=sources([record(), record(HOSTILE)]),
+        rounds_figure=charts.rounds(score_rows(rounds), ranked),
+        strip=b"strip",
+        film=bytes(range(256)),
+        reconstructions=b"reconstructions",
+        params=PARAMS,
+        versions={"numpy": HOSTILE},
+    )._replace(**changes)
+
+
+@pytest.fixture(scope="module")
+def document():
+    return page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
+
+
+class Reader(HTMLParser):
+    """What a browser would see: the tags in balance, the addresses, the words."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.words = [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.addresses += [
+            value for name, value in attrs if name in ("src", "href", "poster", "srcset", "data")
+        ]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def text(document):
+    """The words of a page with single spaces between them."""
+    return " ".join("".join(Reader(document).words).split())
+
+
+def test_the_page_needs_no_other_file_and_runs_nothing(document):
+    seen = Reader(document)
+    assert not seen.open
+    assert "script" not in seen.tags
+    assert "link" not in seen.tags
+    assert all(address.startswith(("data:", "#")) for address in seen.addresses)
+    assert not re.search(r"url\(|@import|https?://", re.sub(r'src="[^"]*"', "", document))
+
+
+def test_every_link_leads_to_a_section(document):
+    links = {address[1:] for address in Reader(document).addresses if address.startswith("#")}
+    assert links == set(re.findall(r'<section id="([^"]*)"', document))
+
+
+def test_hostile_names_and_values_are_shown_as_words(document):
+    assert document.count(HOSTILE) == 0
+    assert sum(HOSTILE in words for words in Reader(document).words) >= 4  # round, source, parameter, version
+
+
+def test_charts_are_whole_drawings_and_the_film_is_the_film(document):
+    drawings = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', document)
+    assert len(drawings) == 6
+    for drawing in drawings:
+        assert ET.fromstring(base64.b64decode(drawing)).tag == "{http://www.w3.org/2000/svg}svg"
+    film = re.findall(r'src="data:video/webm;base64,([^"]*)"', document)
+    assert [base64.b64decode(one) for one in film] == [bytes(range(256))]
+
+
+def test_the_figure_of_the_rounds_is_the_file_of_that_name(document):
+    shown = content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)).rounds_figure
+    assert shown.startswith(b"\x89PNG")
+    assert f"data:image/png;base64,{base64.b64encode(shown).decode()}" in document
+
+
+def test_the_same_results_give_the_same_bytes(document):
+    assert document == page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
+
+
+def test_one_round_is_enough():
+    words = text(page(content(a_round("r0"))))
+    assert "The agent of round r0, selected by its scores in dreams, scores 700 points on average" in words
+
+
+def test_the_first_screen_shows_the_chosen_round():
+    document = page(content(a_round("r0"), a_round("r1", 712.0, 724.0)))
+    figures = re.findall(r'<div class="card"><b>([^<]*)</b>', document)
+    sem = summary.summary(724 + 10 * np.linspace(-1, 1, 4))["sem"]
+    assert figures == [
+        f"724 ± {1.96 * sem:.0f}",
+        f"712 ± {1.96 * sem:.0f}",
+        "\N{MINUS SIGN}1.7\N{NO-BREAK SPACE}%",
+        "0.89",
+    ]
+
+
+@pytest.mark.parametrize(("real", "answer"), [(900.0, "Yes."), (899.0, "In part."), (599.0, "No.")])
+def test_an_agent_drives_that_solves_the_task(real, answer):
+    assert f"Does it drive? {answer}" in text(page(content(a_round("r0", real=real))))
+
+
+@pytest.mark.parametrize(
+    ("dream", "real", "answer", "reason"),
+    [
+        (702.0, 700.0, "Yes, on average.", "2 points more than on real tracks"),
+        (702.0, 700.0, "Yes, on average.", "so chance can explain it"),
+        (650.0, 700.0, "Nearly.", "50 points less than on real tracks"),
+        (800.0, 700.0, "No.", "so chance does not explain it"),
+        (951.0, 950.0, "No.", "No real drive can score that much"),
+    ],
+)
+def test_the_gap_decides_whether_the_dream_told_the_truth(dream, real, answer, reason):
+    words = text(page(content(a_round("r0", dream=dream, real=real))))
+    assert f"Did the dream tell the truth? {answer}" in words
+    assert reason in words
+
+
+def test_the_interval_of_the_gap_is_that_of_two_independent_means():
+    gap, error = difference(a_round("r0", dream=800.0, real=700.0))
+    sem = np.std(10 * np.linspace(-1, 1, 4), ddof=1) / 2
+    assert gap == pytest.approx(100)
+    assert error == pytest.approx(1.96 * np.sqrt(2) * sem, abs=0.01)
+
+
+def test_a_gap_is_no_share_of_a_score_below_zero():
+    assert gap_figure(a_round("r0", dream=-20.0, real=-50.0)) == "+30 points"
+
+
+WARNING = "The numbers of this profile mean nothing: it only tests that the pipeline runs."
+
+
+@pytest.mark.parametrize("profile", [path.stem for path in sorted(profiles.PROFILES.glob("*.yaml"))])
+def test_the_report_of_the_smoke_profile_alone_says_that_its_numbers_mean_nothing(profile):
+    document = page(content(a_round("r0"), params=profiles.content(profile)))
+    first_screen = text(document[: document.index("<dl>")])
+    assert (WARNING in first_screen) == (profile == "smoke")
+    assert ("evaluate.episodes is 4, less than 20" in first_screen) == (profile == "smoke")
+
+
+def test_the_least_trainings_are_a_tenth_of_the_default_profile():
+    default = dict(flat(profiles.content("default")))
+    tenths = {name: default[name] // 10 for name in LEAST_SIZES if name != "evaluate.episodes"}
+    assert tenths | {"evaluate.episodes": 20} == LEAST_SIZES
+
+
+def test_one_size_is_enough_to_make_a_run_too_small():
+    enough = dict(LEAST_SIZES)
+    assert too_small(enough) == []
+    for name, least in LEAST_SIZES.items():
+        assert too_small(enough | {name: least - 1}) == [f"{name} is {least - 1}, less than {least}"]
+
+
+def test_drives_are_counted_by_source_and_without_mirrored_copies():
+    records = [
+        record("a", 10.0, validation=True),
+        record("a", 10.0, validation=True, mirrored=True),
+        record("a", -30.0, kept=False),
+        record("b", 5.0),
+    ]
+    first, second = sources(records)
+    assert first == Source("a", 2, 1, 1, 1, -10.0, -30.0, 10.0, 10)
+    assert (second.name, second.drives, second.mirrored) == ("b", 1, 0)
+
+
+def test_the_summary_holds_the_numbers_of_the_chosen_round_and_the_means_of_all():
+    written = summary_json(content(a_round("r0"), a_round("r1", dream=712.0, real=724.0)))
+    assert list(written)[:5] == ["dream", "real", "gap", "gap_percent", "rank_correlation"]
+    headline = {"dream": 712.0, "real": 724.0, "gap": -12.0, "gap_percent": -1.66, "rank_correlation": 0.8857}
+    details = {"real/median": 724.0, "real/laps": 1, "real/lap_frames": 900.0}
+    rounds = {"r0/dream": 800.0, "r0/real": 700.0, "r1/dream": 712.0, "r1/real": 724.0}
+    assert written.items() >= (headline | details | rounds).items()
+    assert written["real/std"] == summary.summary(724 + 10 * np.linspace(-1, 1, 4))["std"]
+
+
+def test_the_summary_is_flat_and_has_at_most_forty_numbers_for_seven_rounds():
+    written = summary_json(content(*(a_round(f"r{number}") for number in range(7))))
+    assert len(written) <= 40
+    assert all(isinstance(value, (int, float)) for value in written.values())
+
+
+def test_the_summary_leaves_out_what_is_not_known():
+    no_lap = Measured.model_validate(a_round("r0").real.model_dump() | {"laps": 0, "lap_frames": None})
+    written = summary_json(content(a_round("r0")._replace(real=no_lap)))
+    assert "real/lap_frames" not in written
+    assert written["real/laps"] == 0
+
+
+def test_the_summary_has_the_last_losses_and_the_mean_of_the_simulators():
+    rows = [{"step": "1", "loss": "9"}, {"step": "2", "loss": "5", "train_loss": "7"}]
+    rows[-1] |= {f"simulator_{i}_{kind}": str(i + 1) for i in range(2) for kind in ("loss", "train_loss")}
+    rows[-1] |= {"simulator_0_train_loss": "100"}
+    written = summary_json(content(a_round("r0")._replace(train_rnn=rows)))
+    assert (written["loss/vae"], written["loss/rnn"], written["loss/simulator"]) == (2.0, 5.0, 1.5)
+
+
+def test_the_summary_counts_the_rounds_whose_dreams_no_real_drive_could_match():
+    rounds = [a_round("r0", dream=951.0), a_round("r1", dream=949.0), a_round("r2", dream=1200.0)]
+    assert summary_json(content(*rounds))["impossible_dreams"] == 2
+
+
+def test_the_table_of_rounds_numbers_them():
+    rows = score_rows([a_round("first"), a_round("r1", dream=712.0, real=724.0)])
+    assert [(row["number"], row["round"], row["dream"], row["real"]) for row in rows] == [
+        (0, "first", 800.0, 700.0),
+        (1, "r1", 712.0, 724.0),
+    ]
