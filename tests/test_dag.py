@@ -1,138 +1,138 @@
-"""dvc.yaml says what the code does: dependencies, layers, parameters."""
+"""dvc.yaml says what the code does: dependencies and parameters; the code keeps its layers and sizes."""
 
-import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from stages import gather
-from wm.params.check import WHERE
+from bench import structure
+from stages import deps
+from wm.params.model import MACHINE_SECTIONS
+from wm.runtime import code
 
 ROOT = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-
-LAYERS = [
-    {"cli"},
-    {"validation"},
-    {"play", "watch"},
-    {"game"},
-    {
-        "evolve",
-        "fidelity",
-        "envs",
-        "film",
-        "card",
-        "web",
-        "worlds",
-        "export_onnx",
-        "export_minari",
-        "report_page",
-    },
-    {"agent", "dreaming"},
-    {"dream", "rollout"},
-    {"drivers"},
-    {"controller"},
-    {"vae", "rnn"},
-    {"value"},
-    {
-        "mdn",
-        "episodes",
-        "car_racing",
-        "fit",
-        "parallel",
-        "model_file",
-        "devices",
-        "resident",
-        "metrics",
-        "pictures",
-        "charts",
-        "markup",
-    },
-    {"gauges"},
-    {"checkpoint", "journal", "scratch", "scores"},
-    {"files", "config", "progress"},
-]
-
-
-def imported(path, package="wm"):
-    """The modules of `package` that a file imports, inside functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == package:
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith(f"{package}."):
-            found.add(module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith(f"{package}.")}
-    return found
-
-
-def reached(path):
-    """All modules of wm that a file imports, directly or not."""
-    found, left = set(), imported(path)
-    while left:
-        found |= left
-        left = set().union(*(imported(ROOT / "wm" / f"{name}.py") for name in left)) - found
-    return found
+COMMANDS = {"deps"}  # modules of stages/ that are no stage of dvc.yaml
+LONGEST_STAGE = 120  # lines
+TOO_LONG = {"evolve": 460, "train_rnn": 235, "train_vae": 145, "fidelity": 190, "report": 155}
 
 
 def body(stage):
     return stage.get("do", stage)
 
 
+def module(stage):
+    """The module that a stage of dvc.yaml runs: the third word after `python -m stages`."""
+    words = body(stage)["cmd"].split()
+    assert words[:3] == ["python", "-m", "stages"]
+    return words[3]
+
+
+def stage_modules():
+    return sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py") if path.stem not in COMMANDS)
+
+
+def test_every_stage_module_is_in_the_dag():
+    assert {module(stage) for stage in STAGES.values()} == set(stage_modules())
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_declared_code_is_the_imported_code(name):
-    stage = body(STAGES[name])
-    module = stage["cmd"].split()[2].removeprefix("stages.")
-    code = {f"stages/{module}.py"} | {f"wm/{m}.py" for m in reached(ROOT / "stages" / f"{module}.py")}
-    assert {dep for dep in stage["deps"] if dep.endswith(".py")} == code
+    expected = [str(code.path_of(one).relative_to(ROOT)) for one in code.stage_modules(module(STAGES[name]))]
+    assert [dep for dep in body(STAGES[name])["deps"] if dep.endswith(".py")] == sorted(expected)
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_declared_parameters_are_the_sections_read(name):
-    stage = body(STAGES[name])
-    module = stage["cmd"].split()[2].removeprefix("stages.")
-    sections = set()
-    for node in ast.walk(ast.parse((ROOT / "stages" / f"{module}.py").read_text())):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "section":
-            sections.add(node.args[1].value)  # pyright: ignore
-    sections -= set(WHERE)
-    declared = {param.split(".")[0] for param in stage.get("params", [])}
-    assert sections <= declared
+    """A round reads of `rounds` only its ancestors, whose outputs it depends on; a new round must not
+    change the others. `process` reads only the names of `collect`, whose folders it depends on."""
+    stage = STAGES[name]
+    known = {"rounds"} if stage.get("foreach") == "${rounds}" else set()
+    known |= {"collect", "rounds"} if module(stage) == "process" else set()
+    declared = {param.split(".")[0] for param in body(stage).get("params", [])}
+    assert declared - known == code.sections_read(module(stage)) - known
 
 
-def test_every_module_has_a_layer():
-    modules = {path.stem for path in (ROOT / "wm").glob("*.py")} - {"__init__"}
-    assert modules <= set().union(*LAYERS)
+def test_the_command_writes_what_the_test_checks():
+    text = (ROOT / "dvc.yaml").read_text()
+    kept = [line for line in text.splitlines() if not deps.CODE.match(line)]
+    stripped = "\n".join(kept) + "\n"
+    assert stripped != text
+    assert deps.with_code_deps(stripped) == text
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "wm").glob("*.py")), ids=lambda path: path.stem)
-def test_nothing_imports_upward(path):
-    if path.stem != "__init__":
-        height = next(i for i, layer in enumerate(LAYERS) if path.stem in layer)
-        above = set().union(*LAYERS[:height])
-        assert not imported(path) & above
+def test_nothing_imports_upward():
+    assert structure.upward(structure.graph()) == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.stem)
-def test_stages_never_import_each_other(path):
-    assert not imported(path, "stages")
+def test_no_modules_and_no_packages_import_each_other_in_a_circle():
+    modules = structure.graph()
+    assert structure.cycle(modules) == []
+    assert structure.cycle(structure.packages(modules)) == []
 
 
-@pytest.mark.parametrize("module", ["rollout", "drivers", "car_racing", "episodes"])
-def test_scripted_drives_need_no_jax(module):
-    files = [ROOT / "wm" / f"{name}.py" for name in {module, *reached(ROOT / "wm" / f"{module}.py")}]
-    for path in files:
-        assert "import jax\n" not in path.read_text()
-        assert "import equinox" not in path.read_text()
+def test_an_upward_import_and_a_cycle_would_be_seen():
+    modules = {"wm.a.x": {"wm.b.y"}, "wm.b.z": {"wm.a.w"}, "wm.models.rnn": {"wm.dream.unroll"}}
+    assert structure.cycle(modules) == []
+    assert sorted(set(structure.cycle(structure.packages(modules)))) == ["wm.a", "wm.b"]
+    assert structure.upward({"wm.models.rnn": {"wm.dream.unroll"}}) == ["wm.models.rnn -> wm.dream.unroll"]
+    with pytest.raises(LookupError, match=r"wm\.nowhere"):
+        structure.layer("wm.nowhere.x")
+
+
+def test_the_library_never_imports_stages():
+    modules = structure.graph()
+    assert not [
+        name
+        for name in modules
+        if name.startswith("wm") and any(one.startswith("stages") for one in modules[name])
+    ]
+
+
+@pytest.mark.parametrize("name", [*stage_modules(), *sorted(COMMANDS)])
+def test_stages_never_import_each_other(name):
+    assert not [one for one in code.imports(f"stages.{name}") if one.startswith("stages")]
+
+
+@pytest.mark.parametrize("name", [*stage_modules(), *sorted(COMMANDS), "__main__"])
+def test_stages_are_short(name):
+    assert structure.lines(ROOT / "stages" / f"{name}.py") <= TOO_LONG.get(name, LONGEST_STAGE)
+
+
+@pytest.mark.parametrize("name", ["rollout", "drivers", "real_track", "renderer"])
+def test_scripted_drives_need_no_jax(name):
+    for one in code.closure(f"wm.track.{name}"):
+        text = code.source(one).path.read_text()
+        assert "import jax\n" not in text
+        assert "import equinox" not in text
 
 
 def test_the_report_shows_no_number_that_it_does_not_depend_on():
     params = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert set(STAGES["report"]["params"]) == set(params) - set(WHERE)
+    assert set(STAGES["report"]["params"]) == set(params) - set(MACHINE_SECTIONS)
 
 
 def test_gather_copies_what_it_depends_on():
     deps = body(STAGES["gather"])["deps"]
-    assert {dep for dep in deps if not dep.endswith(".py")} == {f"metrics/${{key}}/{n}" for n in gather.NAMES}
+    names = import_module("stages.gather").NAMES
+    assert {dep for dep in deps if not dep.endswith(".py")} == {f"metrics/${{key}}/{name}" for name in names}
+
+
+def test_the_structure_is_printed(capsys):
+    structure.main()
+    printed = capsys.readouterr().out
+    for line in (
+        "import cycles between modules: none",
+        "import cycles between packages: none",
+        "upward imports: none",
+    ):
+        assert line in printed
+    for word in (
+        "longest stage: stages/",
+        "longest module: wm/",
+        "most parameters of a function:",
+        "median",
+        "README.md",
+    ):
+        assert word in printed

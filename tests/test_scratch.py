@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wm.runtime import files, scratch
+from wm.runtime import code, files, scratch
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_other_params_inputs_or_code_have_another_folder(tmp_path, monkeypatch):
     names.append(opened(inputs=[model]))
     (shards / "manifest.json").write_text("{ }")
     names.append(opened(inputs=[shards]))
-    monkeypatch.setattr(scratch, "_code", lambda: [["wm.fit", "another"]])
+    monkeypatch.setattr(scratch, "_code", lambda stage: "another")
     names.append(opened())
     assert len(set(names)) == len(names)
 
@@ -75,13 +75,14 @@ def test_the_old_are_kept_while_a_process_has_them(root):
     lock.close()
 
 
-def test_the_code_that_counts_is_what_is_loaded():
-    assert {"wm.scratch", "wm.files"} <= {name for name, _ in scratch._code()}
+def test_the_code_that_counts_is_what_the_stage_imports():
+    assert scratch._code("evolve r0") == code.digest(code.stage_modules("evolve"))
+    assert scratch._code("no_stage r0") == code.digest(code.project())
 
 
 def test_the_same_work_begun_twice_has_two_folders(root):
     hold = (
-        "import sys, time\nfrom wm import scratch\nscratch._code = lambda: []\n"
+        "import sys, time\nfrom wm.runtime import scratch\nscratch._code = lambda stage: ''\n"
         "with scratch.folder('train r0', 1, []) as folder:\n"
         "    print(folder.name, flush=True)\n    time.sleep(60)\n"
     )
@@ -89,7 +90,7 @@ def test_the_same_work_begun_twice_has_two_folders(root):
     assert other.stdout is not None
     theirs = other.stdout.readline().strip()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scratch, "_code", list)
+        patch.setattr(scratch, "_code", lambda stage: "")
         with scratch.folder("train r0", 1, []) as folder:
             assert folder.name == f"{theirs}-2"
         other.kill()

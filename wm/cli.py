@@ -173,8 +173,12 @@ def print_schema(arguments: argparse.Namespace) -> None:
 def write_profile(arguments: argparse.Namespace) -> None:
     """params.yaml from a profile."""
     from wm.params import profiles
+    from wm.runtime import files
 
-    print("\n".join(profiles.write(arguments.name)) or f"{PARAMS}: already {arguments.name}")
+    text, changes = profiles.change(arguments.name)
+    with files.replacing(PARAMS) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    print("\n".join(changes) or f"{PARAMS}: already {arguments.name}")
 
 
 def publish_round(arguments: argparse.Namespace) -> None:

@@ -8,20 +8,16 @@ from wm.errors import BadInput, listed, shown
 from wm.params import file
 from wm.params.check import check
 from wm.params.schema import rendered
-from wm.runtime import files
 
 PROFILES = Path("profiles")
 
 
-def write(name: str) -> list[str]:
-    """Writes params.yaml from a profile; returns one line for each parameter that changed. Raises BadInput."""
+def change(name: str) -> tuple[str, list[str]]:
+    """The text of params.yaml for a profile, and a line for each parameter that changes. Raises BadInput."""
     before = file.read() if file.PARAMS.exists() else {}
     after = content(name)
     check(after)
-    text = rendered(after)
-    with files.replacing(file.PARAMS) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-    return list(differences(before, after))
+    return rendered(after), list(differences(before, after))
 
 
 def content(name: str) -> dict[str, Any]:

@@ -8,14 +8,13 @@ experiment that DVC runs elsewhere), and is gone once the outputs are there.
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from wm.runtime import files
+from wm.runtime import code, files
 
 FOLDER = ".scratch"
 DEAD_SECONDS = 14 * 24 * 3600.0  # after which what an interrupted stage left is not come back for
@@ -56,7 +55,7 @@ def _remove_dead(root: Path, prefix: str) -> None:
 
 def fingerprint(stage: str, params: Any, inputs: Sequence[Path]) -> str:
     """SHA-256 over all that the stage's outputs follow from, in hexadecimal."""
-    seen = [stage, params, [[str(path), _content(path)] for path in inputs], _code()]
+    seen = [stage, params, [[str(path), _content(path)] for path in inputs], _code(stage)]
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -66,11 +65,9 @@ def _content(path: Path) -> str:
     return files.sha256(inside if inside.exists() else path) if path.exists() else ""
 
 
-def _code() -> list[list[str]]:
-    """Name and checksum of every module of the project that is loaded."""
-    loaded = {
-        name: module.__file__
-        for name, module in sys.modules.items()
-        if name.split(".")[0] in ("wm", "stages", "__main__") and getattr(module, "__file__", None)
-    }
-    return [[name, files.sha256(Path(path))] for name, path in sorted(loaded.items()) if path]
+def _code(stage: str) -> str:
+    """The checksum of the code that the stage's outputs follow from: of the whole project, if no module of
+    stages/ has the name."""
+    name = stage.split()[0]
+    known = code.path_of(f"stages.{name}") is not None
+    return code.digest(code.stage_modules(name) if known else code.project())

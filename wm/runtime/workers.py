@@ -4,7 +4,6 @@ Processes of this machine, an existing Dask cluster, or jobs of SLURM, which sha
 results are the same, whichever it is and however many they are.
 """
 
-import hashlib
 import multiprocessing
 import os
 import shutil
@@ -23,6 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from wm.errors import BadInput, Halted
 from wm.params.compute import LOCAL, SLURM, Compute
+from wm.runtime import code
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -175,20 +175,18 @@ class Elsewhere(Generic[Task, Result]):
     """A function as another machine is to call it: with the code that it has here."""
 
     def __init__(self, function: Callable[[Task], Result]) -> None:
-        self.function, self.code = function, code()
+        self.function, self.code = function, code_here()
 
     def __call__(self, task: Task) -> Result:
-        if code() != self.code:
+        if code_here() != self.code:
             raise Halted(f"worker in {Path.cwd()}: it runs other code than asks it, wanted the same")
         return self.function(task)
 
 
 @cache
-def code() -> str:
-    """SHA-256 of the project's modules, as this process finds them."""
-    home = Path(__file__).parents[1]
-    paths = sorted([*home.glob("wm/*.py"), *home.glob("stages/*.py")])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+def code_here() -> str:
+    """The checksum of the project's modules, as this process finds them."""
+    return code.digest(code.project())
 
 
 @contextmanager
