@@ -35,6 +35,14 @@ MODELS = "models/rounds"
 
 
 def main() -> None:
+    arguments = parser().parse_args()
+    change = Change(arguments.name, arguments.round, tuple(arguments.changes))
+    for row in measure(change, arguments.seeds, arguments.tracks):
+        tables.append(row, arguments.table)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.ablations", description=__doc__)
     parser.add_argument("round", help="name of the round in params.yaml")
     parser.add_argument("name", help="name of the change in the table")
@@ -42,10 +50,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of evolution; default 1 2 3")
     parser.add_argument("--tracks", type=int, default=TRACKS, help=f"development tracks; default {TRACKS}")
     parser.add_argument("--table", type=Path, default=TABLE, help="CSV file to append to")
-    arguments = parser.parse_args()
-    change = Change(arguments.name, arguments.round, tuple(arguments.changes))
-    for row in measure(change, arguments.seeds, arguments.tracks):
-        tables.append(row, arguments.table)
+    return parser
 
 
 class Change(NamedTuple):

@@ -1,11 +1,15 @@
 """The pages of docs/experiments follow one form, and their tables are those of the CSV files."""
 
 import re
+import shlex
+from itertools import pairwise
 
 import pytest
 
-from bench import pages, tables
+from bench import ablations, pages, tables
 from wm.errors import BadInput
+from wm.params import check, file
+from wm.params.file import PARAMS
 
 EXPERIMENTS = sorted(pages.PAGES.glob("[0-9]*.md"))
 LINK = re.compile(r"\]\(([^)#]+)\)")
@@ -32,6 +36,32 @@ def test_an_experiment_has_a_question_a_command_and_a_verdict(page):
     assert len(text.splitlines()) <= 60
     for part in ("**Question.**", "```sh", "**Commit", "**Verdict.**", "<!-- table"):
         assert part in text
+
+
+def commands(page):
+    """The lines of a page's shell blocks, continued lines joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [
+        shlex.split(line, comments=True)
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+
+
+def test_commands_change_parameters_to_allowed_values(page):
+    for words in commands(page):
+        settings = [
+            value for option, value in pairwise(words) if option == "-S" and not value.startswith("+")
+        ]
+        if "bench.ablations" in words:
+            arguments = ablations.parser().parse_args(words[words.index("bench.ablations") + 1 :])
+            settings = arguments.changes
+            assert settings
+            assert arguments.round in file.read(ablations.ROOT / PARAMS)["rounds"]
+        params = file.read(ablations.ROOT / PARAMS)
+        for setting in settings:
+            ablations.apply(setting, params)
+        check.check(params)
 
 
 def test_every_table_of_tables_yaml_is_shown():
