@@ -1,11 +1,13 @@
 """What bench/car.py and bench/encoder_noise.py measure."""
 
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from bench import car, encoder_noise, tables
+from wm.data.shards import Shards
 from wm.track.renderer import CarRacing
 
 
@@ -31,4 +33,4 @@ def test_entropy_is_the_one_of_a_gaussian(logvar):
     }
     shards = SimpleNamespace(kept=lambda validation: list(episodes) if validation else [], read=episodes.get)
     expected = 32 * 0.5 * (np.log(2 * np.pi * np.e) + logvar)
-    assert encoder_noise.entropy(shards) == pytest.approx(expected)
+    assert encoder_noise.entropy(cast(Shards, shards)) == pytest.approx(expected)
