@@ -31,7 +31,7 @@ from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.runtime import devices, files, model_file, scratch
 from wm.runtime.journal import Journal
-from wm.runtime.progress import going_on, progress
+from wm.runtime.progress import progress, report_resumed
 from wm.search.cma_es import Schedule, evolve
 from wm.spec import FRAME_REWARD, LAP_POINTS
 
@@ -60,7 +60,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
         shares = settings.off_track_share.refine if given.last else settings.off_track_share.search
         journals = {share: Journal(unfinished / f"journal-{share}.jsonl") for share in shares}
         done = sum(journal.generations for journal in journals.values())
-        going_on(stage, done, search.generations * len(journals))
+        report_resumed(stage, done, search.generations * len(journals))
         run(round_name, before, given, settings, search, environment, journals)
 
 

@@ -108,7 +108,7 @@ def test_a_model_of_another_kind_is_named(models, tmp_path):
         (tmp_path / f"{name}.eqx").write_bytes((models / "rnn.eqx").read_bytes())
     ended = wm("evaluate", "--models", tmp_path, "--episodes", 1)
     assert ended.returncode == 2
-    assert "vae.eqx: kind: found RNN, wanted VAE" in ended.stderr
+    assert "vae.eqx: kind: found RNN, expected VAE" in ended.stderr
 
 
 def test_profiles_write_params_and_say_what_changed(tmp_path):

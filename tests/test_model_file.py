@@ -30,7 +30,7 @@ def test_same_model_same_bytes(path, model, tmp_path):
 
 
 def test_another_kind_is_refused(path):
-    with pytest.raises(BadModelFile, match="kind: found RNN, wanted Controller"):
+    with pytest.raises(BadModelFile, match="kind: found RNN, expected Controller"):
         model_file.load(path, Controller)
 
 
@@ -38,7 +38,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(BadModelFile, match="not found"):
         model_file.load(tmp_path / "none.eqx", RNN)
     (tmp_path / "foreign.eqx").write_bytes(b"\x80\x04 no model")
-    with pytest.raises(BadModelFile, match="no JSON header"):
+    with pytest.raises(BadModelFile, match="not a JSON header"):
         model_file.load(tmp_path / "foreign.eqx", RNN)
 
 

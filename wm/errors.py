@@ -20,6 +20,10 @@ class Halted(_OneLine):
     """Work cannot continue. The message: what happened, where, and what was saved."""
 
 
+class Resumable(KeyboardInterrupt):
+    """Ctrl-C during work that the same command resumes."""
+
+
 def shown(value: Any) -> str:
     """A value for a message: short, however long or deeply nested it is."""
     short = reprlib.Repr()

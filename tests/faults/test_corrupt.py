@@ -287,9 +287,9 @@ MISFITS = {
         "r0",
         "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
     ),
-    "evaluate r0": ("vae", "models/r0/rnn.eqx: latent_size: found 4, wanted 5"),
-    "explore r0": ("controller", "models/r0/controller.eqx: features: found 9, wanted 12"),
-    "fidelity r0": ("snapshots", "models/r0/snapshots.eqx: features: found 9, wanted 12"),
+    "evaluate r0": ("vae", "models/r0/rnn.eqx: latent_size: found 4, expected 5"),
+    "explore r0": ("controller", "models/r0/controller.eqx: features: found 9, expected 12"),
+    "fidelity r0": ("snapshots", "models/r0/snapshots.eqx: features: found 9, expected 12"),
     "rank": ("starts", "data/scores/r0/starts.npz: mu: found float32 (3, 5), wanted float32 (3, 4)"),
     "process r0": ("latents", "data/raw/r0/r0-00000.parquet: numbers per step: found {}, expected {'frame'"),
 }
@@ -569,7 +569,7 @@ def test_a_flipped_byte_behind_the_header_is_noticed(model, part):
     start = content.index(b"\n") + 1
     at = start + int(part * (len(content) - start - 1))
     model.write_bytes(flipped(content, at, 4))
-    with pytest.raises(BadModelFile, match=r"rnn\.eqx: sha256: found .*, wanted .*\. Run `dvc checkout`"):
+    with pytest.raises(BadModelFile, match=r"rnn\.eqx: sha256: found .*, expected .*\. Run `dvc checkout`"):
         model_file.load(model, RNN)
 
 
@@ -583,20 +583,26 @@ def rewrite(path, change, payload=None):
 
 
 HEADERS = {
-    "newer": (lambda h: h.update(version=2), "version: found 2, wanted 1. It is of another version of this "),
-    "another kind": (lambda h: h.update(kind="VAE"), "kind: found VAE, wanted RNN"),
+    "newer": (
+        lambda h: h.update(version=2),
+        "version: found 2, expected 1. Check out the version of the code ",
+    ),
+    "another kind": (lambda h: h.update(kind="VAE"), "kind: found VAE, expected RNN"),
     "other sizes": (lambda h: h["sizes"].update(hidden_size=9), "leaves.input_weight: found "),
-    "a size left out": (lambda h: h["sizes"].pop("mixtures"), "make no RNN"),
-    "a size too many": (lambda h: h["sizes"].update(depth=2), "make no RNN"),
+    "a size left out": (lambda h: h["sizes"].pop("mixtures"), "expected those of RNN"),
+    "a size too many": (lambda h: h["sizes"].update(depth=2), "expected those of RNN"),
     "no sizes": (lambda h: h.pop("sizes"), "sizes: is missing"),
     "sizes of no kind": (lambda h: h.update(sizes=[1]), "sizes: Input should be a valid dictionary"),
     "gigabytes": (lambda h: h["sizes"].update(hidden_size=2**40), "sizes.hidden_size: found 1099511627776, "),
     "gigabytes below the bound": (lambda h: h["sizes"].update(hidden_size=2**20), "leaves.input_weight: fou"),
-    "less than nothing": (lambda h: h["sizes"].update(hidden_size=-1), "sizes.hidden_size: found -1, wanted"),
-    "no hidden state": (lambda h: h["sizes"].update(hidden_size=0), "make no RNN"),
-    "a word for a size": (lambda h: h["sizes"].update(hidden_size="8"), "make no RNN"),
-    "a leaf too many": (lambda h: h["leaves"].append([".x", [1], "float32"]), "number of leaves: found 6, w"),
-    "a leaf too few": (lambda h: h["leaves"].pop(), "number of leaves: found 4, wanted 5"),
+    "less than nothing": (
+        lambda h: h["sizes"].update(hidden_size=-1),
+        "sizes.hidden_size: found -1, expected",
+    ),
+    "no hidden state": (lambda h: h["sizes"].update(hidden_size=0), "expected those of RNN"),
+    "a word for a size": (lambda h: h["sizes"].update(hidden_size="8"), "expected those of RNN"),
+    "a leaf too many": (lambda h: h["leaves"].append([".x", [1], "float32"]), "number of leaves: found 6, e"),
+    "a leaf too few": (lambda h: h["leaves"].pop(), "number of leaves: found 4, expected 5"),
     "another type": (lambda h: h["leaves"][0].__setitem__(2, "float64"), "leaves.input_weight: found"),
     "another checksum": (lambda h: h.update(sha256="0" * 64), "sha256: found"),
     "more than is known": (
@@ -623,7 +629,7 @@ def test_numbers_of_other_shapes_are_refused_before_they_are_read(model):
     huge = payload.replace(b"'shape': (7, 32), }     ", b"'shape': (10000, 10**8)}", 1)
     assert len(huge) == len(payload)
     rewrite(model, lambda h: None, huge)
-    with pytest.raises(BadModelFile, match=r"input_weight: found no array of float32 \[7, 32\] in its place"):
+    with pytest.raises(BadModelFile, match=r"input_weight: expected an array of float32 \[7, 32\] at byte"):
         model_file.load(model, RNN)
 
 
@@ -648,7 +654,7 @@ def test_a_model_with_a_value_that_is_no_number_is_refused(tmp_path, kind, value
     leaves, tree = jax.tree.flatten(models[kind])
     leaves[-1] = leaves[-1].at[(-1,) * leaves[-1].ndim].set(value)
     model_file.save(tmp_path / "model.eqx", jax.tree.unflatten(tree, leaves))
-    with pytest.raises(BadModelFile, match=r"has values that are not finite\. Train it anew"):
+    with pytest.raises(BadModelFile, match=r"found values that are not finite\. Train the model again"):
         model_file.load(tmp_path / "model.eqx", type(models[kind]))
 
 
@@ -659,20 +665,20 @@ def test_a_model_with_a_value_that_is_no_number_is_refused(tmp_path, kind, value
         ({"limits": [[-1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]}, "limits: found"),
         ({"limits": [[-9.0, 1.0], [0.0, 1.0], [0.0, 1.0]]}, "limits: found"),
         ({"limits": [[-1.0, 1.0]]}, "limits: found"),
-        ({"limits": "wide"}, "make no Controller"),
+        ({"limits": "wide"}, "expected those of Controller"),
     ],
 )
 def test_a_controller_that_would_leave_the_action_space_is_refused(tmp_path, sizes, said):
     path = tmp_path / "controller.eqx"
     model_file.save(path, Controller(features=3))
     rewrite(path, lambda h: h["sizes"].update(sizes))
-    with pytest.raises(BadModelFile, match="make no Controller") as caught:
+    with pytest.raises(BadModelFile, match="expected those of Controller") as caught:
         model_file.load(path, Controller)
     assert said in str(caught.value)
 
 
 def test_a_folder_in_a_models_place_is_refused(tmp_path):
-    with pytest.raises(BadModelFile, match="Is a directory, wanted a model file"):
+    with pytest.raises(BadModelFile, match="Is a directory, expected a model file"):
         model_file.load(tmp_path, RNN)
 
 
@@ -758,7 +764,7 @@ def test_an_agents_environment_and_rules_are_checked(tmp_path):
     with pytest.raises(BadInput, match=r"dream\.json: rules: "):
         playing.dream_rules(tmp_path, 4)
     (tmp_path / "environment.json").write_text("{")
-    with pytest.raises(BadInput, match=r"environment\.json: no JSON"):
+    with pytest.raises(BadInput, match=r"environment\.json: not valid JSON"):
         agent.environment(tmp_path)
 
 

@@ -26,12 +26,12 @@ def lines(scratch):
 
 # stage: how far its scratch folder says it is, how far before the kill, what it says after the restart
 PROGRESS = {
-    "collect": (lambda s: 10 * parts(s), 10, "drives: going on after {} of 24"),
-    "evaluate": (lambda s: 10 * parts(s), 10, "drives: going on after {} of 12"),
-    "explore": (lambda s: 10 * parts(s), 10, "drives: going on after {} of 21"),
-    "train_vae": (lambda s: steps(s, "vae"), 5, "train_vae: going on after {} of 60"),
-    "train_rnn": (lambda s: steps(s, "simulator_0"), 5, "train_rnn r0 simulator_0: going on after {} of 60"),
-    "evolve": (lines, 5, "evolve r0: going on after {} of 40"),
+    "collect": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 24"),
+    "evaluate": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 12"),
+    "explore": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 21"),
+    "train_vae": (lambda s: steps(s, "vae"), 5, "train_vae: resuming after {} of 60"),
+    "train_rnn": (lambda s: steps(s, "simulator_0"), 5, "train_rnn r0 simulator_0: resuming after {} of 60"),
+    "evolve": (lines, 5, "evolve r0: resuming after {} of 40"),
 }
 
 
@@ -61,7 +61,7 @@ def killed_and_run_again(project, folder, stage):
         newest.write_bytes(newest.read_bytes()[:-100])
     code, said = small.run(folder, small.command(stage, eager=True))
     assert code == 0, said
-    assert ("newest: damaged (its checksum differs); going on from the one before" in said) == damaged
+    assert ("newest: damaged (checksum mismatch); resuming from the checkpoint before" in said) == damaged
     assert PROGRESS[stage][2].format(done - damaged) in said
     assert small.checksums(folder, stage) == wanted
     assert small.leftovers(folder) == []
@@ -98,7 +98,7 @@ def test_ctrl_c_is_one_line_without_orphans_or_half_an_output(collecting):
     code, said = small.ended(running)
     assert code == 130
     told = [line for line in said.splitlines() if not line.startswith("collect lane_follower: ")]
-    assert told == ["interrupted: the same command goes on from here"]
+    assert told == ["interrupted; rerun the same command to resume"]
     assert small.gone(running.pid, 10)
     assert list((folder / "data" / "raw").iterdir()) == []
 
@@ -111,7 +111,7 @@ def test_ctrl_c_ends_all_rnns_in_training_in_one_line(project, tmp_path):
     code, said = small.ended(running)
     assert code == 130
     told = [line for line in said.splitlines() if not line.startswith("train_rnn r0 ")]
-    assert told == ["interrupted: the same command goes on from here"]
+    assert told == ["interrupted; rerun the same command to resume"]
 
 
 def test_workers_end_with_a_parent_that_was_killed(collecting):
@@ -126,8 +126,7 @@ def test_ctrl_c_while_it_imports_is_no_noise_either(tmp_path):
     running = small.start(tmp_path, small.command("collect"))
     small.until(lambda: "numpy" in Path(f"/proc/{running.pid}/maps").read_text(), running)
     os.killpg(running.pid, signal.SIGINT)
-    told = "interrupted: the same command goes on from here\n"
-    assert small.ended(running) in [(-signal.SIGINT, ""), (130, told)]
+    assert small.ended(running) in [(-signal.SIGINT, ""), (130, "interrupted\n")]
     assert small.gone(running.pid, 10)
 
 
@@ -144,7 +143,7 @@ def test_ctrl_c_of_dvc_repro(tmp_path):
     os.killpg(running.pid, signal.SIGINT)
     code, said = small.ended(running)
     assert code != 0
-    assert "interrupted: the same command goes on from here" in said
+    assert "interrupted; rerun the same command to resume" in said
     assert "Traceback" not in said
     assert small.gone(running.pid, 10)
     assert list((tmp_path / "data" / "raw").glob("lane_follower*")) == []

@@ -146,10 +146,10 @@ def test_a_pickle_inside_a_model_file_stays_one(tmp_path, monkeypatch):
     old = model_file.checksum(path.read_bytes().split(b"\n", 1)[1])
     header = first.replace(old.encode(), model_file.checksum(payload.getvalue()).encode())
     path.write_bytes(header + b"\n" + payload.getvalue())
-    with pytest.raises(model_file.BadModelFile, match="no array of float32"):
+    with pytest.raises(model_file.BadModelFile, match="expected an array of float32"):
         model_file.load(path, Controller)
     path.write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(model_file.BadModelFile, match="no JSON header"):
+    with pytest.raises(model_file.BadModelFile, match="not a JSON header"):
         model_file.load(path, Controller)
     assert not Path("exploded").exists()
 

@@ -130,7 +130,7 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_work_goes_on_later(project
     assert not list(folder.glob("**/*.unfinished"))
     code, said = small.run(folder, small.command("collect"))
     assert code == 0, said
-    assert "drives: going on after 10 of 24" in said
+    assert "drives: resuming after 10 of 24" in said
     assert small.checksums(folder, "collect") == small.checksums(project, "collect")
 
 

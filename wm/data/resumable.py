@@ -10,7 +10,7 @@ from wm.data.episode import Episode
 from wm.data.shards import Shards, Writer
 from wm.errors import BadInput
 from wm.runtime import files
-from wm.runtime.progress import going_on
+from wm.runtime.progress import report_resumed
 
 Task = TypeVar("Task")
 
@@ -29,7 +29,7 @@ def resumable_episodes(
     while done < len(tasks) and (part := _read_part(folder / f"{done:06}")):
         yield from part
         done += len(part)
-    going_on("drives", done, len(tasks))
+    report_resumed("drives", done, len(tasks))
     unsaved: list[Episode] = []
     for episode in drive(tasks[done:]):
         unsaved.append(episode)

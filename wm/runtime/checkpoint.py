@@ -1,4 +1,4 @@
-"""States of long training on disk: the newest, and the one before in case that is damaged."""
+"""Checkpoints of a training run: the newest, and the one before in case the newest is damaged."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ SECONDS = 20.0  # between two checkpoints
 
 
 class Checkpoints:
-    """The last two states of one training, in a folder of their own."""
+    """The last two checkpoints of one training run, in a folder of their own."""
 
     def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
         self.folder, self.seconds = folder, seconds
@@ -24,11 +24,11 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for the next."""
+        """Whether the next checkpoint is due."""
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, notes: dict[str, Any], state: Any) -> None:
-        """Writes a state, a pytree, with notes that JSON can hold; two older ones become one."""
+        """Writes a state (a pytree) and notes (JSON values), and drops the second newest checkpoint."""
         payload = io.BytesIO()
         eqx.tree_serialise_leaves(payload, state)
         header = {"notes": notes, "sha256": _checksum(notes, payload.getvalue())}
@@ -40,9 +40,9 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def last(self, like: Any) -> tuple[dict[str, Any], Any] | None:
-        """Notes and state of the newest whole checkpoint, `like` being a state of the same shapes.
+        """Notes and state of the newest intact checkpoint; None if there is none.
 
-        A damaged one is told of on standard error and passed over; None where there is no other.
+        `like` is a state of the same structure and shapes. Warns about a damaged checkpoint on standard error.
         """
         for path in (self._newest, self._before):
             if not path.exists():
@@ -50,12 +50,12 @@ class Checkpoints:
             try:
                 return _read(path, like)
             except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
-                sys.stderr.write(f"warning: {path}: damaged ({error}); going on from the one before\n")
+                sys.stderr.write(f"warning: {path}: damaged ({error}); resuming from the checkpoint before\n")
         return None
 
     def __str__(self) -> str:
-        kept = [path for path in (self._newest, self._before) if path.exists()]
-        return f"The last good checkpoint is {kept[0]}" if kept else "There is no checkpoint yet"
+        paths = [path for path in (self._newest, self._before) if path.exists()]
+        return f"The last good checkpoint is {paths[0]}" if paths else "There is no checkpoint yet"
 
     @property
     def _newest(self) -> Path:
@@ -70,7 +70,7 @@ def _read(path: Path, like: Any) -> tuple[dict[str, Any], Any]:
     first, _, payload = path.read_bytes().partition(b"\n")
     header = json.loads(first)
     if header["sha256"] != _checksum(header["notes"], payload):
-        raise ValueError("its checksum differs")
+        raise ValueError("checksum mismatch")
     return header["notes"], eqx.tree_deserialise_leaves(io.BytesIO(payload), like)
 
 

@@ -1,7 +1,7 @@
-"""All devices at once, of this machine or of several: the leading axis of what is computed on is split.
+"""Computation on all devices, of one machine or several: arrays are sharded along their leading axis.
 
-With `hosts.launcher` a stage that trains starts anew under it, a process on each machine, which
-`jax.distributed` joins: the same computation with more devices. The first process alone writes.
+With `hosts.launcher` a training stage restarts itself under the launcher, one process per machine, and
+`jax.distributed` connects the processes. Only the first process writes outputs.
 """
 
 import atexit
@@ -27,15 +27,15 @@ from wm.params.hosts import Hosts
 
 Tree = TypeVar("Tree")
 
-LAUNCHED = "WM_LAUNCHED"  # in the environment of the processes that the launcher started
-WRITTEN = ("models", "metrics")  # where stages that train write
+LAUNCHED = "WM_LAUNCHED"  # set in the environment of the processes that the launcher starts
+WRITTEN = ("models", "metrics")  # folders that training stages write to
 
 
 def join(hosts: Hosts) -> None:
-    """Makes this process one of those that `hosts.launcher` starts; nothing where it is empty.
+    """Makes this process one of those that `hosts.launcher` starts; does nothing if it is empty.
 
-    All but the first then write into folders of their own, which go when they end. Before anything is
-    computed. Raises BadInput where the launcher does not tell the processes of each other.
+    Call it before JAX computes anything. All processes but the first write to temporary folders. Raises
+    BadInput if JAX does not recognise the launcher.
     """
     launcher = hosts.launcher
     if not launcher:
@@ -48,13 +48,13 @@ def join(hosts: Hosts) -> None:
         jax.distributed.initialize()
     except ValueError as error:
         place = f"{PARAMS}: hosts.launcher: found {errors.shown(launcher)}"
-        raise BadInput(f"{place}, wanted srun or mpirun, which JAX knows ({error})") from None
+        raise BadInput(f"{place}, expected srun or mpirun, which JAX recognises ({error})") from None
     if jax.process_index() > 0:
         _write_elsewhere()
 
 
 def _write_elsewhere() -> None:
-    """Moves to a folder in which all can be read that can be read here, and says no more."""
+    """Changes to a temporary folder with links to all files of the project, and silences standard output."""
     project, folder = Path.cwd(), Path(tempfile.mkdtemp(prefix="wm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for path in project.iterdir():
@@ -64,12 +64,12 @@ def _write_elsewhere() -> None:
         if (project / name).exists():
             shutil.copytree(project / name, folder / name, copy_function=os.symlink)
     os.chdir(folder)
-    os.environ["DVC_ROOT"] = str(folder / "own")  # whose scratch folder is its own
+    os.environ["DVC_ROOT"] = str(folder / "own")  # for a scratch folder of its own
     sys.stdout = io.StringIO()
 
 
 def share(folder: Path) -> None:
-    """Has all processes find in the folder what the first one has there: unfinished work goes on alike."""
+    """Copies the first process's folder to all processes, so that all resume the same unfinished work."""
     if jax.process_count() == 1:
         return
     packed = io.BytesIO()
@@ -86,10 +86,10 @@ def share(folder: Path) -> None:
 
 
 def split(tree: Tree) -> Tree:
-    """The arrays with their leading axis shared out over the devices, for a jitted function to go on from.
+    """The arrays, sharded along their leading axis over all devices.
 
-    Where the axis is no multiple of their number the arrays go to each device whole. The results are
-    the same but for the order of sums; on one device nothing is done.
+    An array whose axis is not a multiple of the number of devices is replicated. Results differ only by
+    the order of sums. On one device the arrays are returned as they are.
     """
     count = jax.device_count()
     if count == 1:
@@ -101,7 +101,7 @@ def split(tree: Tree) -> Tree:
         sharding = NamedSharding(mesh, PartitionSpec() if whole else PartitionSpec("device"))
         if jax.process_count() == 1:
             return jax.device_put(leaf, sharding)
-        if whole:  # what machines reckon for themselves is the same but for rounding
+        if whole:  # the copies that the machines computed differ by rounding
             leaf = multihost_utils.broadcast_one_to_all(leaf)
         return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
 
@@ -109,12 +109,12 @@ def split(tree: Tree) -> Tree:
 
 
 def padded(length: int) -> int:
-    """The least length that is not below and that `split` shares out evenly."""
+    """The smallest length of at least `length` that `split` shards evenly."""
     count = jax.device_count()
     return -(-length // count) * count
 
 
 def whole(array: jax.Array) -> np.ndarray:
-    """All of an array, whatever part of it is on this machine's devices."""
+    """The complete array, also if part of it is on other machines' devices."""
     here = array.is_fully_addressable or array.is_fully_replicated
     return np.asarray(array if here else multihost_utils.process_allgather(array, tiled=True))

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, JSON, checksums."""
+"""Atomic writes (a file is complete or absent), locks, JSON, CSV, checksums."""
 
 import csv
 import errno
@@ -17,15 +17,15 @@ from typing import IO, Any
 
 from wm.errors import BadInput
 
-OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # by what a rename cannot replace
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # rename cannot replace the target
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write a file or a folder that takes `path`'s place on success, and only then.
+    """A temporary path for a file or a folder that replaces `path` on success, and only then.
 
-    It lies beside `path`, on the same file system. What a process that was killed left half written there
-    is removed. An OSError that names no file is given `path`'s name.
+    It lies beside `path`, on the same file system. Leftovers of killed processes are removed. An OSError
+    without a file name gets that of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
@@ -42,16 +42,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _held_folder(path: Path) -> tuple[Path, IO[str]]:
-    """A new folder beside `path`, and the lock on it."""
+    """A new folder beside `path`, and its lock."""
     while True:
         holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".unfinished", dir=path.parent))
-        if lock := hold(holder):  # not, where another process took it for left behind
+        if lock := hold(holder):  # None if another process has just removed it as a leftover
             return holder, lock
 
 
 def _take_place(unfinished: Path, path: Path) -> None:
-    """Moves a file or a folder to `path`, and what was there out of the way, whoever put it there. Raises
-    OSError where a file would take the place of a folder."""
+    """Moves a file or a folder to `path`, and anything already there out of the way.
+
+    Raises OSError if a file would replace a folder.
+    """
     for number in range(1000):
         try:
             os.replace(unfinished, path)
@@ -59,7 +61,7 @@ def _take_place(unfinished: Path, path: Path) -> None:
         except OSError as error:
             if error.errno not in OCCUPIED or not unfinished.is_dir():
                 raise
-        with suppress(FileNotFoundError):  # another process moves it, too
+        with suppress(FileNotFoundError):  # another process moved it
             os.replace(path, unfinished.with_name(f"before-{number}"))
     raise RuntimeError(f"{path}: replaced a thousand times while it was written")  # cannot happen
 
@@ -72,8 +74,10 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def hold(folder: Path) -> IO[str] | None:
-    """A lock on a folder, held until it is closed or its process ends; None where another process holds
-    it, or there is no such folder (any more)."""
+    """A lock on a folder, held until it is closed or the process ends.
+
+    None if another process holds it or the folder does not exist.
+    """
     try:
         lock = (folder / "lock").open("w")
     except (FileNotFoundError, NotADirectoryError):
@@ -89,7 +93,7 @@ def hold(folder: Path) -> IO[str] | None:
 
 
 def remove(path: Path) -> None:
-    """Nothing at `path`, be it a file, a folder or absent before."""
+    """Removes a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -103,36 +107,35 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """`content` as JSON; NaN and infinity are refused (ValueError), since JSON has neither."""
+    """Writes `content` as JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
     text = json_text(content)
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def json_text(content: Any) -> str:
-    """`content` as `write_json` writes it."""
+    """`content` as the text that `write_json` writes."""
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote. Raises BadInput naming the file where it is missing or no JSON."""
+    """The content of a JSON file. Raises BadInput if the file is missing or not JSON."""
     try:
         return parse_json(path.read_bytes())
     except ValueError as error:
-        raise BadInput(f"{path}: no JSON ({error}). Delete it and run `dvc repro`.") from None
+        raise BadInput(f"{path}: not valid JSON ({error}). Delete it and run `dvc repro`.") from None
     except OSError as error:
-        raise BadInput(
-            f"{path}: {error.strerror}. Run `dvc checkout` or `dvc repro`, or name another."
-        ) from None
+        remedy = "Run `dvc checkout` or `dvc repro`, or name another file."
+        raise BadInput(f"{path}: {error.strerror}. {remedy}") from None
 
 
 def parse_json(content: bytes) -> Any:
-    """What JSON in UTF-8 says. Raises ValueError, for NaN, infinity and bottomless nesting, too."""
+    """The value of a JSON text in UTF-8. Raises ValueError, also for NaN, infinity and too deep nesting."""
 
     def number(text: str) -> float:
         value = float(text)
         if not math.isfinite(value):
-            raise ValueError(f"{text[:40]} is no number")
+            raise ValueError(f"{text[:40]} is not a finite number")
         return value
 
     try:
@@ -142,7 +145,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line a row under a header of the first row's keys."""
+    """Writes a CSV file with the first row's keys as its header."""
     with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -156,5 +159,5 @@ def sha256(path: Path) -> str:
 
 
 def rounded(values: Iterable[float], digits: int = 3) -> list[float]:
-    """Floats short enough to be read by people and diffed by git."""
+    """Floats rounded to `digits` decimals, for files that people read and git diffs."""
     return [round(float(value), digits) for value in values]

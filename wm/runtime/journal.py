@@ -1,4 +1,4 @@
-"""What evolution was told, a line a generation: enough to bring the search to where it was."""
+"""The journal of an evolution: the returns of each generation, from which an interrupted search resumes."""
 
 import hashlib
 import json
@@ -12,36 +12,38 @@ from jaxtyping import Float
 
 
 class Journal:
-    """Returns by generation in a file. Lines from the first damaged one on, of which standard error tells,
-    are dropped."""
+    """The returns of each generation, one JSON line each.
+
+    A damaged line and all lines after it are dropped, with a warning on standard error.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._entries: list[dict[str, Any]] = []
-        self._ends = [0]  # of the lines, in bytes
+        self._ends = [0]  # byte offsets at which the lines end
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         for number, line in enumerate(lines, 1):
             entry = _entry(line)
             if entry is None:
-                sys.stderr.write(f"warning: {path}, line {number}: damaged; going on before it\n")
+                sys.stderr.write(f"warning: {path}, line {number}: damaged; resuming from the line before\n")
                 break
             self._append(entry, len(line))
 
     @property
     def generations(self) -> int:
-        """How many are told of."""
+        """Number of generations in the journal."""
         return len(self._entries)
 
     def returns(
         self, generation: int, candidates: Float[np.ndarray, "population parameter"]
     ) -> Float[np.ndarray, " population"] | None:
-        """What these candidates were found to be worth; None where they were not asked for yet."""
+        """The returns recorded for these candidates; None if there are none."""
         if generation >= len(self._entries):
             return None
         entry = self._entries[generation]
         if entry["candidates"] != _fingerprint(candidates):
             return None
-        return np.array([float.fromhex(one) for one in entry["returns"]])
+        return np.array([float.fromhex(value) for value in entry["returns"]])
 
     def write(
         self,
@@ -49,8 +51,8 @@ class Journal:
         candidates: Float[np.ndarray, "population parameter"],
         returns: Float[np.ndarray, " population"],
     ) -> None:
-        """Adds the line of a generation, in place of any that stood there and after it."""
-        written = [float(one).hex() for one in returns]
+        """Writes the line of a generation, replacing that line and all lines after it."""
+        written = [float(value).hex() for value in returns]
         entry = {"candidates": _fingerprint(candidates), "returns": written, "sha256": _checksum(written)}
         line = json.dumps(entry).encode() + b"\n"
         del self._entries[generation:], self._ends[generation + 1 :]
@@ -68,7 +70,7 @@ class Journal:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None where it is damaged."""
+    """The parsed line; None if it is damaged."""
     try:
         entry = json.loads(line)
         intact = line.endswith(b"\n") and entry["sha256"] == _checksum(entry["returns"])

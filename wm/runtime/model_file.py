@@ -1,4 +1,4 @@
-"""Models on disk: a JSON header (kind, version, sizes, leaf table, sha256), then Equinox's leaves."""
+"""Model files: a JSON header (kind, version, sizes, leaf table, sha256), then the leaves as Equinox writes them."""
 
 import hashlib
 import io
@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
@@ -20,17 +19,20 @@ from wm.params.section import Section
 from wm.runtime import files
 
 VERSION = 1
-HEADER_BYTES = 1 << 16  # at most
-MOST = 1 << 20  # of any size
+MAX_HEADER_BYTES = 1 << 16
+MAX_SIZE = 1 << 20
+REMEDY = "Run `dvc checkout` or `dvc repro`."
 
 
 class BadModelFile(BadInput):
-    """A model file is not what it should be; the message names file, found, wanted and mend."""
+    """A model file cannot be used. The message: file, what was found, what was expected, remedy."""
 
 
 class Header(Section):
-    """The first line of a model file. `sizes` are what the model is made with; a leaf of the table is its
-    name, its shape and its type."""
+    """The first line of a model file.
+
+    `sizes` are the arguments that the model is built with; an entry of `leaves` is name, shape and dtype.
+    """
 
     kind: str
     version: int
@@ -43,7 +45,7 @@ M = TypeVar("M", bound=eqx.Module)
 
 
 def save(path: Path, model: Any) -> None:
-    """Writes an `eqx.Module`; its class's name and its `sizes` are what `load` rebuilds it from."""
+    """Writes an `eqx.Module` with the name of its class and its `sizes`, from which `load` rebuilds it."""
     payload = io.BytesIO()
     eqx.tree_serialise_leaves(payload, model)
     header = {
@@ -58,23 +60,23 @@ def save(path: Path, model: Any) -> None:
 
 
 def load(path: Path, kind: type[M]) -> M:
-    """The model at `path`, which must be a `kind`.
+    """The model of class `kind` at `path`.
 
-    Raises BadModelFile for a missing or damaged file, another kind or version, leaves of other
-    shapes than the sizes call for, and values that are not finite.
+    Raises BadModelFile for a missing or damaged file, another class or version, leaves whose shapes
+    contradict the sizes, and values that are not finite.
     """
     header, payload = _read(path)
     check(path, "kind", header.kind, kind.__name__)
     check(path, "sha256", checksum(payload), header.sha256)
     skeleton = _skeleton(path, kind, header.sizes)
-    for found, wanted in zip(header.leaves, table := _leaf_table(skeleton), strict=False):
-        check(path, f"leaves{wanted[0]}", list(found), wanted)
+    for found, expected in zip(header.leaves, table := _leaf_table(skeleton), strict=False):
+        check(path, f"leaves{expected[0]}", list(found), expected)
     check(path, "number of leaves", len(header.leaves), len(table))
     _check_arrays(path, payload, table)
     model = eqx.tree_deserialise_leaves(io.BytesIO(payload), skeleton)
     for name, leaf in _named_leaves(model):
-        if not bool(jnp.isfinite(leaf).all()):
-            raise BadModelFile(f"{path}: {name} holds values that are not finite. Train it anew.")
+        if not np.isfinite(np.asarray(leaf)).all():  # jnp.isfinite would compile a program for every shape
+            raise BadModelFile(f"{path}: {name}: found values that are not finite. Train the model again.")
     return model
 
 
@@ -83,73 +85,77 @@ def checksum(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def check(path: Path, field: str, found: Any, wanted: Any) -> None:
-    """Raises BadModelFile where the model in the file is another than is wanted."""
-    if found != wanted:
-        found, wanted = (errors.shown(one).strip("'") for one in (found, wanted))
-        raise BadModelFile(f"{path}: {field}: found {found}, wanted {wanted}. {MEND}")
-
-
-MEND = "Run `dvc checkout` or `dvc repro`."
+def check(path: Path, field: str, found: Any, expected: Any) -> None:
+    """Raises BadModelFile if a field of the model file differs from what is expected."""
+    if found != expected:
+        found, expected = (errors.shown(value).strip("'") for value in (found, expected))
+        raise BadModelFile(f"{path}: {field}: found {found}, expected {expected}. {REMEDY}")
 
 
 def check_sizes(path: Path, model: Any, other: Any) -> None:
-    """Raises BadModelFile where the model in the file has other sizes than a model that it goes with."""
-    for name, wanted in other.sizes.items():
-        check(path, name, model.sizes[name], wanted)
+    """Raises BadModelFile if the model loaded from `path` has other sizes than the model `other`."""
+    for name, expected in other.sizes.items():
+        check(path, name, model.sizes[name], expected)
 
 
 def _read(path: Path) -> tuple[Header, bytes]:
     try:
         with path.open("rb") as file:
-            first, payload = file.readline(HEADER_BYTES), file.read()
+            first, payload = file.readline(MAX_HEADER_BYTES), file.read()
     except FileNotFoundError:
-        raise BadModelFile(f"{path}: not found. {MEND[:-1]}, or name another.") from None
+        raise BadModelFile(
+            f"{path}: not found. Run `dvc checkout` or `dvc repro`, or name another file."
+        ) from None
     except OSError as error:
-        raise BadModelFile(f"{path}: {error.strerror}, wanted a model file.") from None
+        raise BadModelFile(f"{path}: {error.strerror}, expected a model file.") from None
     try:
         found = files.parse_json(first)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise BadModelFile(f"{path}: its first line is no JSON header; wanted a model file.")
+        raise BadModelFile(f"{path}: the first line is not a JSON header, expected a model file.")
     if (version := found.get("version")) != VERSION:
-        other = "It is of another version of this code: check that out, or run `dvc repro`."
-        raise BadModelFile(f"{path}: version: found {errors.shown(version)}, wanted {VERSION}. {other}")
+        remedy = "Check out the version of the code that wrote it, or run `dvc repro`."
+        raise BadModelFile(f"{path}: version: found {errors.shown(version)}, expected {VERSION}. {remedy}")
     if json.dumps(found).encode() + b"\n" != first:
-        raise BadModelFile(f"{path}: its header is not as it was written. {MEND}")
+        raise BadModelFile(f"{path}: the header was changed after it was written. {REMEDY}")
     try:
         return section.validated(Header, found, str(path)), payload
     except BadInput as error:
-        raise BadModelFile(f"{error}. {MEND}") from None
+        raise BadModelFile(f"{error}. {REMEDY}") from None
 
 
 def _skeleton(path: Path, kind: Any, sizes: dict[str, Any]) -> Any:
-    """The model without its numbers, which takes no memory."""
+    """The model with shapes in place of arrays, which takes no memory."""
     for name, size in sizes.items():
-        if isinstance(size, int) and not 0 <= size <= MOST:
+        if isinstance(size, int) and not 0 <= size <= MAX_SIZE:
             raise BadModelFile(
-                f"{path}: sizes.{name}: found {errors.shown(size)}, wanted 0 to {MOST}. {MEND}"
+                f"{path}: sizes.{name}: found {errors.shown(size)}, expected 0 to {MAX_SIZE}. {REMEDY}"
             )
     try:
         return eqx.filter_eval_shape(lambda key: kind(**sizes, key=key), jr.key(0))
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        made = f"{errors.shown(sizes)} make no {kind.__name__}: {errors.shown(str(error))}"
-        raise BadModelFile(f"{path}: sizes {made}. {MEND}") from None
+        reason = errors.shown(str(error))
+        found = f"found {errors.shown(sizes)}, expected those of {kind.__name__} ({reason})"
+        raise BadModelFile(f"{path}: sizes: {found}. {REMEDY}") from None
 
 
 def _check_arrays(path: Path, payload: bytes, table: list[list[Any]]) -> None:
-    """Raises BadModelFile unless the payload is the arrays of the table, one after the other and no more:
-    before they are read, so that none can ask for more memory than it has bytes."""
-    at = 0
+    """Raises BadModelFile unless the payload holds exactly the arrays of the table.
+
+    Checked before the arrays are read, so that no array can allocate more memory than the file has bytes.
+    """
+    position = 0
     for name, shape, dtype in table:
         start = io.BytesIO()
         kind = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
         np.lib.format.write_array_header_1_0(start, kind)
-        if not payload.startswith(start.getvalue(), at):
-            raise BadModelFile(f"{path}: {name}: found no array of {dtype} {shape} in its place. {MEND}")
-        at += len(start.getvalue()) + np.dtype(dtype).itemsize * math.prod(shape)
-    check(path, "bytes", len(payload), at)
+        if not payload.startswith(start.getvalue(), position):
+            raise BadModelFile(
+                f"{path}: {name}: expected an array of {dtype} {shape} at byte {position}. {REMEDY}"
+            )
+        position += len(start.getvalue()) + np.dtype(dtype).itemsize * math.prod(shape)
+    check(path, "bytes", len(payload), position)
 
 
 def _named_leaves(model: Any) -> list[tuple[str, Any]]:

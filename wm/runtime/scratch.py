@@ -1,8 +1,8 @@
-"""Unfinished work, outside the outputs: what lets a stage that was killed go on where it was.
+"""Scratch folders: unfinished work, kept outside the outputs, from which a killed stage resumes.
 
-A stage's scratch folder is named by a fingerprint of all that its outputs follow from: its arguments, its
-parameters, its inputs and the code. It lies in `.scratch` of the project (of the one that queued it, for an
-experiment that DVC runs elsewhere), and is gone once the outputs are there.
+A scratch folder is named by a fingerprint of everything that determines the stage's outputs: arguments,
+parameters, inputs and code. It lies in the project's `.scratch` (for an experiment that DVC runs in a
+temporary folder, that of the project that queued it) and is removed when the stage succeeds.
 """
 
 import hashlib
@@ -14,19 +14,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from wm.errors import Resumable
 from wm.runtime import code, files
 
 FOLDER = ".scratch"
-DEAD_SECONDS = 14 * 24 * 3600.0  # after which what an interrupted stage left is not come back for
+ABANDONED_SECONDS = 14 * 24 * 3600.0  # since a process last held the folder
 
 
 @contextmanager
 def folder(stage: str, params: Any, inputs: Sequence[Path]) -> Iterator[Path]:
     """A folder for the unfinished work of `stage`, the same one after a restart; removed on success.
 
-    `inputs` are files, or folders with a manifest.json. While another process holds the folder, the same
-    work begun twice, one gets a folder of its own. On success the stage's folders of other fingerprints
-    go, too, where no process has held them for two weeks.
+    `inputs` are files, or folders with a manifest.json. If another process runs the same stage with the same
+    inputs and holds the folder, this one gets a folder of its own. On success, folders of the same stage
+    with other fingerprints are removed too if no process has held them for two weeks. Raises Resumable for
+    a KeyboardInterrupt.
     """
     root, prefix = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER, stage.replace(" ", "-")
     name = f"{prefix}-{fingerprint(stage, params, inputs)[:16]}"
@@ -36,38 +38,40 @@ def folder(stage: str, params: Any, inputs: Sequence[Path]) -> Iterator[Path]:
         if (lock := files.hold(path)) is None:
             continue
         with lock:
-            yield path
+            try:
+                yield path
+            except KeyboardInterrupt as interrupt:
+                raise Resumable from interrupt
             files.remove(path)
-        _remove_dead(root, prefix)
+        _remove_abandoned(root, prefix)
         return
     raise RuntimeError(f"{root / name}: held by a thousand processes")  # cannot happen
 
 
-def _remove_dead(root: Path, prefix: str) -> None:
-    """Removes the folders of a stage that nobody has held for long: whose lock was last opened then."""
+def _remove_abandoned(root: Path, prefix: str) -> None:
+    """Removes a stage's folders whose lock was last opened more than two weeks ago."""
     for path in root.glob(f"{prefix}-{'[0-9a-f]' * 16}*"):
-        with suppress(FileNotFoundError):  # another process does the same
+        with suppress(FileNotFoundError):  # another process removes it too
             idle = time.time() - (path / "lock").stat().st_mtime
-            if idle > DEAD_SECONDS and (lock := files.hold(path)):
+            if idle > ABANDONED_SECONDS and (lock := files.hold(path)):
                 files.remove(path)
                 lock.close()
 
 
 def fingerprint(stage: str, params: Any, inputs: Sequence[Path]) -> str:
-    """SHA-256 over all that the stage's outputs follow from, in hexadecimal."""
-    seen = [stage, params, [[str(path), _content(path)] for path in inputs], _code(stage)]
-    return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
+    """SHA-256 of everything that determines the stage's outputs, in hexadecimal."""
+    parts = [stage, params, [[str(path), _content(path)] for path in inputs], _code(stage)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _content(path: Path) -> str:
-    """The checksum of a file, or of a folder's manifest, which has those of the rest."""
-    inside = path / "manifest.json"
-    return files.sha256(inside if inside.exists() else path) if path.exists() else ""
+    """The checksum of a file, or of a folder's manifest, which holds those of the folder's files."""
+    manifest = path / "manifest.json"
+    return files.sha256(manifest if manifest.exists() else path) if path.exists() else ""
 
 
 def _code(stage: str) -> str:
-    """The checksum of the code that the stage's outputs follow from: of the whole project, if no module of
-    stages/ has the name."""
+    """The checksum of the code that the stage imports; of all code if stages/ has no module of that name."""
     name = stage.split()[0]
     known = code.path_of(f"stages.{name}") is not None
     return code.digest(code.stage_modules(name) if known else code.project())
