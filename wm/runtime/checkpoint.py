@@ -42,7 +42,7 @@ class Checkpoints:
     def last(self, like: Any) -> tuple[dict[str, Any], Any] | None:
         """Notes and state of the newest intact checkpoint; None if there is none.
 
-        `like` is a state of the same structure and shapes. Warns about a damaged checkpoint on standard error.
+        `like` is a state of the same structure and shapes. A damaged checkpoint is skipped with a warning.
         """
         for path in (self._newest, self._before):
             if not path.exists():

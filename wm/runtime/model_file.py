@@ -1,4 +1,4 @@
-"""Model files: a JSON header (kind, version, sizes, leaf table, sha256), then the leaves as Equinox writes them."""
+"""Model files: a JSON header (kind, version, sizes, leaf table, sha256), then the leaves."""
 
 import hashlib
 import io
