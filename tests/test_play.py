@@ -152,10 +152,10 @@ def test_a_dream_that_fails_is_over_until_the_next_track(minds):
     assert not played.over  # the real car drives on
     assert played.step(set())["dream"] is ended
     assert played.scenes["real"].frames == 50 + 2 * 4
-    quiet = window.window(played, 3)
+    quiet = window.picture(played, 3)
     played.press("restart")
     assert played.scenes["dream"].ending == ""
-    assert not np.array_equal(quiet, window.window(played, 3))
+    assert not np.array_equal(quiet, window.picture(played, 3))
 
 
 def test_a_dream_ends_with_all_tiles_or_all_frames(minds):
@@ -240,5 +240,5 @@ def test_without_a_display_it_is_one_line_and_exit_2():
     command = [sys.executable, "-m", "wm.cli", "play", "--steps", "1"]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("error: display: none found, wanted DISPLAY")
+    assert ended.stderr.startswith("error: display: found none, expected DISPLAY")
     assert len(ended.stderr.splitlines()) == 1

@@ -18,6 +18,7 @@ from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.params.environment import Environment
 from wm.viewer import comparison, hud
+from wm.viewer.comparison import Plan
 from wm.viewer.scenes import Minds
 
 ROOT = Path(__file__).parents[1]
@@ -33,36 +34,35 @@ def minds():
     return Minds(Agent(vae, own, Controller(features=12)), simulator)  # whose dreams never fail
 
 
-def filmed(minds, rules=RULES, steps=9, warm=3, dream_steps=4):
-    running = comparison.moments(
-        minds, ENVIRONMENT, rules, seed=5, steps=steps, warm=warm, dream_steps=dream_steps
-    )
-    return list(running)
+def filmed(minds, rules=RULES, steps=9, synced_steps=3, sync_every=4):
+    plan = Plan(seed=5, steps=steps, synced_steps=synced_steps, sync_every=sync_every)
+    return list(comparison.moments(minds, ENVIRONMENT, rules, plan))
 
 
 @pytest.mark.parametrize(
-    ("warm", "dream_steps", "wanted"),
+    ("synced_steps", "sync_every", "expected"),
     [(3, 0, [0, 1, 2]), (3, 4, [0, 1, 2, 6, 10]), (1, 5, [0, 5, 10]), (1, 1, list(range(12)))],
 )
-def test_a_dream_sees_reality_at_first_and_then_every_so_many_steps(warm, dream_steps, wanted):
-    assert [step for step in range(12) if comparison.anchored(step, warm, dream_steps)] == wanted
+def test_a_dream_is_synchronised_at_first_and_then_every_so_many_steps(synced_steps, sync_every, expected):
+    plan = Plan(0, 0, synced_steps, sync_every)
+    assert [step for step in range(12) if plan.synced(step)] == expected
 
 
-def test_an_anchored_dream_is_reality_and_the_next_steps_are_not(minds):
+def test_a_synchronised_dream_has_the_real_state_and_the_next_steps_do_not(minds):
     drive = filmed(minds)
-    assert [moment.dreamt for moment in drive] == [0, 0, 0, 1, 2, 3, 0, 1, 2, 3]
+    assert [moment.dreamt_steps for moment in drive] == [0, 0, 0, 1, 2, 3, 0, 1, 2, 3]
     for moment in drive:
         same = np.allclose(moment.dream.state.z, moment.real.state.z)
-        assert same == (moment.dreamt == 0)
-        assert (moment.dream.score == moment.real.score) == (moment.dreamt == 0)
+        assert same == (moment.dreamt_steps == 0)
+        assert (moment.dream.score == moment.real.score) == (moment.dreamt_steps == 0)
         assert moment.dream.frames == moment.real.frames
-        if moment.dreamt == 0:
+        if moment.dreamt_steps == 0:
             assert np.array_equal(moment.dream.picture, moment.reconstruction)
 
 
-def test_the_dream_goes_on_from_the_memory_of_the_real_drive(minds):
-    """Its first latent of its own is what the simulator expects after all real steps before."""
-    drive = filmed(minds, RULES._replace(sampling="mean"), steps=4, warm=4, dream_steps=0)
+def test_the_dream_continues_from_the_memory_of_the_real_drive(minds):
+    """Its first dreamt latent is what the simulator predicts after all real steps before."""
+    drive = filmed(minds, RULES._replace(sampling="mean"), steps=4, synced_steps=4, sync_every=0)
     z = jnp.stack([moment.real.state.z for moment in drive[:4]])
     actions = jnp.asarray(np.stack([moment.action for moment in drive[1:5]]))
     memory = rnn.unroll(minds.simulator, z[None], actions[None])
@@ -80,18 +80,20 @@ def test_rewards_of_the_drive_add_up_to_its_score(minds):
     assert drive[-1].real.frames == 50 + 9 * 4
 
 
-def test_anchorings_glow(minds):
-    """The dream's picture has a border when it sees reality, and loses it some steps later."""
-    drive = filmed(minds, steps=14, warm=2, dream_steps=0)
+def test_a_synchronisation_is_marked(minds):
+    """The dream's picture has a border when it is synchronised, and loses it some steps later."""
+    drive = filmed(minds, steps=14, synced_steps=2, sync_every=0)
     corner = [picture[comparison.HEAD, -comparison.GAP - 1] for picture in comparison.draw(drive)]
     marked = [tuple(map(int, colour)) == hud.WARNING for colour in corner]
-    assert marked == [True] * (1 + comparison.GLOW) + [False] * (len(drive) - 1 - comparison.GLOW)
+    assert marked == [True] * (1 + comparison.BORDER_STEPS) + [False] * (
+        len(drive) - 1 - comparison.BORDER_STEPS
+    )
 
 
 def test_a_film_is_whole_and_the_same_twice(minds, tmp_path):
     first, second = (list(comparison.draw(filmed(minds))) for _ in range(2))
     written = [
-        comparison.write(tmp_path / name, shown, 12.5) for name, shown in (("a", first), ("b", second))
+        comparison.write(tmp_path / name, drawn, 12.5) for name, drawn in (("a", first), ("b", second))
     ]
     assert [path.name for path in written[0]] == ["film.webm", "film.webp", "strip.png"]
     for one, other in zip(*written, strict=True):
@@ -114,7 +116,7 @@ def test_a_film_is_whole_and_the_same_twice(minds, tmp_path):
 
 
 @pytest.mark.parametrize("steering", [-1.0, -0.5, 0.5, 1.0])
-def test_bars_say_what_the_hands_and_feet_do(steering):
+def test_bars_show_steering_gas_and_brake(steering):
     row = hud.controls(np.array([steering, 0.25, 1.0], np.float32), 300)[9]
     lit = {
         name: np.flatnonzero((row == colour).all(axis=-1))
@@ -132,5 +134,5 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_exit_2(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "wanted a folder to write to" in ended.stderr
+    assert "a folder to write to" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

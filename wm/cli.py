@@ -330,13 +330,12 @@ def film_drive(arguments: argparse.Namespace) -> None:
     environment = agent_files.environment(arguments.models)
     rules = playing.dream_rules(arguments.models, environment.action_repeat)
     make_folder(arguments.out)
-    chosen = {name: getattr(arguments, name) for name in ("seed", "steps", "warm", "dream_steps")}
-    running = comparison.moments(minds, environment, rules, **chosen)
+    plan = comparison.Plan(arguments.seed, arguments.steps, arguments.warm, arguments.dream_steps)
+    running = comparison.moments(minds, environment, rules, plan)
     drive = list(progress(running, "drive", 1 + (arguments.steps or environment.max_steps)))
     shown = list(progress(comparison.draw(drive), "pictures", len(drive)))
     paths = comparison.write(arguments.out, shown, FPS / environment.action_repeat)
-    told = comparison.told(drive[-1], arguments.warm, arguments.dream_steps)
-    print(f"real {drive[-1].real.score:.0f}; {told}")
+    print(comparison.summary(drive[-1], plan))
     print(", ".join(map(str, paths)))
 
 

@@ -1,5 +1,6 @@
-"""A drive as a film: what was seen, its reconstruction, and what the RNN had expected."""
+"""A film of an episode: each frame, its reconstruction by V, and M's prediction of it one step before."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,22 +17,23 @@ from wm.models import mdn, rnn
 from wm.runtime import files
 from wm.viewer.pictures import enlarged, to_bytes
 
-SIDE = 192
+SIDE = 192  # of one picture, pixels
+Picture = UInt8[np.ndarray, "height width 3"]
 
 
-def shots(agent: Agent, episode: Episode) -> list[UInt8[np.ndarray, "height width 3"]]:
-    """A picture a step: real frame | reconstruction | expectation from the step before."""
+def shots(agent: Agent, episode: Episode) -> list[Picture]:
+    """One picture per step: real frame | reconstruction | prediction made one step before."""
     frames = episode.observations["frame"]
-    decoded, expected, rewards = _decode(agent, jnp.asarray(frames), jnp.asarray(episode.actions))
+    decoded, predicted, rewards = _decode(agent, jnp.asarray(frames), jnp.asarray(episode.actions))
     scores = episode.record.warm_up_reward + np.cumsum(episode.rewards)
     pictures = []
     for step, (frame, score) in enumerate(zip(frames, scores, strict=True)):
-        row = [frame, to_bytes(np.asarray(decoded[step])), to_bytes(np.asarray(expected[step]))]
-        picture = np.concatenate([enlarged(one, SIDE) for one in row], axis=1)
-        text = f"step {step}  score {score:.0f}  expected reward {rewards[step]:+.1f}"
+        row = [frame, to_bytes(np.asarray(decoded[step])), to_bytes(np.asarray(predicted[step]))]
+        picture = np.concatenate([enlarged(part, SIDE) for part in row], axis=1)
+        text = f"step {step}  score {score:.0f}  predicted reward {rewards[step]:+.1f}"
         steering, gas, brake = episode.actions[step]
         text += f"  steering {steering:+.2f}  gas {gas:.2f}  brake {brake:.2f}"
-        pictures.append(captioned(picture, text))
+        pictures.append(_captioned(picture, text))
     return pictures
 
 
@@ -39,30 +41,30 @@ def shots(agent: Agent, episode: Episode) -> list[UInt8[np.ndarray, "height widt
 def _decode(agent: Agent, frames: jax.Array, actions: jax.Array) -> tuple[jax.Array, ...]:
     z, _ = jax.vmap(agent.vae.encode)(frames)
     hidden = rnn.unroll(agent.rnn, z[None], actions[None]).hidden[:, 0]
-    expected = agent.rnn.predict(hidden)
-    # the first frame was expected by nobody
-    forward = jnp.concatenate([z[:1], mdn.expectation(expected.mixture)[:-1]])
+    prediction = agent.rnn.predict(hidden)
+    # no prediction exists for the first frame
+    predicted = jnp.concatenate([z[:1], mdn.expectation(prediction.mixture)[:-1]])
     decode = jax.vmap(agent.vae.decode)
-    return decode(z), decode(forward), expected.reward
+    return decode(z), decode(predicted), prediction.reward
 
 
-def strip(pictures: list[UInt8[np.ndarray, "height width 3"]], count: int = 6) -> np.ndarray:
-    """`count` moments of a drive, evenly spaced, as one picture: two columns, read downwards."""
-    moments = [pictures[i] for i in np.linspace(0, len(pictures) - 1, count).astype(int)]
+def strip(pictures: Sequence[Picture], count: int = 6) -> np.ndarray:
+    """`count` evenly spaced pictures as one, in two columns that are read from top to bottom."""
+    selected = [pictures[i] for i in np.linspace(0, len(pictures) - 1, count).astype(int)]
     half = count // 2
-    columns = [np.concatenate(moments[:half]), np.concatenate(moments[half : 2 * half])]
+    columns = [np.concatenate(selected[:half]), np.concatenate(selected[half : 2 * half])]
     return np.concatenate(columns, axis=1)
 
 
-def captioned(picture: UInt8[np.ndarray, "height width 3"], text: str) -> np.ndarray:
-    """The picture under a black line with white text."""
+def _captioned(picture: Picture, text: str) -> np.ndarray:
+    """The picture below a black line with white text."""
     bar = np.zeros((20, picture.shape[1], 3), np.uint8)
     cv2.putText(bar, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
     return np.concatenate([bar, picture])
 
 
-def write_video(path: Path, pictures: list[UInt8[np.ndarray, "height width 3"]], per_second: float) -> None:
-    """RGB pictures as WebM (VP8), which every browser plays; the same pictures give the same bytes.
+def write_video(path: Path, pictures: Sequence[Picture], per_second: float) -> None:
+    """Writes RGB pictures as WebM (VP8), which every browser plays; the same pictures give the same bytes.
 
     Raises Halted where not all of them could be written.
     """
@@ -73,13 +75,13 @@ def write_video(path: Path, pictures: list[UInt8[np.ndarray, "height width 3"]],
         for picture in pictures:
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
         writer.release()
-        if (written := _length(film)) != len(pictures):  # the encoder says nothing of a full disk
+        if (written := _length(film)) != len(pictures):  # the encoder does not report a full disk
             raise Halted(f"{path}: only {written} of {len(pictures)} pictures could be written")
         unfinished.write_bytes(_without_random_ids(film.read_bytes()))
 
 
 def _length(film: Path) -> int:
-    """How many pictures can be read from a film."""
+    """Number of pictures that can be read from a film."""
     reader, count = cv2.VideoCapture(str(film)), 0
     while reader.grab():
         count += 1
@@ -87,8 +89,18 @@ def _length(film: Path) -> int:
 
 
 def _without_random_ids(webm: bytes) -> bytes:
-    """The file with its track numbered 1, where the encoder drew a number by chance."""
+    """The file with 1 as the track's id, for which the encoder draws a random number."""
     for mark in (b"\x73\xc5\x88", b"\x63\xc5\x88"):  # TrackUID, TagTrackUID, of 8 bytes each
         at = webm.index(mark) + len(mark)
         webm = webm[:at] + (1).to_bytes(8, "big") + webm[at + 8 :]
     return webm
+
+
+def write_animation(path: Path, pictures: Sequence[Picture], per_second: float, quality: int = 70) -> None:
+    """Writes RGB pictures as an animated WebP that repeats forever."""
+    animation = cv2.Animation()
+    animation.frames = [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
+    animation.durations = [round(1000 / per_second)] * len(pictures)
+    encoded = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+    with files.replacing(path) as unfinished:
+        unfinished.write_bytes(encoded.tobytes())

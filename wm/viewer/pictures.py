@@ -1,4 +1,4 @@
-"""Pictures that the stages leave for people."""
+"""Still pictures: conversion, enlargement, PNG files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def to_bytes(frames: Float[np.ndarray, "*batch height width 3"]) -> UInt8[np.nda
 
 
 def enlarged(frame: UInt8[np.ndarray, "height width 3"], side: int) -> np.ndarray:
-    """The frame as a square of `side` pixels."""
+    """The frame as a square of `side` pixels, without interpolation."""
     return cv2.resize(frame, (side, side), interpolation=cv2.INTER_NEAREST)
 
 
@@ -24,7 +24,7 @@ def side_by_side(
     frames: Float[np.ndarray, "n height width 3"],
     reconstructions: Float[np.ndarray, "n height width 3"],
 ) -> None:
-    """A PNG: frames in the upper row, what the decoder makes of them in the lower."""
+    """Writes a PNG: frames in the upper row, their reconstructions in the lower."""
     rows = [to_bytes(frames), to_bytes(reconstructions)]
     picture = np.concatenate(
         [np.concatenate([enlarged(frame, 128) for frame in row], axis=1) for row in rows]
@@ -33,7 +33,7 @@ def side_by_side(
 
 
 def write_png(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> None:
-    """An RGB picture as PNG."""
+    """Writes an RGB picture as PNG."""
     encoded = cv2.imencode(".png", picture[..., ::-1])[1]
     with files.replacing(path) as unfinished:
         unfinished.write_bytes(encoded.tobytes())
