@@ -115,6 +115,10 @@ TABLES: dict[str, Callable[[Rows], tuple[list[str], list[list[str]]]]] = {
     "stage_minutes": stage_minutes,
     "paper_h200": paper_h200,
     "memory": memory,
+    "footprint": lambda rows: (
+        ["", "default, MB", "paper, MB"],
+        [[row["what"], grouped(row["default_megabytes"]), grouped(row["paper_megabytes"])] for row in rows],
+    ),
     "precision_h200": as_it_is("model", "measure", "TF32 (JAX's default)", "bfloat16", "float32"),
     "drives": as_it_is("workers", "where", "scripted drives, minutes", "agent's drives, minutes"),
 }

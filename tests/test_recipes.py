@@ -103,6 +103,7 @@ def test_a_driver(project):
     drivers = YAML(typ="safe").load(params)["collect"]
     assert set(pipeline["collect"]["foreach"]) == set(drivers)
     assert {f"data/raw/{name}" for name in drivers} <= set(pipeline["process"]["deps"])
+    assert "wm/track/straight.py" in pipeline["collect"]["do"]["deps"]
 
 
 def test_a_parameter(project):
@@ -128,7 +129,6 @@ def evaluated(project, drawn):
     return json.loads(scores.read_text())["score"]["mean"]
 
 
-@pytest.mark.skipif(not (ROOT / "stages/deps.py").exists(), reason="no command that writes code deps yet")
 def test_a_stage(project):
     with files.replacing(project / "data/processed/init") as folder:
         writer = Writer(folder, "init")

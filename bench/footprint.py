@@ -1,0 +1,107 @@
+"""Memory that params.yaml needs on a device, as CSV: `uv run python -m bench.footprint`.
+
+Training data: bytes of all frames and latents if every drive had its full length. Steps: XLA's own figure for
+the compiled gradient of one batch on the device that JAX uses: weights, batch and temporary values.
+"""
+
+import csv
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from wm.models import rnn, vae
+from wm.models.rnn import RNN, Batch
+from wm.models.vae import VAE
+from wm.params import file
+from wm.params.model import Params
+from wm.spec import ACTION_SIZE, FRAME_BYTES, FRAME_SHAPE
+
+STEP_BYTES = 4 * ACTION_SIZE + 4 + 4 + 1 + 1  # of an action, its reward, missed tiles, failure and mask
+
+
+def main() -> None:
+    params = file.load()
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["what", "megabytes"])
+    for name, size in sizes(params).items():
+        writer.writerow([name, round(size / 1e6)])
+
+
+def sizes(params: Params) -> dict[str, int]:
+    """Bytes of the data and of a training step, for V and for M."""
+    scripted = sum(driver.episodes for driver in params.collect.values())
+    explored = (len(params.rounds) - 1) * params.explore.episodes
+    latents = 2 * 4 * params.train_vae.latent_size + STEP_BYTES
+    return {
+        "V, frames": training_steps(params, scripted) * FRAME_BYTES,
+        "V, one training step": gradient_bytes(vae.loss, *vae_step(params)),
+        "M, latents of the last round": training_steps(params, scripted + explored) * latents,
+        "M, one training step of one RNN": gradient_bytes(rnn_loss(params), *rnn_step(params)),
+    }
+
+
+def training_steps(params: Params, drives: int) -> int:
+    """Steps of that many drives on training tracks, mirror images included."""
+    copies = 2 if params.process.mirror else 1
+    return round(copies * (1 - params.process.validation_share) * drives * params.environment.max_steps)
+
+
+def vae_step(params: Params) -> tuple[VAE, Any]:
+    """V and the shape of a batch."""
+    section = params.train_vae
+    model = VAE(latent_size=section.latent_size, widths=section.widths, key=jr.key(0))
+    return model, jax.ShapeDtypeStruct((section.batch_size, *FRAME_SHAPE), jnp.uint8)
+
+
+def rnn_loss(params: Params) -> Callable[..., Any]:
+    """M's loss with the weights of params.yaml."""
+    section = params.train_rnn
+    return partial(
+        rnn.loss,
+        reward_weight=section.reward_weight,
+        missed_weight=section.missed_tile_weight,
+        done_weight=section.done_weight,
+        dropout=section.dropout,
+    )
+
+
+def rnn_step(params: Params) -> tuple[RNN, Any]:
+    """One RNN and the shape of a batch of drives of full length."""
+    section, latent = params.initialise, params.train_vae.latent_size
+    model = RNN(
+        latent_size=latent,
+        hidden_size=section.hidden_size,
+        mixtures=section.mixtures,
+        joint=section.joint_mixture,
+        key=jr.key(0),
+    )
+    shape = (params.train_rnn.batch_size, params.environment.max_steps)
+    latents, number = (
+        jax.ShapeDtypeStruct((*shape, latent), jnp.float32),
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+    )
+    truth, count = jax.ShapeDtypeStruct(shape, jnp.bool_), jax.ShapeDtypeStruct(shape, jnp.int32)
+    action = jax.ShapeDtypeStruct((*shape, ACTION_SIZE), jnp.float32)
+    return model, Batch(latents, latents, action, number, count, truth, truth)
+
+
+def gradient_bytes(loss: Callable[..., Any], model: Any, batch: Any) -> int:
+    """Bytes of arguments, results and temporary values of the compiled gradient."""
+    arrays, static = eqx.partition(model, eqx.is_array)
+
+    @jax.jit
+    def gradient(arrays: Any, batch: Any, key: Any) -> Any:
+        return jax.grad(lambda arrays: loss(eqx.combine(arrays, static), batch, key)[0])(arrays)
+
+    memory = gradient.lower(arrays, batch, jr.key(0)).compile().memory_analysis()
+    return memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+
+
+if __name__ == "__main__":
+    main()
