@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bench import document, stage_minutes
+from bench.structure import words
 from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
 from wm.runtime import files
@@ -41,11 +42,6 @@ IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 SECTIONS = YAML(typ="safe").load(ROOT / "params.yaml")
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
-
-
-def words(path):
-    """Number of words: marks of tables and lists alone are none."""
-    return sum(bool(re.search(r"\w", word)) for word in path.read_text(encoding="utf-8").split())
 
 
 def code(path):
@@ -137,10 +133,10 @@ def test_modules_and_stages_exist(path):
 
 COMMANDS = sorted(
     {
-        " ".join(words.split())
+        " ".join(command.split())
         for path in DOCUMENTS
         for text in code(path)
-        for words in re.findall(r"(?:uv run |&& )(?:--extra \w+ )*(wm [a-z][^#`&|\n]*)", text)
+        for command in re.findall(r"(?:uv run |&& )(?:--extra \w+ )*(wm [a-z][^#`&|\n]*)", text)
     }
 )
 
@@ -153,10 +149,10 @@ def test_the_readme_has_commands():
 def test_commands_of_wm_and_their_options_exist(command):
     asked = [sys.executable, "-m", "wm.cli", command, "--help"]
     shown = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for words in COMMANDS:
-        if words.split()[1] == command:
-            for option in re.findall(r"--[\w-]+", words):
-                assert option in shown, words
+    for line in COMMANDS:
+        if line.split()[1] == command:
+            for option in re.findall(r"--[\w-]+", line):
+                assert option in shown, line
 
 
 def test_commands_of_dvc_and_their_options_exist():
