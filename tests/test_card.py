@@ -5,7 +5,10 @@ import pytest
 
 from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
+from wm.params import profiles
+from wm.params.check import check
 from wm.params.environment import Environment
+from wm.params.evolve import Evolve
 from wm.report import model_card
 
 
@@ -33,22 +36,23 @@ def test_a_mirrored_drive_is_no_second_one_and_no_episode_has_more_than_1000_fra
     assert model_card.real_data("r0", Environment(action_repeat=4, warm_up_frames=50)) == (2, 50 + 40 + 1000)
 
 
-def test_the_card_says_what_was_measured(latents, tmp_path, monkeypatch):
-    score = {"mean": 812.34, "std": 55.5, "median": 800.0, "min": 1.0, "max": 930.0, "n": 7, "sem": 21.0}
+def test_the_card_has_the_measured_scores(latents, tmp_path, monkeypatch):
+    score = {"mean": 812.34, "std": 55.5, "median": 800.0, "min": -1.0, "max": 930.0, "n": 7, "sem": 21.0}
     drives = {"laps": 3, "lap_frames": 700.5, "missed": 0.5, "failures": 0.0}
     (tmp_path / "r1").mkdir()
     for world in ("dream", "real"):
         (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score} | drives))
     monkeypatch.setattr(model_card, "METRICS", tmp_path)
-    text = model_card.model_card("r1")
-    assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | 1.0 | 930.0 | 7 |" in text
-    assert "2 (1,070)" in text
-    assert "3 were whole laps" in text
+    text = model_card.model_card(check(profiles.content("default")), "r1")
+    assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | \N{MINUS SIGN}1.0 | 930.0 | 7 | 3 |" in text
+    assert "| real drives collected for V and M | 2 |" in text
+    assert "| real frames of these drives | 1,070 |" in text
+    assert "Round r1, after r0." in text
 
 
-def test_every_search_of_a_round_has_dreamt():
+def test_a_round_has_the_dream_steps_of_all_its_searches():
     size = {"generations": 10, "population": 4}
-    evolve = {
+    changes = {
         "from_scratch_rounds": 1,
         "search": size,
         "refine": size | {"generations": 5},
@@ -56,7 +60,8 @@ def test_every_search_of_a_round_has_dreamt():
         "rollouts": 3,
         "horizon_steps": 2,
     }
-    assert [model_card.dreamt_steps(number, evolve) for number in (0, 1)] == [
+    evolve = Evolve.model_validate(profiles.merged(profiles.content("default")["evolve"], changes))
+    assert [model_card.dream_steps(number, evolve) for number in (0, 1)] == [
         10 * 4 * 3 * 2,
         2 * 5 * 4 * 3 * 2,
     ]

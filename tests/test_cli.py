@@ -3,17 +3,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import jax.random as jr
-import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from wm import cli
-from wm.errors import BadInput
 from wm.models.controller import Controller
-from wm.models.rnn import RNN, Ensemble
+from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.runtime import model_file
 
@@ -83,7 +79,7 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["profile", "nosuch"], "no profile 'nosuch', wanted one of default, paper, reduced, smoke"),
+        (["profile", "nosuch"], "found 'nosuch', expected one of default, paper, reduced, smoke"),
         (["evaluate", "--models", "nowhere"], "nowhere/vae.eqx: not found"),
         (["evaluate", "--episodes", "0"], "wanted a whole number of 1 or more"),
         (["dream", "--seed", "-1"], "wanted a whole number of 0 or more"),
@@ -120,33 +116,3 @@ def test_profiles_write_params_and_say_what_changed(tmp_path):
     wm("profile", "default", cwd=tmp_path)
     safe = YAML(typ="safe")
     assert safe.load(tmp_path / "params.yaml") == safe.load(ROOT / "profiles" / "default.yaml")
-
-
-def test_publish_takes_the_starts_of_dreams_along_unless_they_fit_no_model(models, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(card, "model_card", lambda name: name)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    folder, scores, starts = (tmp_path / part / "r0" for part in ("models", "metrics", "data/scores"))
-    for made in (folder, scores, starts):
-        made.mkdir(parents=True)
-    (tmp_path / "models/vae.eqx").write_bytes((models / "vae.eqx").read_bytes())
-    for name in ("rnn.eqx", "controller.eqx"):
-        (folder / name).write_bytes((models / name).read_bytes())
-    sizes: dict[str, Any] = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
-    model_file.save(folder / "simulators.eqx", Ensemble(count=1, **sizes, key=jr.key(2)))
-    for world in ("dream", "real"):
-        (scores / f"{world}.json").write_text("{}")
-    arrays = {"logvar": np.zeros((3, 4), np.float32), "warm_up_reward": np.zeros(3, np.float32)}
-    arguments = cli.parser().parse_args(["publish", "r0"])
-    np.savez(starts / "starts.npz", mu=np.zeros((3, 5), np.float32), **arrays)
-    with pytest.raises(BadInput, match=r"starts.npz: mu: found float32 \(3, 5\)"):
-        cli.publish_round(arguments)
-    assert not (tmp_path / "models/pretrained").exists()
-    np.savez(starts / "starts.npz", mu=np.zeros((3, 4), np.float32), **arrays)
-    cli.publish_round(arguments)
-    published = tmp_path / "models/pretrained"
-    assert (published / "starts.npz").read_bytes() == (starts / "starts.npz").read_bytes()
-    assert {path.name for path in published.iterdir()} == {
-        *("vae.eqx", "rnn.eqx", "controller.eqx", "simulators.eqx", "starts.npz"),
-        *("dream.json", "real.json", "environment.json", "MODEL_CARD.md"),
-    }

@@ -14,7 +14,7 @@ from wm.params import file, section
 from wm.params.file import PARAMS
 from wm.runtime import run
 
-PRETRAINED, STARTS = Path("models/pretrained"), Path("data/scores")
+PRETRAINED = Path("models/pretrained")
 LARGEST = 2**32 - 1  # seed, as JAX, Gymnasium and PyTorch all take it
 HOTTEST = 100.0
 
@@ -182,35 +182,10 @@ def write_profile(arguments: argparse.Namespace) -> None:
 
 
 def publish_round(arguments: argparse.Namespace) -> None:
-    """A round's V, M, C, starts, environment, scores and model card, in models/pretrained."""
-    import shutil
+    """A round's models, starts, environment, scores and model card in models/pretrained."""
+    from wm.export.publish import publish
 
-    from wm.agent.agent import Models
-    from wm.dream.starts import read_starts
-    from wm.models.rnn import Ensemble
-    from wm.report import model_card
-    from wm.runtime import files, model_file
-
-    name = arguments.round or files.read_json(Path("metrics/ranks.json"))["chosen"]
-    if name not in file.load().rounds:
-        known = errors.listed(file.load().rounds)
-        raise BadInput(f"round: found {errors.shown(name)}, wanted one of {known}")
-    folder, scores = Path("models", name), Path("metrics", name)
-    sources = [Path("models/vae.eqx"), folder / "rnn.eqx", folder / "controller.eqx"]
-    agent = Models(*sources).load()  # nothing damaged is published
-    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
-    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, agent.rnn)
-    read_starts(STARTS / name / "starts.npz", agent.rnn.latent_size)
-    sources += [folder / "simulators.eqx", scores / "dream.json", scores / "real.json"]
-    sources += [STARTS / name / "starts.npz"]
-    text = model_card.model_card(name)
-    for source in sources:
-        with files.replacing(PRETRAINED / source.name) as unfinished:
-            shutil.copyfile(source, unfinished)
-    environment = file.load().environment
-    files.write_json(PRETRAINED / "environment.json", environment.model_dump())
-    with files.replacing(PRETRAINED / "MODEL_CARD.md") as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    name = publish(file.load(), arguments.round)
     print(f"{PRETRAINED}: the agent of round {name}")
 
 

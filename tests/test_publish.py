@@ -1,0 +1,69 @@
+"""`wm publish` copies a whole agent, or nothing."""
+
+import jax.random as jr
+import numpy as np
+import pytest
+
+from wm.errors import BadInput
+from wm.export import publish
+from wm.models.controller import Controller
+from wm.models.rnn import RNN, Ensemble
+from wm.models.vae import VAE
+from wm.params import profiles
+from wm.params.check import check
+from wm.runtime import files, model_file
+
+PARAMS = check(profiles.content("default"))
+SIZES = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
+
+
+def write_starts(project, latent_size):
+    latents = np.zeros((3, latent_size), np.float32)
+    other = {"logvar": np.zeros((3, 4), np.float32), "warm_up_reward": np.zeros(3, np.float32)}
+    np.savez(project / "data/scores/r0/starts.npz", mu=latents, **other)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with the models and the scores of round r0."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(publish, "model_card", lambda params, name: f"the card of {name}")
+    models, scores = tmp_path / "models/r0", tmp_path / "metrics/r0"
+    model_file.save(tmp_path / "models/vae.eqx", VAE(latent_size=4, widths=(4, 4), key=jr.key(0)))
+    model_file.save(models / "rnn.eqx", RNN(**SIZES, key=jr.key(1)))
+    model_file.save(models / "controller.eqx", Controller(features=12))
+    model_file.save(models / "simulators.eqx", Ensemble(count=1, **SIZES, key=jr.key(2)))
+    for world in ("dream", "real"):
+        files.write_json(scores / f"{world}.json", {"world": world})
+    files.write_json(tmp_path / "metrics/ranks.json", {"chosen": "r0", "rank_correlation": 0.5})
+    (tmp_path / "data/scores/r0").mkdir(parents=True)
+    write_starts(tmp_path, 4)
+    return tmp_path
+
+
+def test_the_chosen_round_is_published_with_all_that_its_dreams_need(project):
+    assert publish.publish(PARAMS) == "r0"
+    published = project / "models/pretrained"
+    copies = {
+        "vae.eqx": "models/vae.eqx",
+        **{name: f"models/r0/{name}" for name in ("rnn.eqx", "controller.eqx", "simulators.eqx")},
+        **{name: f"metrics/r0/{name}" for name in ("dream.json", "real.json")},
+        "starts.npz": "data/scores/r0/starts.npz",
+    }
+    for name, source in copies.items():
+        assert (published / name).read_bytes() == (project / source).read_bytes()
+    assert files.read_json(published / "environment.json") == PARAMS.environment.model_dump()
+    assert (published / "MODEL_CARD.md").read_text() == "the card of r0"
+    assert len(list(published.iterdir())) == len(copies) + 2
+
+
+def test_nothing_is_published_if_the_starts_do_not_fit_the_models(project):
+    write_starts(project, 5)
+    with pytest.raises(BadInput, match=r"starts.npz: mu: found float32 \(3, 5\)"):
+        publish.publish(PARAMS, "r0")
+    assert not (project / "models/pretrained").exists()
+
+
+def test_a_round_that_params_do_not_name_is_refused(project):
+    with pytest.raises(BadInput, match="round: found 'r9', expected one of r0, r1"):
+        publish.publish(PARAMS, "r9")
