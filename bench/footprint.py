@@ -35,15 +35,22 @@ def main() -> None:
 
 def sizes(params: Params) -> dict[str, int]:
     """Bytes of the data and of a training step, for V and for M."""
-    scripted = sum(driver.episodes for driver in params.collect.values())
-    explored = (len(params.rounds) - 1) * params.explore.episodes
-    latents = 2 * 4 * params.train_vae.latent_size + STEP_BYTES
+    frames, latents = data_bytes(params)
     return {
-        "V, frames": training_steps(params, scripted) * FRAME_BYTES,
+        "V, frames": frames,
         "V, one training step": gradient_bytes(vae.loss, *vae_step(params)),
-        "M, latents of the last round": training_steps(params, scripted + explored) * latents,
+        "M, latents of the last round": latents,
         "M, one training step of one RNN": gradient_bytes(rnn_loss(params), *rnn_step(params)),
     }
+
+
+def data_bytes(params: Params) -> tuple[int, int]:
+    """Bytes of V's frames and of the last round's latents."""
+    scripted = sum(driver.episodes for driver in params.collect.values())
+    explored = (len(params.rounds) - 1) * params.explore.episodes
+    latent = 2 * 4 * params.train_vae.latent_size + STEP_BYTES
+    frames = training_steps(params, scripted) * FRAME_BYTES
+    return frames, training_steps(params, scripted + explored) * latent
 
 
 def training_steps(params: Params, drives: int) -> int:
@@ -82,13 +89,20 @@ def rnn_step(params: Params) -> tuple[RNN, Any]:
         key=jr.key(0),
     )
     shape = (params.train_rnn.batch_size, params.environment.max_steps)
-    latents, number = (
-        jax.ShapeDtypeStruct((*shape, latent), jnp.float32),
-        jax.ShapeDtypeStruct(shape, jnp.float32),
-    )
-    truth, count = jax.ShapeDtypeStruct(shape, jnp.bool_), jax.ShapeDtypeStruct(shape, jnp.int32)
-    action = jax.ShapeDtypeStruct((*shape, ACTION_SIZE), jnp.float32)
-    return model, Batch(latents, latents, action, number, count, truth, truth)
+
+    def column(kind: Any, *sizes: int) -> Any:
+        return jax.ShapeDtypeStruct((*shape, *sizes), kind)
+
+    columns = {
+        "mu": column(jnp.float32, latent),
+        "logvar": column(jnp.float32, latent),
+        "action": column(jnp.float32, ACTION_SIZE),
+        "reward": column(jnp.float32),
+        "missed": column(jnp.int32),
+        "done": column(jnp.bool_),
+        "mask": column(jnp.bool_),
+    }
+    return model, Batch(**columns)
 
 
 def gradient_bytes(loss: Callable[..., Any], model: Any, batch: Any) -> int:
@@ -99,7 +113,7 @@ def gradient_bytes(loss: Callable[..., Any], model: Any, batch: Any) -> int:
     def gradient(arrays: Any, batch: Any, key: Any) -> Any:
         return jax.grad(lambda arrays: loss(eqx.combine(arrays, static), batch, key)[0])(arrays)
 
-    memory = gradient.lower(arrays, batch, jr.key(0)).compile().memory_analysis()
+    memory: Any = gradient.lower(arrays, batch, jr.key(0)).compile().memory_analysis()
     return memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
 
 

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from bench import document, stage_minutes
+from bench import document, footprint, results_page, stage_minutes, tables
 from bench.structure import words
 from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
+from wm.params import profiles
+from wm.params.check import check
 from wm.runtime import files
 
 ROOT = Path(__file__).parents[1]
@@ -199,17 +201,32 @@ def test_the_tree_is_the_tree_on_disk():
     assert tree() == folders | packages | modules | {"dvc.yaml", "params.yaml"}
 
 
-def test_scores_in_the_readme_are_those_of_the_published_agent():
-    text = README.read_text(encoding="utf-8")
-    for world, row in (("real", "**this agent**, 100 unseen tracks"), ("dream", "this agent in its dream")):
-        score = json.loads((ROOT / f"models/pretrained/{world}.json").read_text())["score"]
-        cells = [cell.strip(" *") for cell in text.split(f"| {row} |")[1].splitlines()[0].split("|")]
-        assert cells[2:4] == [f"{score['mean']:.1f}", f"{score['std']:.1f}"]
-    laps = [
-        json.loads((ROOT / f"models/pretrained/{w}.json").read_text())["lap_frames"]
-        for w in ("dream", "real")
+def readme_score(agent):
+    """Mean and standard deviation in a row of README's table."""
+    row = README.read_text(encoding="utf-8").split(f"| {agent} |")[1].splitlines()[0]
+    return [cell.strip(" *") for cell in row.split("|")][2:4]
+
+
+def test_scores_in_the_readme_are_those_of_the_files():
+    rows = [
+        row for row in tables.rows(results_page.DATA / "fresh_tracks.csv") if row["run"] == results_page.RUN
     ]
-    assert "A dreamt lap takes {:.0f} frames, a real one {:.0f}".format(*laps) in text
+    fresh = results_page.pooled([row for row in rows if row["first_track"] != "900000"])
+    assert readme_score("**this agent, 800 tracks opened after publication**") == [
+        f"{fresh.mean:.1f}",
+        f"{fresh.std:.1f}",
+    ]
+    assert fresh.tracks == 800
+    real, dream = (
+        json.loads((ROOT / f"models/pretrained/{world}.json").read_text()) for world in ("real", "dream")
+    )
+    for agent, scores in {
+        "this agent, 100 evaluation tracks": real,
+        "this agent in its dream": dream,
+    }.items():
+        assert readme_score(agent) == [f"{scores['score'][name]:.1f}" for name in ("mean", "std")]
+    laps = f"A dreamt lap takes {dream['lap_frames']:.0f} frames, a real one {real['lap_frames']:.0f}"
+    assert laps in README.read_text(encoding="utf-8")
 
 
 def test_tables_of_measurements_are_those_of_their_csv_files():
@@ -224,6 +241,17 @@ def test_a_cell_of_a_measurement_holds_one_number():
         for block in document.BLOCK.findall(path.read_text(encoding="utf-8")):
             for row in document.read(block[1]):
                 assert not any("±" in cell or " / " in cell for cell in row.values()), row
+
+
+def test_the_data_of_the_footprint_are_those_of_the_profiles(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    rows = {row["what"]: row for row in document.read("footprint")}
+    for name in ("default", "paper"):
+        sizes = [round(size / 1e6) for size in footprint.data_bytes(check(profiles.content(name)))]
+        stated = [
+            int(rows[what][f"{name}_megabytes"]) for what in ("V, frames", "M, latents of the last round")
+        ]
+        assert stated == sizes
 
 
 def test_stage_minutes_adds_up_the_rounds():
