@@ -1,6 +1,5 @@
 """What is damaged is refused by name, by its reader and the stages that read it; nothing else changes."""
 
-import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -350,7 +349,7 @@ def test_nothing_damaged_is_published(project, capsys, place):
     spoil(project / place, "flipped")
     before = contents(project)
     with pytest.raises(SystemExit) as ended:
-        run.run(cli.publish_round, argparse.Namespace(round="r0"))
+        run.run(cli.publish, "r0")
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {place}: ")
     assert contents(project) == before
