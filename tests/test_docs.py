@@ -292,6 +292,17 @@ def test_the_diagram_shows_every_stage_and_package():
     } == set()
 
 
+def test_the_environments_of_the_readme_have_the_same_spaces(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    snippet = tmp_path / "snippet.py"
+    snippet.write_text(block)
+    made = runpy.run_path(str(snippet))
+    assert made["dreams"].num_envs == 64
+    assert made["dreams"].single_action_space == made["track"].action_space
+    assert made["dreams"].single_observation_space == made["track"].observation_space
+
+
 def test_a_shard_is_read_as_data_md_says(tmp_path, monkeypatch):
     rng, last = np.random.default_rng(0), np.arange(5) == 4
     drive = Episode(
