@@ -175,6 +175,7 @@ def test_an_agent_drives_that_solves_the_task(real, answer):
     [
         (702.0, 700.0, "Yes, on average.", "2 points more than on real tracks"),
         (702.0, 700.0, "Yes, on average.", "so chance can explain it"),
+        (700.4, 700.0, "Yes, on average.", "700 points on average: as many as on real tracks"),
         (650.0, 700.0, "Nearly.", "50 points less than on real tracks"),
         (800.0, 700.0, "No.", "so chance does not explain it"),
         (951.0, 950.0, "No.", "No real drive can score that much"),
@@ -184,6 +185,18 @@ def test_the_gap_decides_whether_the_dream_told_the_truth(dream, real, answer, r
     words = text(page(content(a_round("r0", dream=dream, real=real))))
     assert f"Did the dream tell the truth? {answer}" in words
     assert reason in words
+
+
+def test_lost_drives_are_on_the_first_screen_where_they_are_known():
+    results = a_round("r0")
+    known = results._replace(
+        dream=results.dream.model_copy(update={"below_600": 3}),
+        real=results.real.model_copy(update={"below_600": 0}),
+    )
+    unknown = results._replace(dream=results.dream.model_copy(update={"below_600": None}))
+    sentence = "3 of 4 dreams and none of 4 real drives score below 600 points."
+    assert sentence in text(page(content(known)))
+    assert "score below 600" not in text(page(content(unknown)))
 
 
 def test_the_interval_of_the_gap_is_that_of_two_independent_means():

@@ -47,6 +47,7 @@ def page(content: Content) -> str:
         "truth": truth(content.chosen),
         "impossible": content.chosen.dream.score.mean > IMPOSSIBLE,
         "gap": gap,
+        "gap_words": gap_words(gap),
         "gap_error": gap_error,
         "gap_figure": gap_figure(content.chosen),
         "latent_size": parameters["train_vae.latent_size"],
@@ -97,6 +98,13 @@ def difference(results: RoundResults) -> tuple[float, float]:
     """Dream minus real, in points, and half of its 95 % interval."""
     dream, real = results.dream.score, results.real.score
     return dream.mean - real.mean, 1.96 * float(np.hypot(dream.sem, real.sem))
+
+
+def gap_words(gap: float) -> str:
+    """The gap in whole points, for a sentence."""
+    if round(gap) == 0:
+        return "as many as on real tracks"
+    return f"{number(abs(gap))} points {'more' if gap > 0 else 'less'} than on real tracks"
 
 
 def gap_figure(results: RoundResults) -> str:
