@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def drive(seed, length, *, failed=False, kept=True):
-    """Noise for pictures, which no lossy compression would give back."""
+    """Frames of noise, which lossy compression would change."""
     rng = np.random.default_rng(seed)
     last = np.arange(length) == length - 1
     return Episode(
@@ -38,11 +38,11 @@ DRIVES = [drive(3, 7), drive(4, 5, kept=False), drive(5, 9, failed=True), drive(
 DRIVES.append(mirror(DRIVES[2]))
 
 
-def write(path, some):
+def write(path, episodes):
     with files.replacing(path) as unfinished:
         writer = Writer(unfinished, path.name)
-        for one in some:
-            writer.write(one)
+        for episode in episodes:
+            writer.write(episode)
         writer.finish()
 
 
@@ -58,7 +58,7 @@ def source(tmp_path, monkeypatch):
 
 @pytest.fixture
 def minari(tmp_path, monkeypatch):
-    """Minari, looking for datasets in a folder of the test's own."""
+    """Minari, with its datasets in a temporary folder."""
     import minari
 
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
@@ -68,34 +68,34 @@ def minari(tmp_path, monkeypatch):
 def test_minari_reads_what_the_shards_hold(source, minari):
     path = minari_export.export(source, None)
     dataset = minari.load_dataset(path.name)
-    kept = [one for one in DRIVES if one.record.kept]
+    kept = [drive for drive in DRIVES if drive.record.kept]
     found = list(dataset)
-    assert [len(one) for one in found] == [7, 9, 1, 9]
+    assert [len(episode) for episode in found] == [7, 9, 1, 9]
     assert dataset.total_steps == 26
-    for one, wanted in zip(found, kept, strict=True):
-        frames = wanted.observations["frame"]
-        assert (one.observations[:-1] == frames).all()
-        assert (one.observations[-1] == frames[-1]).all()
-        assert one.infos["missed"].tolist() == [0, *wanted.missed.tolist()]
+    for episode, original in zip(found, kept, strict=True):
+        frames = original.observations["frame"]
+        assert (episode.observations[:-1] == frames).all()
+        assert (episode.observations[-1] == frames[-1]).all()
+        assert episode.infos["missed"].tolist() == [0, *original.missed.tolist()]
         for values, same in [
-            (one.actions, wanted.actions),
-            (one.rewards, wanted.rewards),
-            (one.terminations, wanted.terminated),
-            (one.truncations, wanted.truncated),
+            (episode.actions, original.actions),
+            (episode.rewards, original.rewards),
+            (episode.terminations, original.terminated),
+            (episode.truncations, original.truncated),
         ]:
             assert values.dtype == same.dtype
             assert (values == same).all()
-        assert dataset.observation_space.contains(one.observations[0])
-        assert all(dataset.action_space.contains(action) for action in one.actions)
+        assert dataset.observation_space.contains(episode.observations[0])
+        assert all(dataset.action_space.contains(action) for action in episode.actions)
 
 
-def test_minari_knows_where_a_drive_is_from(source, minari):
+def test_minari_has_the_records_of_the_drives(source, minari):
     dataset = minari.load_dataset(minari_export.export(source, None).name)
-    told = list(dataset.storage.get_episode_metadata(range(4)))
-    assert [one["seed"] for one in told] == [3, 5, 6, 5]
-    assert [one["score"] for one in told] == [4.5, 7.5, 9.0, 7.5]
-    assert [one["mirrored"] for one in told] == [False, False, False, True]
-    assert [one["lap_finished"] for one in told] == [True, False, True, False]
+    records = list(dataset.storage.get_episode_metadata(range(4)))
+    assert [record["seed"] for record in records] == [3, 5, 6, 5]
+    assert [record["score"] for record in records] == [4.5, 7.5, 9.0, 7.5]
+    assert [record["mirrored"] for record in records] == [False, False, False, True]
+    assert [record["lap_finished"] for record in records] == [True, False, True, False]
     metadata = dataset.storage.metadata
     assert metadata["environment"] == {"id": "CarRacing-v3", "action_repeat": 4, "warm_up_frames": 50}
     assert "held for 4 frames" in metadata["description"]
@@ -143,18 +143,18 @@ def test_a_failed_export_leaves_nothing(source, monkeypatch):
     assert not list(Path("minari").iterdir())
 
 
-def test_what_cannot_be_exported_is_said_in_a_line(source, monkeypatch):
+def test_an_export_that_fails_reports_one_line(source, monkeypatch):
     with pytest.raises(BadInput, match=r"nowhere/manifest\.json: No such file"):
         minari_export.export(Path("nowhere"), Path("minari"))
     latents = DRIVES[0].__class__(**{**vars(DRIVES[0]), "observations": {"mu": np.zeros((7, 4), np.float32)}})
     write(Path("data/latents/a"), [latents])
-    with pytest.raises(BadInput, match=r"data/latents/a: found \['mu'\], wanted frames"):
+    with pytest.raises(BadInput, match=r"data/latents/a: observations: found \['mu'\], expected frames"):
         minari_export.export(Path("data/latents/a"), Path("minari"))
     write(Path("data/raw/b"), DRIVES[:1])
     Path("data/raw/b").rename("data/raw/a b")
-    with pytest.raises(BadInput, match="wanted a folder with a plain name"):
+    with pytest.raises(BadInput, match="expected a plain folder name"):
         minari_export.export(Path("data/raw/a b"), Path("minari"))
-    with pytest.raises(BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*wanted a place to write"):
+    with pytest.raises(BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*expected a writable place"):
         minari_export.export(source, Path("params.yaml"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"minari is not installed\. Run `uv sync --extra minari`"):

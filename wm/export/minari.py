@@ -1,4 +1,9 @@
-"""A folder of drives as a Minari dataset, the Farama Foundation's form of recorded episodes."""
+"""A folder of drives as a Minari dataset, the Farama Foundation's format of recorded episodes.
+
+Why MinariStorage is used directly: `minari.create_dataset_from_buffers` takes all episodes as one list, at
+12 KB a step, and writes them straight to Minari's root, where a failed export would leave a part of them.
+`minari.DataCollector` needs a running environment.
+"""
 
 import importlib.util
 from collections.abc import Iterator
@@ -14,19 +19,19 @@ from wm.params import file
 from wm.params.environment import Environment
 from wm.runtime import files
 from wm.runtime.progress import progress
-from wm.spec import FRAME_SHAPE
+from wm.spec import ACTION_HIGH, ACTION_LOW, FRAME_SHAPE
 
-LOWEST, HIGHEST = np.array([-1, 0, 0], np.float32), np.ones(3, np.float32)
-TOLD = ("source", "score", "warm_up_reward", "lap_finished", "mirrored", "validation")
+LOW, HIGH = (np.array(limits, np.float32) for limits in (ACTION_LOW, ACTION_HIGH))
+RECORD_FIELDS = ("source", "score", "warm_up_reward", "lap_finished", "mirrored", "validation")
 
 
 def export(source: Path, root: Path | None) -> Path:
-    """Writes the kept drives of `source` as a dataset below `root` (None: Minari's own); returns its folder.
+    """Writes the kept drives of `source` as a dataset in `root` (None: Minari's root); returns its folder.
 
-    One drive at a time is in memory. The folder's name is the dataset's id, which `minari.load_dataset`
-    finds where MINARI_DATASETS_PATH names `root`.
+    One drive at a time is in memory. The folder's name is the dataset's id for `minari.load_dataset`, with
+    MINARI_DATASETS_PATH set to `root`.
 
-    Raises BadInput where Minari is missing, `source` holds no frames, or `root` cannot be written.
+    Raises BadInput where Minari is missing, `source` contains no frames, or `root` cannot be written.
     """
     if importlib.util.find_spec("minari") is None:
         raise BadInput("export-dataset: minari is not installed. Run `uv sync --extra minari`.")
@@ -35,17 +40,20 @@ def export(source: Path, root: Path | None) -> Path:
     environment = file.load().environment
     shards = Shards(source)
     check_frames(shards)
-    path = (root or get_dataset_path()).resolve() / dataset_id(source)  # Minari's own sums need it absolute
+    # Minari compares it with absolute paths
+    path = (root or get_dataset_path()).resolve() / dataset_id(
+        source
+    )  # Minari compares it with absolute paths
     try:
         with files.replacing(path) as unfinished:
             write(unfinished, shards, environment, path.name)
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, wanted a place to write to") from None
+        raise BadInput(f"{path}: {error.strerror}, expected a writable place") from None
     return path
 
 
 def dataset_id(source: Path) -> str:
-    """What Minari calls the drives of `source`. Raises BadInput where its name cannot be part of an id."""
+    """The dataset's id. Raises BadInput where the folder's name cannot be part of one."""
     from minari.dataset.minari_dataset import parse_dataset_id
 
     *_, kind, name = source.resolve().parts
@@ -53,24 +61,22 @@ def dataset_id(source: Path) -> str:
     try:
         parse_dataset_id(found)
     except ValueError:
-        raise BadInput(f"{source}: found {found!r} as id, wanted a folder with a plain name") from None
+        raise BadInput(
+            f"{source}: id: found {found!r}, expected a folder name of letters, digits, - and _"
+        ) from None
     return found
 
 
 def check_frames(shards: Shards) -> None:
-    """Refuses drives without pictures, or none at all."""
-    records = shards.kept()
-    found = list(shards.read(records[0]).observations) if records else "no drives"
+    """Raises BadInput unless the drives contain frames."""
+    found = list(shards.read(shards.kept()[0]).observations)
     if found != ["frame"]:
-        raise BadInput(f"{shards.folder}: found {found}, wanted frames: data/raw or data/processed")
+        expected = "expected frames, as in data/raw or data/processed"
+        raise BadInput(f"{shards.folder}: observations: found {found}, {expected}")
 
 
 def write(folder: Path, shards: Shards, environment: Environment, name: str) -> None:
-    """The dataset's files in `folder`.
-
-    CarRacing-v3's own spec would be wrong here: it shows other pictures and acts every frame. So the
-    spaces are given, and how the drives were made stands in the metadata.
-    """
+    """Writes the dataset's files to `folder`; the metadata describe how the drives were made."""
     from gymnasium import spaces
     from minari import __version__
     from minari.dataset.minari_storage import MinariStorage
@@ -79,35 +85,35 @@ def write(folder: Path, shards: Shards, environment: Environment, name: str) -> 
     storage = MinariStorage.new(
         folder / "data",
         observation_space=spaces.Box(0, 255, FRAME_SHAPE, np.uint8),
-        action_space=spaces.Box(LOWEST, HIGHEST),
+        action_space=spaces.Box(LOW, HIGH),
         data_format="parquet",
-        jpeg_encoding=False,  # it would change the pictures
+        jpeg_encoding=False,  # JPEG changes pixels
     )
-    made_with: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "dataset_id": name,
         "minari_version": __version__,
         "description": description(environment),
         "environment": {"id": "CarRacing-v3", **environment.model_dump()},
     }
-    storage.update_metadata(made_with)
+    storage.update_metadata(metadata)
     records = shards.kept()
     storage.update_episodes(progress(buffers(shards, records), "export", len(records)))
-    told = [{field: getattr(record, field) for field in TOLD} for record in records]
-    storage.update_episode_metadata(told, range(len(records)))
+    fields = [{field: getattr(record, field) for field in RECORD_FIELDS} for record in records]
+    storage.update_episode_metadata(fields, range(len(records)))
 
 
 def buffers(shards: Shards, records: list[Record]) -> Iterator[Any]:
-    """The drives as Minari takes them, one by one.
+    """The drives as Minari's episodes, one at a time.
 
-    It wants a picture after the last action, which no drive holds: the last one stands for it. Infos
-    begin with the reset's.
+    Minari needs an observation after the last action, which drives do not have: the last one is repeated.
+    Infos begin with that of the reset.
     """
     from minari.data_collector.episode_buffer import EpisodeBuffer
 
     for number, record in enumerate(records):
         episode = shards.read(record)
         frames = episode.observations["frame"]
-        columns: dict[str, Any] = {  # arrays, which Minari's hints do not know but its storage does
+        columns: dict[str, Any] = {  # arrays: not in Minari's type hints, but accepted by its storage
             "observations": np.concatenate([frames, frames[-1:]]),
             "actions": episode.actions,
             "rewards": episode.rewards,
@@ -119,14 +125,13 @@ def buffers(shards: Shards, records: list[Record]) -> Iterator[Any]:
 
 
 def description(environment: Environment) -> str:
-    """What a reader of the dataset must know."""
+    """The text that explains the dataset to its users."""
     return (
-        "Drives on Gymnasium's CarRacing-v3. Observations are its pictures without the instruments,"
-        " averaged down to 64 x 64. An action (steering, gas, brake) is held for"
-        f" {environment.action_repeat} frames and its reward is their sum; the first"
-        f" {environment.warm_up_frames} frames, straight on at half gas, are left out. A termination is a"
-        " failure (the car left the playfield); a lap finished or 1,000 frames gone are truncations. `missed`"
-        " among the infos counts tiles gone past untouched. The observation after the last action repeats"
-        " the one before it. A mirrored drive is its twin turned left to right, its steering negated; its"
-        " seed is the twin's."
+        "Drives on Gymnasium's CarRacing-v3. Observations are its frames without the instruments, averaged"
+        f" to 64 x 64. An action (steering, gas, brake) is held for {environment.action_repeat} frames and its"
+        f" reward is their sum; the first {environment.warm_up_frames} frames, driven straight ahead at half"
+        " gas, are omitted. A termination is a failure (the car left the playfield); a finished lap and the"
+        " end of the 1,000 frames are truncations. The info `missed` counts newly missed tiles. The"
+        " observation after the last action repeats the one before it. A mirrored drive is a copy flipped"
+        " left to right, its steering negated; it has the seed of the original."
     )

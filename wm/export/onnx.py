@@ -1,114 +1,33 @@
-"""V, M and C as ONNX files for other runtimes, their graphs built node by node.
+"""V, M and C as ONNX files for other runtimes.
 
-Every graph has a free batch axis in front. Frames come in as they are at rest (uint8, channels last) and are
-scaled inside. What inputs and outputs mean, and where the numbers come from, stands in the files.
+Every graph has a free batch axis in front. Frames are uint8 with channels last and are scaled inside. The
+files describe their inputs and outputs; the metadata name the source of the weights.
+
+Why the graphs are built node by node: jax2onnx 0.17.1 converts M's step, C and the decoder correctly, but
+not the encoder with a free batch axis (its `pad` accepts constant shapes only). Its decoder has 280 nodes
+instead of 25 and its file of C twice the size, without a gain in speed, and it installs Flax, Orbax, Optax
+and TensorStore.
 """
 
 import importlib.util
-import itertools
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from wm.agent import agent
 from wm.agent.agent import Models
 from wm.errors import BadInput
+from wm.export.onnx_graph import Graph, tensor
 from wm.models.controller import Controller
 from wm.models.rnn import MIN_LOG_SIGMA, REWARD_UNIT, RNN
 from wm.models.vae import VAE
 from wm.runtime import files
-from wm.spec import ACTION_SIZE, FRAME_CHANNELS, FRAME_SIDE
+from wm.spec import ACTION_SIZE, FRAME_SHAPE, FRAME_SIDE
 
-OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime of today reads
-FRAME = ("batch", FRAME_SIDE, FRAME_SIDE, FRAME_CHANNELS)
-
-SEEN = (
-    "RGB, uint8, 0 to 255: rows 0 to 83 of the 96 x 96 state, averaged down to 64 x 64; divided by 255 inside"
-)
-ACTION = "steering in [-1, 1], gas in [0, 1], brake in [0, 1]"
-
-
-class Graph:
-    """An ONNX graph as it grows; its methods return the name of what they have made."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, values: Any) -> str:
-        """Numbers that belong to the graph."""
-        from onnx import numpy_helper
-
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """What `operator` makes of `inputs`; `output` where it is one of the graph's."""
-        from onnx import helper
-
-        name = output or f"value_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
-        return name
-
-    def split(self, value: str, outputs: list[str], sizes: list[int]) -> list[str]:
-        """The parts of `value` along its last axis."""
-        from onnx import helper
-
-        parts = self.constant(np.array(sizes))
-        self.nodes.append(helper.make_node("Split", [value, parts], outputs, axis=-1))
-        return outputs
-
-    def linear(self, value: str, weight: Any, bias: Any) -> str:
-        """value @ weight + bias."""
-        return self.add("Add", self.add("MatMul", value, self.constant(weight)), self.constant(bias))
-
-    def curve(self, value: str, points: Sequence[Sequence[int]]) -> str:
-        """What the straight lines through `points`, from (0, 0) on, make of `value`."""
-        parts = []
-        for (start, low), (end, high) in itertools.pairwise(points):
-            within = self.add("Clip", value, *(self.constant(np.float32(edge)) for edge in (start, end)))
-            above = self.add("Sub", within, self.constant(np.float32(start)))
-            parts.append(self.add("Mul", above, self.constant(np.float32((high - low) / (end - start)))))
-        return self.add("Sum", *parts)
-
-    def layer(self, operator: str, value: str, kernel: Any, bias: Any) -> str:
-        """A `Conv` or `ConvTranspose` of kernel 4, stride 2 and padding 1, channels first.
-
-        Both kinds of kernel take the same turn: a transposed convolution has the kernel of the
-        convolution that it transposes.
-        """
-        weight = self.constant(np.transpose(kernel, (3, 2, 0, 1)))
-        return self.add(operator, value, weight, self.constant(bias), strides=[2, 2], pads=[1, 1, 1, 1])
-
-    def finish(self, what: str, inputs: list[Any], outputs: list[Any], metadata: dict[str, str]) -> bytes:
-        """The file, checked by ONNX."""
-        import onnx
-        from onnx import helper
-
-        graph = helper.make_graph(self.nodes, "graph", inputs, outputs, self.constants, doc_string=what)
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="wm",
-            doc_string=what,
-        )
-        helper.set_model_props(model, metadata)
-        onnx.checker.check_model(model, full_check=True)
-        return model.SerializeToString(deterministic=True)
-
-
-def tensor(name: str, shape: tuple[str | int, ...], what: str, kind: Any = np.float32) -> Any:
-    """An input or output of a graph, and what it means."""
-    from onnx import helper
-
-    return helper.make_tensor_value_info(
-        name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape, doc_string=what
-    )
+FRAME = ("batch", *FRAME_SHAPE)
+FRAME_TEXT = "RGB, uint8, 0 to 255: rows 0 to 83 of the 96 x 96 state, averaged to 64 x 64; scaled inside"
+ACTION_TEXT = "steering in [-1, 1], gas in [0, 1], brake in [0, 1]"
 
 
 def encoder(vae: VAE, metadata: dict[str, str]) -> bytes:
@@ -120,16 +39,16 @@ def encoder(vae: VAE, metadata: dict[str, str]) -> bytes:
     x = graph.add("Div", graph.curve(x, vae.tones), graph.constant(np.float32(255)))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     for conv in vae.down:
-        x = graph.add("Relu", graph.layer("Conv", x, conv.kernel, conv.bias))
+        x = graph.add("Relu", graph.convolution("Conv", x, conv.kernel, conv.bias))
     x = graph.add("Flatten", graph.add("Transpose", x, perm=[0, 2, 3, 1]), axis=1)
     out = graph.linear(x, vae.to_latent.weight.T, vae.to_latent.bias)
     graph.split(out, ["mu", "logvar"], [size, size])
     outputs = [
-        tensor("mu", ("batch", size), "mean of the latent: what the agent drives by"),
-        tensor("logvar", ("batch", size), "logarithm of the latent's variance"),
+        tensor("mu", ("batch", size), "mean of the latent; the controller reads it"),
+        tensor("logvar", ("batch", size), "log-variance of the latent"),
     ]
     return graph.finish(
-        "V, a frame to its latent", [tensor("frame", FRAME, SEEN, np.uint8)], outputs, metadata
+        "V: a frame to its latent", [tensor("frame", FRAME, FRAME_TEXT, np.uint8)], outputs, metadata
     )
 
 
@@ -140,53 +59,55 @@ def decoder(vae: VAE, metadata: dict[str, str]) -> bytes:
     x = graph.add("Reshape", x, graph.constant(np.array([0, side, side, vae.widths[-1]])))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     for conv in vae.up[:-1]:
-        x = graph.add("Relu", graph.layer("ConvTranspose", x, conv.kernel, conv.bias))
+        x = graph.add("Relu", graph.convolution("ConvTranspose", x, conv.kernel, conv.bias))
     last = vae.up[-1]
-    x = graph.add("Sigmoid", graph.layer("ConvTranspose", x, last.kernel, last.bias))
+    x = graph.add("Sigmoid", graph.convolution("ConvTranspose", x, last.kernel, last.bias))
     x = graph.curve(graph.add("Mul", x, graph.constant(np.float32(255))), [(b, a) for a, b in vae.tones])
     x = graph.add("Div", x, graph.constant(np.float32(255)))
     graph.add("Transpose", x, perm=[0, 2, 3, 1], output="frame")
     inputs = [tensor("z", ("batch", vae.latent_size), "latent")]
     outputs = [tensor("frame", FRAME, "RGB in [0, 1]")]
-    return graph.finish("V, a latent to its frame", inputs, outputs, metadata)
+    return graph.finish("V: a latent to its frame", inputs, outputs, metadata)
 
 
 def rnn_step(rnn: RNN, metadata: dict[str, str]) -> bytes:
-    """The graph of one step, memory in and memory out; ONNX forbids one name for both."""
+    """The graph of one step. The new state has other names than the old one, as ONNX requires."""
     graph = Graph()
-    seen = graph.add("Concat", "z", "action", axis=-1)
-    remembered = graph.add("MatMul", "hidden", graph.constant(rnn.hidden_weight))
-    gates = graph.add("Add", graph.linear(seen, rnn.input_weight, rnn.gate_bias), remembered)
-    parts = graph.split(gates, ["enter", "forget", "leave", "candidate"], [rnn.hidden_size] * 4)
-    enter, forget, leave = (graph.add("Sigmoid", part) for part in parts[:3])
+    inputs = graph.add("Concat", "z", "action", axis=-1)
+    recurrent = graph.add("MatMul", "hidden", graph.constant(rnn.hidden_weight))
+    gates = graph.add("Add", graph.linear(inputs, rnn.input_weight, rnn.gate_bias), recurrent)
+    parts = graph.split(
+        gates, ["input_gate", "forget_gate", "output_gate", "candidate"], [rnn.hidden_size] * 4
+    )
+    input_gate, forget_gate, output_gate = (graph.add("Sigmoid", part) for part in parts[:3])
     candidate = graph.add("Tanh", parts[3])
-    kept, new = graph.add("Mul", forget, "cell"), graph.add("Mul", enter, candidate)
+    kept, new = graph.add("Mul", forget_gate, "cell"), graph.add("Mul", input_gate, candidate)
     cell = graph.add("Add", kept, new, output="cell_after")
-    hidden = graph.add("Mul", leave, graph.add("Tanh", cell), output="hidden_after")
-    predict(graph, rnn, hidden)
+    hidden = graph.add("Mul", output_gate, graph.add("Tanh", cell), output="hidden_after")
+    _add_prediction(graph, rnn, hidden)
     state, mixture = ("batch", rnn.hidden_size), ("batch", rnn.mixtures, rnn.latent_size)
     choice = ("batch", rnn.mixtures, rnn.choices)
     inputs = [
-        tensor("z", ("batch", rnn.latent_size), "latent of what is seen"),
-        tensor("action", ("batch", ACTION_SIZE), f"the action taken then: {ACTION}"),
-        tensor("hidden", state, "hidden state before, zeros at first"),
-        tensor("cell", state, "cell before, zeros at first"),
+        tensor("z", ("batch", rnn.latent_size), "latent of the frame"),
+        tensor("action", ("batch", ACTION_SIZE), f"the action taken: {ACTION_TEXT}"),
+        tensor("hidden", state, "hidden state, zeros at the start"),
+        tensor("cell", state, "cell state, zeros at the start"),
     ]
     outputs = [
-        tensor("logits", choice, "of the components of the next latent's mixture, not normalised"),
-        tensor("mean", mixture, "of the components"),
-        tensor("log_sigma", mixture, "logarithm of the components' standard deviation"),
-        tensor("reward", ("batch",), "expected of the action, in points"),
-        tensor("missed", ("batch",), "expected of the action, tiles gone past untouched"),
+        tensor("logits", choice, "unnormalised log-weights of the mixture of the next latent"),
+        tensor("mean", mixture, "means of the components"),
+        tensor("log_sigma", mixture, "log of the standard deviations of the components"),
+        tensor("reward", ("batch",), "expected reward of the action, points"),
+        tensor("missed", ("batch",), "expected number of newly missed tiles"),
         tensor("done_logit", ("batch",), "logit of the probability that the action ended in failure"),
-        tensor("hidden_after", state, "hidden state after, which the controller sees next"),
-        tensor("cell_after", state, "cell after"),
+        tensor("hidden_after", state, "new hidden state; the controller reads it next"),
+        tensor("cell_after", state, "new cell state"),
     ]
-    return graph.finish("M, one step", inputs, outputs, metadata)
+    return graph.finish("M: one step", inputs, outputs, metadata)
 
 
-def predict(graph: Graph, rnn: RNN, hidden: str) -> None:
-    """Adds what `hidden` expects: `logits`, `mean`, `log_sigma`, `reward`, `missed`, `done_logit`."""
+def _add_prediction(graph: Graph, rnn: RNN, hidden: str) -> None:
+    """Adds the outputs predicted from `hidden`, `logits` to `done_logit`."""
     out = graph.linear(hidden, rnn.head_weight, rnn.head_bias)
     widths = [rnn.mixtures * size for size in (rnn.choices, rnn.latent_size, rnn.latent_size)]
     parts = graph.split(out, [f"head_{i}" for i in range(6)], widths + [1] * 3)
@@ -205,23 +126,23 @@ def predict(graph: Graph, rnn: RNN, hidden: str) -> None:
 def controller(controller: Controller, rnn: RNN, metadata: dict[str, str]) -> bytes:
     """The graph `z`, `hidden` -> `action`."""
     graph = Graph()
-    seen = graph.add("Concat", "z", "hidden", axis=-1)
-    raw = graph.linear(seen, controller.weight.T, controller.bias)
+    features = graph.add("Concat", "z", "hidden", axis=-1)
+    raw = graph.linear(features, controller.weight.T, controller.bias)
     steering, pedals = graph.split(raw, ["raw_steering", "raw_pedals"], [1, ACTION_SIZE - 1])
-    squash = {"sigmoid": "Sigmoid", "tanh": "Tanh"}[controller.pedals]
-    x = graph.add("Concat", graph.add("Tanh", steering), graph.add(squash, pedals), axis=-1)
+    activation = {"sigmoid": "Sigmoid", "tanh": "Tanh"}[controller.pedals]
+    x = graph.add("Concat", graph.add("Tanh", steering), graph.add(activation, pedals), axis=-1)
     low, high = (graph.constant(limits) for limits in np.array(controller.limits, np.float32).T)
     graph.add("Min", graph.add("Max", x, low), high, output="action")
     inputs = [
-        tensor("z", ("batch", rnn.latent_size), "latent of what is seen: the encoder's mu"),
-        tensor("hidden", ("batch", rnn.hidden_size), "M's hidden state, zeros at first"),
+        tensor("z", ("batch", rnn.latent_size), "latent of the frame: the encoder's mu"),
+        tensor("hidden", ("batch", rnn.hidden_size), "M's hidden state, zeros at the start"),
     ]
-    outputs = [tensor("action", ("batch", ACTION_SIZE), ACTION)]
-    return graph.finish("C, what is seen to an action", inputs, outputs, metadata)
+    outputs = [tensor("action", ("batch", ACTION_SIZE), ACTION_TEXT)]
+    return graph.finish("C: latent and hidden state to an action", inputs, outputs, metadata)
 
 
 def export(folder: Path, out: Path) -> list[Path]:
-    """Writes encoder, decoder, rnn_step and controller.onnx of the agent in `folder`; returns their paths.
+    """Writes encoder, decoder, rnn_step and controller.onnx of the agent in `folder`; returns the paths.
 
     Raises BadInput where a model is missing or damaged, or `out` cannot be written.
     """
@@ -235,8 +156,8 @@ def export(folder: Path, out: Path) -> list[Path]:
             "source": source.name,
             "source_sha256": files.sha256(source),
             "environment": json.dumps({"id": "CarRacing-v3", **environment.model_dump()}),
-            "input": SEEN,
-            "action": ACTION,
+            "input": FRAME_TEXT,
+            "action": ACTION_TEXT,
         }
 
     graphs = {
@@ -245,7 +166,7 @@ def export(folder: Path, out: Path) -> list[Path]:
         "rnn_step": rnn_step(loaded.rnn, origin(models.rnn)),
         "controller": controller(loaded.controller, loaded.rnn, origin(models.controller)),
     }
-    return [write(out / f"{name}.onnx", content) for name, content in graphs.items()]
+    return [_write(out / f"{name}.onnx", content) for name, content in graphs.items()]
 
 
 def check_installed() -> None:
@@ -254,11 +175,11 @@ def check_installed() -> None:
         raise BadInput("export-onnx: onnx is not installed. Run `uv sync --extra onnx`.")
 
 
-def write(path: Path, content: bytes) -> Path:
-    """Writes a file whole; returns its path. Raises BadInput."""
+def _write(path: Path, content: bytes) -> Path:
+    """Writes a file atomically; returns its path. Raises BadInput."""
     try:
         with files.replacing(path) as unfinished:
             unfinished.write_bytes(content)
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, wanted a place to write to") from None
+        raise BadInput(f"{path}: {error.strerror}, expected a writable place") from None
     return path
