@@ -1,5 +1,7 @@
 """`wm publish` copies a whole agent, or nothing."""
 
+from typing import Any
+
 import jax.random as jr
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from wm.params.check import check
 from wm.runtime import files, model_file
 
 PARAMS = check(profiles.content("default"))
-SIZES = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
+SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
 
 
 def write_starts(project, latent_size):
