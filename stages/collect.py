@@ -1,7 +1,6 @@
 """Collects drives of a scripted driver from the real environment: `python -m stages collect erratic`."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,13 +12,12 @@ from wm.params.collect import Collect
 from wm.params.environment import Environment
 from wm.params.model import Params
 from wm.runtime import files, scratch, workers
+from wm.runtime.places import RAW
 from wm.runtime.progress import progress
 from wm.spec import FPS
 from wm.track import rollout
 from wm.track.drivers import DRIVERS
 from wm.track.real_track import RealTrack
-
-RAW = Path("data/raw")
 
 
 def driver_params(params: Params, source: str) -> Collect:

@@ -5,7 +5,6 @@ sets it beside the latents that the round started from.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,13 +16,12 @@ from wm.models.vae import VAE
 from wm.params.model import Params
 from wm.params.rounds import INIT
 from wm.runtime import devices, files, model_file
+from wm.runtime.places import LATENTS, PROCESSED, VAE_MODEL
 from wm.runtime.progress import progress
-
-PROCESSED, LATENTS, MODEL = Path("data/processed"), Path("data/latents"), Path("models/vae.eqx")
 
 
 def main(params: Params, round_name: str = INIT, prev: str | None = None) -> None:
-    model = model_file.load(MODEL, VAE)
+    model = model_file.load(VAE_MODEL, VAE)
     shards = Shards(PROCESSED / round_name)
     shards.expect_frames()
     before = Shards(LATENTS / prev) if prev else None

@@ -12,18 +12,17 @@ from wm.data.resumable import resumable_episodes
 from wm.params.environment import Environment
 from wm.params.model import Params
 from wm.runtime import files, scratch
+from wm.runtime.places import ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import progress
 from wm.viewer import film, pictures
-
-MODELS, METRICS = Path("models"), Path("metrics")
 
 
 def main(params: Params, round_name: str) -> None:
     settings = params.evaluate
     environment = params.environment
     compute = params.compute
-    folder = MODELS / round_name
-    models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx")
+    folder = ROUND_MODELS / round_name
+    models = Models(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx")
     models.load()
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     values, stage = [settings.model_dump(), environment.model_dump()], f"evaluate {round_name}"
@@ -33,11 +32,11 @@ def main(params: Params, round_name: str) -> None:
 
     with scratch.folder(stage, values, models.paths) as unfinished:
         episodes = list(progress(resumable_episodes(unfinished, drives, driven), stage, len(drives)))
-        report(episodes, environment, METRICS / round_name)
+        report(episodes, environment, ROUND_METRICS / round_name)
         middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
         shots = film.shots(models.load(), middle)
-        film.write_video(METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
-        pictures.write_png(METRICS / round_name / "drive.png", film.strip(shots))
+        film.write_video(ROUND_METRICS / round_name / "drive.webm", shots, 50 / environment.action_repeat)
+        pictures.write_png(ROUND_METRICS / round_name / "drive.png", film.strip(shots))
 
 
 def report(episodes: list[Episode], environment: Environment, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -29,13 +28,13 @@ from wm.params.environment import Environment
 from wm.params.evolve import Evolve
 from wm.params.file import PARAMS
 from wm.params.model import Params
-from wm.runtime import devices, files, model_file, scratch
+from wm.runtime import devices, files, model_file, places, scratch
 from wm.runtime.journal import Journal
 from wm.runtime.progress import progress, report_resumed
 from wm.search.cma_es import Schedule, evolve
 from wm.spec import FRAME_REWARD, LAP_POINTS
 
-LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
+LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
 
 VALUE_EVERY = 3  # steps: neighbours tell nothing new
 IDLE_FRAMES = 40  # without a tile, after which a real drive counts as in trouble

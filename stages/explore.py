@@ -5,7 +5,6 @@ by snapshots of its evolution: what the search will try again, reality has then 
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from wm.agent import driving
 from wm.agent.agent import Models
@@ -16,9 +15,8 @@ from wm.data.shards import Writer
 from wm.params.explore import Explore
 from wm.params.model import Params
 from wm.runtime import files, scratch
+from wm.runtime.places import RAW, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import progress
-
-RAW, MODELS = Path("data/raw"), Path("models")
 
 
 def main(params: Params, round_name: str) -> None:
@@ -26,9 +24,9 @@ def main(params: Params, round_name: str) -> None:
     environment = params.environment
     compute = params.compute
     drives = plan(settings, len(params.rounds_until(round_name)))
-    folder = MODELS / round_name
+    folder = ROUND_MODELS / round_name
     models = Models(
-        MODELS / "vae.eqx",
+        VAE_MODEL,
         folder / "rnn.eqx",
         folder / "controller.eqx",
         folder / "snapshots.eqx",

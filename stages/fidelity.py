@@ -1,8 +1,7 @@
 """The dream of a round held against reality, once both are there: `python -m stages fidelity r0`.
 
-Writes what the exploitation test found window by window and a summary with the open-loop drift. For the
-stages after the last round it leaves the round's scores and its controllers of all qualities with what
-they score on the real track, and all that it takes to dream with them.
+Writes the open-loop drift, the exploitation test by window, and for `rank` controllers of all qualities with
+their scores on real tracks and the first frames of validation drives, from which dreams start.
 """
 
 from pathlib import Path
@@ -32,11 +31,11 @@ from wm.params.environment import Environment
 from wm.params.fidelity import Fidelity
 from wm.params.file import PARAMS
 from wm.params.model import Params
-from wm.runtime import files, model_file, results, scratch, workers
+from wm.runtime import files, model_file, places, results, workers
 from wm.runtime.progress import progress
 from wm.runtime.workers import Compute
 
-LATENTS, MODELS, METRICS, SCORES = Path("data/latents"), Path("models"), Path("metrics"), Path("data/scores")
+LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50, 100)  # real steps before, and dreamt steps after which
 
 
@@ -53,13 +52,12 @@ def main(params: Params, round_name: str) -> None:
     last = model_file.load(folder / "controller.eqx", Controller)
     snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
     names = ("rnn.eqx", "controller.eqx", "snapshots.eqx")
-    Models(MODELS / "vae.eqx", *(folder / name for name in names)).load()  # whether they fit together
+    Models(places.VAE_MODEL, *(folder / name for name in names)).load()  # whether they fit together
     model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
     shards.expect_latents(watcher.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
     long = long_enough(unseen, settings, shards)
-    dreamt, dream_scores = results.read(METRICS / round_name / "dream.json", results.Dream)
-    _, real_scores = results.read(METRICS / round_name / "real.json", results.Real)
+    dreamt, _ = results.read(METRICS / round_name / "dream.json", results.Dream)
     rules = Rules(**dreamt.rules.model_dump())
 
     drifts = drift(simulators, shards, unseen, drift_key)
@@ -73,14 +71,9 @@ def main(params: Params, round_name: str) -> None:
     files.write_csv(home / "exploitation.csv", table)
     promise = {name: value for name, value in table[-1].items() if name != "steps"}
     files.write_json(home / "fidelity.json", {"drift": drifts, "exploitation": promise})
-    means = {"dream": dream_scores["score"], "real": real_scores["score"]}
-    with files.replacing(SCORES / round_name) as unfinished:
-        unfinished.mkdir()
-        files.write_json(unfinished / "scores.json", {**means, "rules": rules.described, "controllers": real})
-        model_file.save(unfinished / "controllers.eqx", controller.snapshots(list(ranked.values())))
-        model_file.save(unfinished / "rnn.eqx", watcher)
-        model_file.save(unfinished / "simulators.eqx", ensemble)
-        np.savez(unfinished / "starts.npz", **unseen_starts(shards)._asdict())
+    files.write_json(home / "ranked.json", {"real": real})
+    with files.replacing(folder / "starts.npz") as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **unseen_starts(shards)._asdict())
 
 
 def drift(simulators: list[RNN], shards: Shards, records: list[Record], key: jax.Array) -> dict[str, float]:
@@ -178,11 +171,10 @@ def on_the_track(
     seeds = range(settings.seed, settings.seed + settings.tracks)
     places = np.linspace(0, 1, len(ranked))
     drives = [Drive(seed, snapshot=float(place)) for place in places for seed in seeds]
-    with scratch.folder(f"fidelity {source}", settings.model_dump(), [folder / "snapshots.eqx"]) as shared:
-        snapshots = shared / "snapshots.eqx"
-        model_file.save(snapshots, controller.snapshots(list(ranked.values())))
-        models = Models(MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx", snapshots)
-        running = driving.drive(models, drives, environment, source, compute)
-        found = [e.record.score for e in progress(running, "ranking on the track", len(drives))]
+    snapshots = folder / "ranked.eqx"
+    model_file.save(snapshots, controller.snapshots(list(ranked.values())))
+    models = Models(places.VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx", snapshots)
+    running = driving.drive(models, drives, environment, source, compute)
+    found = [e.record.score for e in progress(running, "ranking on the track", len(drives))]
     means = np.reshape(found, (len(ranked), settings.tracks)).mean(axis=1)
     return dict(zip(ranked, means.round(2).tolist(), strict=True))

@@ -1,16 +1,16 @@
 """The untrained RNNs and the controller of zeros that the first round starts from."""
 
-from pathlib import Path
-
 import jax.random as jr
 
 from wm.models.controller import Controller
 from wm.models.rnn import RNN, Ensemble
 from wm.models.vae import VAE
 from wm.params.model import Params
+from wm.params.rounds import INIT
 from wm.runtime import model_file
+from wm.runtime.places import ROUND_MODELS, VAE_MODEL
 
-VAE_MODEL, FOLDER = Path("models/vae.eqx"), Path("models/init")
+FOLDER = ROUND_MODELS / INIT
 
 
 def main(params: Params) -> None:

@@ -4,7 +4,6 @@ Without a round it reads the scripted drivers' data, with one what the agent of 
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,9 +15,8 @@ from wm.params.model import Params
 from wm.params.process import Process
 from wm.params.rounds import INIT
 from wm.runtime import files
+from wm.runtime.places import PROCESSED, RAW
 from wm.runtime.progress import progress
-
-RAW, PROCESSED = Path("data/raw"), Path("data/processed")
 
 
 def set_aside(records: list[Record], share: float, seed: int) -> set[int]:

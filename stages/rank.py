@@ -7,7 +7,6 @@ simulator dreams up a mishap that no track has, which costs a good driver hundre
 more than what sets two good drivers apart. Real scores choose nothing; they stand beside the dreams'.
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,32 +22,31 @@ from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import RNN, Ensemble
 from wm.params.model import Params
 from wm.runtime import files, model_file, results
+from wm.runtime.places import METRICS, ROUND_METRICS, ROUND_MODELS
 from wm.runtime.progress import progress
-from wm.runtime.results import Scores
-
-SCORES, METRICS = Path("data/scores"), Path("metrics")
 
 
 class Standing(NamedTuple):
-    """What a round left: its own RNN, its simulators, its controllers side by side, its scores."""
+    """What a round left: its own RNN, its simulators, its controllers side by side, and their real scores."""
 
     watcher: RNN
     simulators: list[RNN]
     controllers: Controller
-    scores: Scores
+    real: dict[str, float]
 
 
-def standing(folder: Path) -> Standing:
-    """What lies in the folder. Raises BadInput, for parts that do not fit together, too."""
+def standing(name: str) -> Standing:
+    """What the round left. Raises BadInput, for parts that do not fit together, too."""
+    folder = ROUND_MODELS / name
     watcher = model_file.load(folder / "rnn.eqx", RNN)
     ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
     model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
-    ranked = model_file.load(folder / "controllers.eqx", Snapshots)
+    ranked = model_file.load(folder / "ranked.eqx", Snapshots)
     seen = watcher.latent_size + watcher.hidden_size
-    model_file.check(folder / "controllers.eqx", "features", ranked.controllers.weight.shape[-1], seen)
-    found, _ = results.read(folder / "scores.json", Scores)
-    model_file.check(folder / "controllers.eqx", "count", ranked.count, len(found.controllers))
-    return Standing(watcher, ensemble.members or [watcher], ranked.controllers, found)
+    model_file.check(folder / "ranked.eqx", "features", ranked.controllers.weight.shape[-1], seen)
+    found, _ = results.read(ROUND_METRICS / name / "ranked.json", results.Ranked)
+    model_file.check(folder / "ranked.eqx", "count", ranked.count, len(found.real))
+    return Standing(watcher, ensemble.members or [watcher], ranked.controllers, found.real)
 
 
 def main(params: Params) -> None:
@@ -56,16 +54,17 @@ def main(params: Params) -> None:
     environment = params.environment
     rounds = list(params.rounds)
     last = rounds[-1]
-    stood = {name: standing(SCORES / name) for name in rounds}
+    stood = {name: standing(name) for name in rounds}
     simulators = [one for name in rounds[-settings.simulator_rounds :] for one in stood[name].simulators]
     # all that makes dreams hard is left in: a good driver and a fair one are told apart by it
-    rules = Rules(**stood[last].scores.rules.model_dump())._replace(sampling="sampled", encoder_variance=())
-    starts = read_starts(SCORES / last / "starts.npz", simulators[0].latent_size)
+    scored, _ = results.read(ROUND_METRICS / last / "dream.json", results.Dream)
+    rules = Rules(**scored.rules.model_dump())._replace(sampling="sampled", encoder_variance=())
+    starts = read_starts(ROUND_MODELS / last / "starts.npz", simulators[0].latent_size)
     starts = starts.draw(settings.dreams_per_controller, settings.seed)
     rows: list[dict[str, Any]] = []
     for name in progress(rounds, "ranking in the dream", len(rounds)):
         watcher, controllers = stood[name].watcher, stood[name].controllers
-        for i, (which, score) in enumerate(stood[name].scores.controllers.items()):
+        for i, (which, score) in enumerate(stood[name].real.items()):
             one = jax.tree.map(lambda leaf, i=i: leaf[i], controllers)
             dreamt = whole_episodes(
                 simulators, watcher, one, *starts, rules, environment.warm_up_frames, jr.key(settings.seed)

@@ -14,8 +14,8 @@ from wm.report.content import Content, RoundResults, score_rows, sources
 from wm.report.page import page
 from wm.report.summary import summary
 from wm.runtime import files, results
+from wm.runtime.places import METRICS, PROCESSED, ROUND_METRICS
 
-FIGURES, PROCESSED, METRICS = Path("data/figures"), Path("data/processed"), Path("metrics")
 COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold numbers
     "ranks.csv": ("round", "dream", "real"),
     "train_vae.csv": ("step", "train_loss", "loss", "squared_error", "kl"),
@@ -65,7 +65,7 @@ def read(params: Params) -> Content:
         found, expected = shown(ranks.chosen), listed(params.rounds)
         raise BadInput(f"{METRICS}/ranks.json: chosen: found {found}, expected one of {expected}. {REMEDY}")
     ranked = read_csv(METRICS / "ranks.csv")
-    rounds = {name: read_round(name, FIGURES / name) for name in params.rounds}
+    rounds = {name: read_round(name, ROUND_METRICS / name) for name in params.rounds}
     names = [INIT, *params.rounds]
     records = [record for name in names for record in Shards(PROCESSED / name).records]
     return Content(
@@ -77,8 +77,8 @@ def read(params: Params) -> Content:
         rank_correlation=ranks.rank_correlation,
         sources=sources(records),
         rounds_figure=charts.rounds(score_rows(list(rounds.values())), ranked),
-        strip=read_bytes(FIGURES / ranks.chosen / "drive.png"),
-        film=read_bytes(FIGURES / ranks.chosen / "drive.webm"),
+        strip=read_bytes(ROUND_METRICS / ranks.chosen / "drive.png"),
+        film=read_bytes(ROUND_METRICS / ranks.chosen / "drive.webm"),
         reconstructions=read_bytes(METRICS / "reconstructions.png"),
         params=params.model_dump(exclude=set(MACHINE_SECTIONS)),
         versions={name: version(name) for name in LIBRARIES},

@@ -25,10 +25,10 @@ from wm.models import fit, rnn
 from wm.models.rnn import RNN, Batch, Ensemble
 from wm.params.model import Params
 from wm.params.train_rnn import TrainRNN
-from wm.runtime import devices, files, model_file, scratch
+from wm.runtime import devices, files, model_file, places, scratch
 from wm.runtime.checkpoint import Checkpoints
 
-LATENTS, MODELS, METRICS = Path("data/latents"), Path("models"), Path("metrics")
+LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before, and dreamt steps after which
 RECENT_EPISODES = 4096  # stay in memory, some 300 MB of latents
 

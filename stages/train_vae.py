@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -19,13 +18,14 @@ from wm.data.shards import FRAME_BYTES, Shards
 from wm.models import fit, vae
 from wm.models.vae import VAE
 from wm.params.model import Params
+from wm.params.rounds import INIT
 from wm.params.train_vae import TrainVAE
 from wm.runtime import devices, files, model_file, scratch
 from wm.runtime.checkpoint import Checkpoints
+from wm.runtime.places import METRICS, PROCESSED, VAE_MODEL
 from wm.viewer import pictures
 
-DATA, MODEL = Path("data/processed/init"), Path("models/vae.eqx")
-METRICS = Path("metrics")
+DATA = PROCESSED / INIT
 ACTIVE_VARIANCE = 0.01  # of mu over frames, from which on a latent dimension counts as used
 
 
@@ -57,7 +57,7 @@ def main(params: Params) -> None:
             checkpoints=Checkpoints(unfinished / "vae"),
             label="train_vae",
         )
-        model_file.save(MODEL, model)
+        model_file.save(VAE_MODEL, model)
         report(model, validation, curve)
 
 

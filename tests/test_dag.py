@@ -1,6 +1,5 @@
 """dvc.yaml says what the code does: dependencies and parameters; the code keeps its layers and sizes."""
 
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -111,12 +110,6 @@ def test_scripted_drives_need_no_jax(name):
 def test_the_report_shows_no_number_that_it_does_not_depend_on():
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     assert set(STAGES["report"]["params"]) == set(params) - set(MACHINE_SECTIONS)
-
-
-def test_gather_copies_what_it_depends_on():
-    deps = body(STAGES["gather"])["deps"]
-    names = import_module("stages.gather").NAMES
-    assert {dep for dep in deps if not dep.endswith(".py")} == {f"metrics/${{key}}/{name}" for name in names}
 
 
 def test_the_structure_is_printed(capsys):

@@ -22,7 +22,7 @@ SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
 def write_starts(project, latent_size):
     latents = np.zeros((3, latent_size), np.float32)
     other = {"logvar": np.zeros((3, 4), np.float32), "warm_up_reward": np.zeros(3, np.float32)}
-    np.savez(project / "data/scores/r0/starts.npz", mu=latents, **other)
+    np.savez(project / "models/rounds/r0/starts.npz", mu=latents, **other)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def project(tmp_path, monkeypatch):
     """A project with the models and the scores of round r0."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(publish, "model_card", lambda params, name: f"the card of {name}")
-    models, scores = tmp_path / "models/r0", tmp_path / "metrics/r0"
+    models, scores = tmp_path / "models/rounds/r0", tmp_path / "metrics/rounds/r0"
     model_file.save(tmp_path / "models/vae.eqx", VAE(latent_size=4, widths=(4, 4), key=jr.key(0)))
     model_file.save(models / "rnn.eqx", RNN(**SIZES, key=jr.key(1)))
     model_file.save(models / "controller.eqx", Controller(features=12))
@@ -38,7 +38,6 @@ def project(tmp_path, monkeypatch):
     for world in ("dream", "real"):
         files.write_json(scores / f"{world}.json", {"world": world})
     files.write_json(tmp_path / "metrics/ranks.json", {"chosen": "r0", "rank_correlation": 0.5})
-    (tmp_path / "data/scores/r0").mkdir(parents=True)
     write_starts(tmp_path, 4)
     return tmp_path
 
@@ -48,9 +47,9 @@ def test_the_chosen_round_is_published_with_all_that_its_dreams_need(project):
     published = project / "models/pretrained"
     copies = {
         "vae.eqx": "models/vae.eqx",
-        **{name: f"models/r0/{name}" for name in ("rnn.eqx", "controller.eqx", "simulators.eqx")},
-        **{name: f"metrics/r0/{name}" for name in ("dream.json", "real.json")},
-        "starts.npz": "data/scores/r0/starts.npz",
+        **{name: f"models/rounds/r0/{name}" for name in ("rnn.eqx", "controller.eqx", "simulators.eqx")},
+        **{name: f"metrics/rounds/r0/{name}" for name in ("dream.json", "real.json")},
+        "starts.npz": "models/rounds/r0/starts.npz",
     }
     for name, source in copies.items():
         assert (published / name).read_bytes() == (project / source).read_bytes()

@@ -121,7 +121,7 @@ def evaluated(project, drawn):
     change(project / "params.yaml", "evaluate", "drawn", value=drawn)
     change(project / "params.yaml", "evaluate", "episodes", value=1)
     for path in (ROOT / "models/pretrained").glob("*.eqx"):
-        for folder in ("models", "models/r0", "models/rounds/r0"):
+        for folder in ("models", "models/rounds/r0"):
             (project / folder).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, project / folder / path.name)
     run("uv run python -m stages evaluate r0", project)

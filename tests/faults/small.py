@@ -67,14 +67,14 @@ OUTPUTS = {
     "collect erratic": ["data/raw/erratic"],
     "collect": ["data/raw/lane_follower"],
     "train_vae": ["models/vae.eqx", "metrics/train_vae.*", "metrics/reconstructions.png"],
-    "train_rnn": ["models/r0/rnn.eqx", "models/r0/simulators.eqx", "metrics/r0/train_rnn.*"],
+    "train_rnn": ["models/rounds/r0/rnn.eqx", "models/rounds/r0/simulators.eqx", "metrics/rounds/r0/train_rnn.*"],
     "evolve": [
-        "models/r0/controller.eqx",
-        "models/r0/snapshots.eqx",
-        "metrics/r0/[de][rv]*.[jc]s*",
-        "metrics/r0/searches.json",
+        "models/rounds/r0/controller.eqx",
+        "models/rounds/r0/snapshots.eqx",
+        "metrics/rounds/r0/[de][rv]*.[jc]s*",
+        "metrics/rounds/r0/searches.json",
     ],
-    "evaluate": ["metrics/r0/real.*", "metrics/r0/drive.*"],
+    "evaluate": ["metrics/rounds/r0/real.*", "metrics/rounds/r0/drive.*"],
     "explore": ["data/raw/r0"],
 }
 

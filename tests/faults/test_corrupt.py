@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from stages import gather
 from stages.__main__ import run_stage
 from wm import cli
 from wm.agent import agent
@@ -117,18 +116,14 @@ def whole(tmp_path_factory):
     for name in ("init", "r0"):
         write_shards(home / "data/processed" / name, name, latents=False)
         write_shards(home / "data/latents" / name, name, latents=True)
-        write_models(home / "models" / name)
+        write_models(home / "models/rounds" / name)
     model_file.save(home / "models/vae.eqx", VAE(latent_size=LATENT, widths=(4, 4), key=jr.key(0)))
-    left = home / "data/scores/r0"
-    write_models(left)
-    model_file.save(left / "controllers.eqx", controller.snapshots([Controller(features=LATENT + HIDDEN)]))
-    summary = {"dream": ROUND["score"], "real": ROUND["score"], "rules": ROUND["rules"]}
-    files.write_json(left / "scores.json", {**summary, "controllers": {"snapshot_1": 1.0}})
+    left, metrics = home / "models/rounds/r0", home / "metrics"
+    model_file.save(left / "ranked.eqx", controller.snapshots([Controller(features=LATENT + HIDDEN)]))
     latents = np.zeros((3, LATENT), np.float32)
     np.savez(left / "starts.npz", mu=latents, logvar=latents, warm_up_reward=np.zeros(3, np.float32))
-    for folder in (home / "metrics/r0", home / "data/figures/r0"):
-        write_figures(folder)
-    metrics = home / "metrics"
+    write_figures(metrics / "rounds/r0")
+    files.write_json(metrics / "rounds/r0/ranked.json", {"real": {"snapshot_1": 1.0}})
     (metrics / "ranks.csv").write_text("round,controller,dream,real\nr0,snapshot_1,0.5,2.0\n")
     files.write_json(metrics / "ranks.json", {"rank_correlation": 0.5, "chosen": "r0"})
     (metrics / "train_vae.csv").write_text("step,train_loss,loss,squared_error,kl\n1,0.5,2.0,1.0,0.5\n")
@@ -156,6 +151,17 @@ def contents(home):
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+SHOWN = (
+    "dream.json",
+    "drive.png",
+    "drive.webm",
+    "evolve.csv",
+    "exploitation.csv",
+    "fidelity.json",
+    "real.csv",
+    "real.json",
+    "train_rnn.csv",
+)  # of each round, in the report
 READ = {
     # stage and its arguments: all that it reads
     "process": ["data/raw/lane_follower", "data/raw/erratic"],
@@ -164,41 +170,40 @@ READ = {
     "encode": ["data/processed/init", "models/vae.eqx"],
     "encode r0 init": ["data/processed/r0", "data/latents/init", "models/vae.eqx"],
     "initialise": ["models/vae.eqx"],
-    "train_rnn r0 init": ["data/latents/init", "models/init/rnn.eqx", "models/init/simulators.eqx"],
-    "evolve r0 init": ["data/latents/init", "models/r0/rnn.eqx", "models/r0/simulators.eqx"],
-    "evaluate r0": ["models/vae.eqx", "models/r0/rnn.eqx", "models/r0/controller.eqx"],
+    "train_rnn r0 init": [
+        "data/latents/init",
+        "models/rounds/init/rnn.eqx",
+        "models/rounds/init/simulators.eqx",
+    ],
+    "evolve r0 init": ["data/latents/init", "models/rounds/r0/rnn.eqx", "models/rounds/r0/simulators.eqx"],
+    "evaluate r0": ["models/vae.eqx", "models/rounds/r0/rnn.eqx", "models/rounds/r0/controller.eqx"],
     "explore r0": [
         "models/vae.eqx",
-        "models/r0/rnn.eqx",
-        "models/r0/controller.eqx",
-        "models/r0/snapshots.eqx",
+        "models/rounds/r0/rnn.eqx",
+        "models/rounds/r0/controller.eqx",
+        "models/rounds/r0/snapshots.eqx",
     ],
     "fidelity r0": [
         "data/latents/r0",
         "models/vae.eqx",
-        "models/r0/rnn.eqx",
-        "models/r0/simulators.eqx",
-        "models/r0/controller.eqx",
-        "models/r0/snapshots.eqx",
-        "metrics/r0/dream.json",
-        "metrics/r0/real.json",
+        "models/rounds/r0/rnn.eqx",
+        "models/rounds/r0/simulators.eqx",
+        "models/rounds/r0/controller.eqx",
+        "models/rounds/r0/snapshots.eqx",
+        "metrics/rounds/r0/dream.json",
     ],
     "rank": [
-        "data/scores/r0/rnn.eqx",
-        "data/scores/r0/simulators.eqx",
-        "data/scores/r0/controllers.eqx",
-        "data/scores/r0/scores.json",
-        "data/scores/r0/starts.npz",
+        *(f"models/rounds/r0/{name}" for name in ("rnn.eqx", "simulators.eqx", "ranked.eqx", "starts.npz")),
+        *(f"metrics/rounds/r0/{name}" for name in ("ranked.json", "dream.json")),
     ],
-    "gather r0": [f"metrics/r0/{name}" for name in gather.NAMES],
     "report": [
-        *(f"data/figures/r0/{name}" for name in gather.NAMES),
+        *(f"metrics/rounds/r0/{name}" for name in SHOWN),
         *(f"data/processed/{name}" for name in ("init", "r0")),
         *(f"metrics/{name}" for name in ("ranks.csv", "ranks.json", "reconstructions.png")),
         *(f"metrics/{name}" for name in ("train_vae.csv", "train_vae.json")),
     ],
 }
-COPIED = (".png", ".webm")  # by the report, which does not look into them; by gather, everything
+COPIED = (".png", ".webm")  # by the report, which does not look into them
 
 
 def test_every_dependency_of_every_stage_is_damaged_below():
@@ -208,9 +213,9 @@ def test_every_dependency_of_every_stage_is_damaged_below():
         body = stage.get("do", stage)
         words = body["cmd"].replace("${key}", "r0").replace("${item.prev}", "init").split()[3:]
         deps = {dep.replace("${key}", "r0").replace("${item.prev}", "init") for dep in body["deps"]}
-        deps = {dep for dep in deps if not dep.endswith(".py")}
+        deps = {dep for dep in deps if not dep.startswith(("stages/", "wm/"))}
         read = READ.get(" ".join(words), [])
-        unread = {"models/init/controller.eqx", "data/scores", "data/figures", "data/processed"}
+        unread = {"models/rounds/init/controller.eqx", "models/rounds", "metrics/rounds", "data/processed"}
         assert deps - unread <= set(read), name
 
 
@@ -234,9 +239,9 @@ DAMAGED = [
     for stage, places in READ.items()
     for place in places
     for how in ("flipped", "missing")
-    if how == "missing" or not (place.endswith(COPIED) or stage == "gather r0")
+    if how == "missing" or not place.endswith(COPIED)
 ]
-DAMAGED += [(stage, places[0], "truncated") for stage, places in READ.items() if stage != "gather r0"]
+DAMAGED += [(stage, places[0], "truncated") for stage, places in READ.items()]
 DAMAGED += [(stage, p, "no manifest") for stage, places in READ.items() for p in places if "." not in p]
 
 
@@ -268,8 +273,8 @@ def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsy
     params = safe.load(project / "params.yaml")
     params["evolve"]["from_scratch_rounds"] = 0
     safe.dump(params, project / "params.yaml")
-    spoil(project / "models/init/controller.eqx", "flipped")
-    assert "error: models/init/controller.eqx: sha256" in run_refused(capsys, "evolve r0 init")
+    spoil(project / "models/rounds/init/controller.eqx", "flipped")
+    assert "error: models/rounds/init/controller.eqx: sha256" in run_refused(capsys, "evolve r0 init")
 
 
 MISFITS = {
@@ -286,10 +291,10 @@ MISFITS = {
         "r0",
         "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
     ),
-    "evaluate r0": ("vae", "models/r0/rnn.eqx: latent_size: found 4, expected 5"),
-    "explore r0": ("controller", "models/r0/controller.eqx: features: found 9, expected 12"),
-    "fidelity r0": ("snapshots", "models/r0/snapshots.eqx: features: found 9, expected 12"),
-    "rank": ("starts", "data/scores/r0/starts.npz: mu: found float32 (3, 5), wanted float32 (3, 4)"),
+    "evaluate r0": ("vae", "models/rounds/r0/rnn.eqx: latent_size: found 4, expected 5"),
+    "explore r0": ("controller", "models/rounds/r0/controller.eqx: features: found 9, expected 12"),
+    "fidelity r0": ("snapshots", "models/rounds/r0/snapshots.eqx: features: found 9, expected 12"),
+    "rank": ("starts", "models/rounds/r0/starts.npz: mu: found float32 (3, 5), wanted float32 (3, 4)"),
     "process r0": ("latents", "data/raw/r0/r0-00000.parquet: numbers per step: found {}, expected {'frame'"),
 }
 
@@ -301,17 +306,19 @@ def test_what_does_not_fit_together_is_refused(project, capsys, stage):
         model_file.save(project / "models/vae.eqx", VAE(latent_size=5, widths=(4, 4), key=jr.key(0)))
     elif what in ("init", "r0"):
         sizes: dict[str, Any] = SIZES | {"latent_size": 5}
-        model_file.save(project / f"models/{what}/rnn.eqx", RNN(**sizes, key=jr.key(1)))
-        model_file.save(project / f"models/{what}/simulators.eqx", Ensemble(count=1, **sizes, key=jr.key(1)))
+        model_file.save(project / f"models/rounds/{what}/rnn.eqx", RNN(**sizes, key=jr.key(1)))
+        model_file.save(
+            project / f"models/rounds/{what}/simulators.eqx", Ensemble(count=1, **sizes, key=jr.key(1))
+        )
     elif what == "controller":
-        model_file.save(project / "models/r0/controller.eqx", Controller(features=9))
+        model_file.save(project / "models/rounds/r0/controller.eqx", Controller(features=9))
     elif what == "snapshots":
         other = controller.snapshots([Controller(features=9)] * 2)
-        model_file.save(project / "models/r0/snapshots.eqx", other)
+        model_file.save(project / "models/rounds/r0/snapshots.eqx", other)
     elif what == "starts":
         latents = np.zeros((3, 5), np.float32)
         rewards = np.zeros(3, np.float32)
-        np.savez(project / "data/scores/r0/starts.npz", mu=latents, logvar=latents, warm_up_reward=rewards)
+        np.savez(project / "models/rounds/r0/starts.npz", mu=latents, logvar=latents, warm_up_reward=rewards)
     else:
         write_shards(project / "data/raw/r0", "r0", latents=True)
     before = contents(project)
@@ -341,11 +348,10 @@ def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(proj
     assert "evolve.value_steps: found 30, wanted less than 30" in run_refused(capsys, "evolve r0 init")
 
 
-@pytest.mark.parametrize("place", ["models/vae.eqx", "models/r0/simulators.eqx", "metrics/r0/real.json"])
+@pytest.mark.parametrize(
+    "place", ["models/vae.eqx", "models/rounds/r0/simulators.eqx", "metrics/rounds/r0/real.json"]
+)
 def test_nothing_damaged_is_published(project, capsys, place):
-    for world in ("dream", "real"):
-        score = dict.fromkeys(("mean", "std", "sem", "median", "min", "max"), 1.0) | {"n": 4}
-        files.write_json(project / f"metrics/r0/{world}.json", {"score": score, "laps": 1})
     spoil(project / place, "flipped")
     before = contents(project)
     with pytest.raises(SystemExit) as ended:
@@ -687,7 +693,7 @@ def test_a_folder_in_a_models_place_is_refused(tmp_path):
 @pytest.fixture
 def starts(whole, tmp_path):
     path = tmp_path / "starts.npz"
-    path.write_bytes((whole / "data/scores/r0/starts.npz").read_bytes())
+    path.write_bytes((whole / "models/rounds/r0/starts.npz").read_bytes())
     assert isinstance(read_starts(path, LATENT), FirstSight)
     return path
 
@@ -741,18 +747,23 @@ def test_starts_that_are_none_are_refused(starts, case):
         ),
         (lambda s: s["rules"].update(encoder_variance=[0.1]), "rules.encoder_variance: found [0.1], wanted"),
         (lambda s: s["rules"].update(heat=1), "rules.heat: unknown"),
-        (lambda s: s["real"].update(mean="high"), "real.mean: Input should be a valid number"),
-        (lambda s: s.update(controllers={}), "controllers: Dictionary should have at least 1 item"),
-        (lambda s: s.update(dream=[]), "dream: Input should be a valid dictionary"),
+        (lambda s: s["score"].update(mean="high"), "score.mean: Input should be a valid number"),
+        (lambda s: s.update(score=[]), "score: Input should be a valid dictionary"),
     ],
 )
 def test_scores_of_other_contents_are_refused(whole, tmp_path, change, said):
-    content = files.read_json(whole / "data/scores/r0/scores.json")
+    content = files.read_json(whole / "metrics/rounds/r0/dream.json")
     change(content)
-    files.write_json(tmp_path / "scores.json", content)
+    files.write_json(tmp_path / "dream.json", content)
     with pytest.raises(BadInput) as caught:
-        results.read(tmp_path / "scores.json", results.Scores)
-    assert f"scores.json: {said}" in str(caught.value)
+        results.read(tmp_path / "dream.json", results.Dream)
+    assert f"dream.json: {said}" in str(caught.value)
+
+
+def test_no_scores_of_controllers_are_refused(tmp_path):
+    files.write_json(tmp_path / "ranked.json", {"real": {}})
+    with pytest.raises(BadInput, match=r"ranked\.json: real: Dictionary should have at least 1 item"):
+        results.read(tmp_path / "ranked.json", results.Ranked)
 
 
 def test_an_agents_environment_and_rules_are_checked(tmp_path):

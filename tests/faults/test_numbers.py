@@ -51,7 +51,7 @@ def spoil(path, kind):
 
 def test_dreams_that_are_no_numbers_end_evolution(project, tmp_path):
     folder = small.copy(project, tmp_path, without="evolve")
-    spoil(folder / "models" / "r0" / "simulators.eqx", Ensemble)
+    spoil(folder / "models" / "rounds" / "r0" / "simulators.eqx", Ensemble)
     code, said = small.run(folder, small.command("evolve"))
     assert code == 1
     assert last_line(said) == "error: generation 0: 12 of 12 returns are not finite, wanted a tenth at most"
@@ -82,7 +82,7 @@ def test_a_candidate_without_a_number_is_counted_and_not_averaged():
 
 
 def test_evolve_csv_counts_the_broken(project):
-    first, *rows = (project / "metrics" / "r0" / "evolve.csv").read_text().splitlines()
+    first, *rows = (project / "metrics" / "rounds" / "r0" / "evolve.csv").read_text().splitlines()
     assert [row.split(",")[first.split(",").index("broken")] for row in rows] == ["0"] * 40
 
 
@@ -139,7 +139,7 @@ def test_the_range_is_that_of_the_starts_twice_as_wide(dreams):
 
 
 def test_dream_json_reports_strays(project):
-    found = json.loads((project / "metrics" / "r0" / "dream.json").read_text())
+    found = json.loads((project / "metrics" / "rounds" / "r0" / "dream.json").read_text())
     assert 0 <= found["strays"] <= 1
 
 

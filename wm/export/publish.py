@@ -10,8 +10,8 @@ from wm.models.rnn import Ensemble
 from wm.params.model import Params
 from wm.report.model_card import model_card
 from wm.runtime import files, model_file, results
+from wm.runtime.places import METRICS, MODELS, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 
-MODELS, METRICS, SCORES = Path("models"), Path("metrics"), Path("data/scores")
 PRETRAINED = MODELS / "pretrained"
 
 
@@ -34,11 +34,11 @@ def publish(params: Params, round_name: str | None = None) -> str:
 def checked(name: str) -> list[Path]:
     """The files of a round's agent. Raises BadInput if one is missing or damaged, or if they do not fit
     together."""
-    folder = MODELS / name
-    models = [MODELS / "vae.eqx", folder / "rnn.eqx", folder / "controller.eqx"]
-    simulators, starts = folder / "simulators.eqx", SCORES / name / "starts.npz"
+    folder = ROUND_MODELS / name
+    models = [VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx"]
+    simulators, starts = folder / "simulators.eqx", folder / "starts.npz"
     agent = Models(*models).load()
     model_file.check_sizes(simulators, model_file.load(simulators, Ensemble).stacked, agent.rnn)
     read_starts(starts, agent.rnn.latent_size)
-    scores = [METRICS / name / f"{world}.json" for world in ("dream", "real")]
+    scores = [ROUND_METRICS / name / f"{world}.json" for world in ("dream", "real")]
     return [*models, simulators, starts, *scores]

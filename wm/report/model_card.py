@@ -1,7 +1,6 @@
 """The model card of a published agent (Mitchell et al. 2019)."""
 
 from importlib.metadata import version
-from pathlib import Path
 
 from wm.data.shards import Shards
 from wm.params.environment import Environment
@@ -9,9 +8,9 @@ from wm.params.evolve import Evolve
 from wm.params.model import Params
 from wm.report.template import render
 from wm.runtime import results
+from wm.runtime.places import LATENTS, ROUND_METRICS
 from wm.spec import FRAMES_PER_EPISODE
 
-LATENTS, METRICS = Path("data/latents"), Path("metrics")
 PACKAGES = ("gymnasium", "jax", "equinox", "optax", "cma", "numpy", "opencv-python-headless")
 
 
@@ -20,7 +19,7 @@ def model_card(params: Params, round_name: str) -> str:
     rounds = params.rounds_until(round_name)
     drives, frames = real_data(params.rounds[round_name].prev, params.environment)
     dream, real = (
-        results.read(METRICS / round_name / f"{world}.json", results.Measured)[0]
+        results.read(ROUND_METRICS / round_name / f"{world}.json", results.Measured)[0]
         for world in ("dream", "real")
     )
     first = params.evaluate.seed

@@ -1,4 +1,4 @@
-"""Scores as stages hand them on: a round's dream.json and real.json in metrics, its scores.json in data."""
+"""Scores that one stage writes and another reads: the JSON files of metrics/."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -99,12 +99,6 @@ class Drift(Found):
     drift: dict[str, float]
 
 
-class Real(Found):
-    """real.json."""
-
-    score: Score
-
-
 class Dream(Found):
     """dream.json."""
 
@@ -118,13 +112,10 @@ class DreamOfAnAgent(Found):
     rules: Rules | None = None
 
 
-class Scores(Found):
-    """scores.json: a round's scores, and what each controller scores on the real track."""
+class Ranked(Found):
+    """ranked.json: mean scores of controllers on real tracks, by name."""
 
-    dream: Score
-    real: Score
-    rules: Rules
-    controllers: Annotated[dict[str, float], Field(min_length=1)]
+    real: Annotated[dict[str, float], Field(min_length=1)]
 
 
 K = TypeVar("K", bound=Section)
