@@ -42,7 +42,7 @@ def test_the_card_has_the_measured_scores(latents, tmp_path, monkeypatch):
     (tmp_path / "r1").mkdir()
     for world in ("dream", "real"):
         (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score} | drives))
-    monkeypatch.setattr(model_card, "METRICS", tmp_path)
+    monkeypatch.setattr(model_card, "ROUND_METRICS", tmp_path)
     text = model_card.model_card(check(profiles.content("default")), "r1")
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | \N{MINUS SIGN}1.0 | 930.0 | 7 | 3 |" in text
     assert "| real drives collected for V and M | 2 |" in text
