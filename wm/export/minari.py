@@ -128,7 +128,7 @@ def description(environment: Environment) -> str:
     """The text that explains the dataset to its users."""
     return (
         "Drives on Gymnasium's CarRacing-v3. Observations are its frames without the instruments, averaged"
-        f" to 64 x 64. An action (steering, gas, brake) is held for {environment.action_repeat} frames and its"
+        f" to 64 x 64. An action (steering, gas, brake) is held for {environment.action_repeat} frames; its"
         f" reward is their sum; the first {environment.warm_up_frames} frames, driven straight ahead at half"
         " gas, are omitted. A termination is a failure (the car left the playfield); a finished lap and the"
         " end of the 1,000 frames are truncations. The info `missed` counts newly missed tiles. The"
