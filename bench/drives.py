@@ -8,8 +8,8 @@ import time
 from bench.scale import ENVIRONMENT, PRETRAINED
 from bench.timing import Row, show
 from wm.agent import driving
-from wm.agent.agent import Models
 from wm.agent.driving import Drive
+from wm.agent.folder import AgentFolder
 from wm.data.episode import Episode
 from wm.runtime import workers
 from wm.runtime.workers import Compute
@@ -23,7 +23,7 @@ def rows() -> list[Row]:
     compute = Compute(scheduler=workers.LOCAL, workers=0)
     drives = [Drive(FIRST_TRACK + i) for i in range(TRACKS)]
     began = time.perf_counter()
-    episodes = list(driving.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute))
+    episodes = list(driving.drive_all(AgentFolder(PRETRAINED).files, drives, ENVIRONMENT, "bench", compute))
     driven = time.perf_counter() - began
     began = time.perf_counter()
     with workers.pool(compute) as pool:

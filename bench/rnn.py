@@ -20,9 +20,10 @@ import numpy as np
 
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
 from stages.train_rnn import rounded
-from wm.dream import scoring, unroll
-from wm.dream.dynamics import Rules
+from wm.dream import scoring
+from wm.dream.dynamics import Rules, Simulation
 from wm.dream.starts import Starts
+from wm.dream.unroll import unroll
 from wm.models import fit, rnn
 from wm.models.controller import Controller, principal_components
 from wm.models.rnn import RNN, Batch
@@ -154,7 +155,7 @@ def torch_loss(lstm: Any, head: Any, z: Any, action: Any, reward: Any, missed: A
 def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
     """Returns of candidates, `ROLLOUTS` dreams of `HORIZON` steps each, in one compiled call."""
     simulator, watcher = (rnn.in_precision(network(seed), precision) for seed in (0, 1))
-    rng, rules = np.random.default_rng(0), Rules(temperature=1.0, patience=0, action_repeat=4)
+    rng, rules = np.random.default_rng(0), Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     z = jnp.asarray(rng.normal(size=(ROLLOUTS, LATENT)), jnp.float32)
     starts = Starts(z, jnp.full_like(z, -2.0), *(model.start(ROLLOUTS) for model in (simulator, watcher)))
     basis = principal_components(rng.normal(size=(1024, LATENT + HIDDEN)), COMPONENTS)
@@ -163,10 +164,9 @@ def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
     @jax.jit
     def returns(candidates: jax.Array) -> jax.Array:
         population = jax.vmap(partial(basis.controller, first))(candidates)
-        outcome = unroll.unroll(
-            simulator, watcher, population, starts, jr.key(0), steps=HORIZON, rules=rules, dropout=0.0
-        )[1]
-        return scoring.returns(outcome).mean(axis=-1)
+        simulation = Simulation(simulator, watcher, rules)
+        dreams = unroll(simulation, population, starts, jr.key(0), steps=HORIZON)
+        return scoring.returns(dreams.outcome).mean(axis=-1)
 
     return lambda candidates: returns(jnp.asarray(candidates, jnp.float32)).block_until_ready()
 

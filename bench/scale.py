@@ -16,8 +16,8 @@ from pathlib import Path
 
 from stages import collect
 from wm.agent import driving
-from wm.agent.agent import Models
 from wm.agent.driving import Drive
+from wm.agent.folder import AgentFolder
 from wm.params.environment import Environment
 from wm.runtime import workers
 from wm.runtime.workers import Compute
@@ -61,7 +61,7 @@ def driven(compute: Compute, episodes: int) -> float:
     """Seconds for drives of the agent."""
     drives = [Drive(FIRST_TRACK + i) for i in range(episodes)]
     began = time.monotonic()
-    for _ in driving.drive(Models.within(PRETRAINED), drives, ENVIRONMENT, "bench", compute):
+    for _ in driving.drive_all(AgentFolder(PRETRAINED).files, drives, ENVIRONMENT, "bench", compute):
         pass
     return time.monotonic() - began
 

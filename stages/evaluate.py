@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wm.agent import driving
-from wm.agent.agent import Models
+from wm.agent import driving, summary
+from wm.agent.agent import AgentFiles
 from wm.agent.driving import Drive
-from wm.agent.summary import came_to
 from wm.data.episode import Episode
 from wm.data.resumable import resumable_episodes
 from wm.params.environment import Environment
@@ -22,13 +21,13 @@ def main(params: Params, round_name: str) -> None:
     environment = params.environment
     compute = params.compute
     folder = ROUND_MODELS / round_name
-    models = Models(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx")
+    models = AgentFiles(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx")
     models.load()
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     values, stage = [settings.model_dump(), environment.model_dump()], f"evaluate {round_name}"
 
     def driven(some: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive(models, some, environment, round_name, compute)
+        return driving.drive_all(models, some, environment, round_name, compute)
 
     with scratch.folder(stage, values, models.paths) as unfinished:
         episodes = list(progress(resumable_episodes(unfinished, drives, driven), stage, len(drives)))
@@ -52,4 +51,4 @@ def report(episodes: list[Episode], environment: Environment, folder: Path) -> N
         for episode in episodes
     ]
     files.write_csv(folder / "real.csv", rows)
-    files.write_json(folder / "real.json", came_to(episodes, environment))
+    files.write_json(folder / "real.json", summary.of_episodes(episodes, environment))

@@ -15,10 +15,11 @@ from wm.agent import summary
 from wm.data.batches import draw, longest, stacked
 from wm.data.episode import Record
 from wm.data.shards import Shards
-from wm.dream import scoring, unroll
-from wm.dream.dynamics import Outcome, Rules, without_miracles
-from wm.dream.scoring import Range, strays, whole_episodes
-from wm.dream.starts import Starts, sample_starts, starts_at, unseen_starts
+from wm.dream import scoring
+from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, apply_stuck_rule
+from wm.dream.scoring import LatentRange, strays, whole_episodes
+from wm.dream.starts import Starts, starts_at, unseen_starts
+from wm.dream.unroll import unroll
 from wm.errors import BadInput
 from wm.models import controller, rnn, value
 from wm.models.controller import Basis, Controller
@@ -156,13 +157,17 @@ def run(
 
 
 def rules_of(
-    sampling: str, shards: Shards, settings: Evolve, environment: Environment, before: list[str]
+    sampling: Any, shards: Shards, settings: Evolve, environment: Environment, before: list[str]
 ) -> Rules:
     """The rules of dreams that take this for the next latent."""
-    rules = Rules(settings.temperature, settings.stuck_steps, environment.action_repeat, sampling)
-    if rules.denoised:
-        return rules._replace(encoder_variance=encoder_variance(shards, settings, before))
-    return rules
+    variance = encoder_variance(shards, settings, before) if sampling == "denoised" else ()
+    return Rules(
+        temperature=settings.temperature,
+        stuck_steps=settings.stuck_steps,
+        action_repeat=environment.action_repeat,
+        sampling=sampling,
+        encoder_variance=variance,
+    )
 
 
 def kept_share(scores: dict[float, dict[str, Any]]) -> float:
@@ -239,7 +244,7 @@ def start_pool(
     rng, choose = np.random.default_rng(settings.seed + 1), eqx.filter_jit(starts_at)
     records, count = shards.kept(validation=False), settings.starts_per_episode
     drawn, smooth = start_drives(shards, settings, troubled, before, rules.action_repeat)
-    pool = []
+    pool, simulation = [], Simulation(simulator, watcher, rules)
     for chosen, columns, number in drives(shards, drawn, longest(records)):
         times = []
         for i, one in enumerate(chosen):
@@ -250,7 +255,7 @@ def start_pool(
                 times.append(before_troubles(rewards, count, rng, rules.action_repeat))
         batch = rnn.to_batch(columns)
         moments = jnp.asarray(np.stack(times))
-        pool.append(choose(simulator, watcher, batch, moments, jr.fold_in(key, number), rules))
+        pool.append(choose(simulation, batch, moments, jr.fold_in(key, number)))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), one) for one in pool]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
 
@@ -351,7 +356,7 @@ def check_components(settings: Evolve, features: int) -> None:
 
 def coordinates(starts: Starts, settings: Evolve) -> Basis:
     """The main directions of what the controller sees at the starts of dreams."""
-    z = sample_starts(starts, jr.key(settings.seed))
+    z = starts.sample(jr.key(settings.seed))
     seen = np.concatenate([z, starts.watched.hidden], axis=-1)
     return controller.principal_components(seen, settings.principal_components)
 
@@ -367,12 +372,6 @@ def dream_fitness(
     """The worth of each candidate's dreams in a generation, their returns and the values of their ends, by
     `conditional_value_at_risk`; the simulators make them in turn. One jitted call."""
     in_precision = partial(rnn.in_precision, precision=settings.precision)
-    dreamt = partial(
-        unroll.unroll,
-        steps=settings.horizon_steps,
-        rules=rules,
-        dropout=settings.dropout,
-    )
 
     worlds = [world._replace(simulator=in_precision(world.simulator)) for world in worlds]
     watcher = in_precision(watcher)
@@ -387,8 +386,11 @@ def dream_fitness(
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
             noise_key = jr.fold_in(dream_key, i)
-            end, outcome, _, _ = dreamt(world.simulator, watcher, population, starts, noise_key)
-            outcome = within_lap(without_miracles(outcome, rules), settings, rules)
+            simulation = Simulation(world.simulator, watcher, rules, settings.dropout)
+            end, outcome, _, _ = unroll(
+                simulation, population, starts, noise_key, steps=settings.horizon_steps
+            )
+            outcome = within_lap(apply_stuck_rule(outcome, rules), settings, rules)
             missed = settings.missed_tile_cost * outcome.missed.sum(axis=0)
             found.append(scoring.returns(outcome) - missed + world.value(end.memory.hidden))
         return conditional_value_at_risk(jnp.concatenate(found, axis=-1), settings.cvar_level)
@@ -435,19 +437,13 @@ def dream_score(
     key: jax.Array,
 ) -> dict[str, Any]:
     """Whole dreamt episodes from the starts of tracks that no model was trained on."""
-    episodes: Any = (
-        [world.simulator for world in worlds],
-        watcher,
-        best,
-        *unseen_starts(shards).draw(settings.score_episodes, settings.seed),
-        rules,
-        environment.warm_up_frames,
-        key,
-    )
-    dreamt = whole_episodes(*episodes)
+    dream = Dream([world.simulator for world in worlds], watcher, rules, environment.warm_up_frames)
+    starts = unseen_starts(shards).draw(settings.score_episodes, settings.seed)
+    dreamt = whole_episodes(dream, best, starts, key)
+    real = LatentRange.of(worlds[0].starts)
     return {
-        **summary.drives(*(np.asarray(part) for part in dreamt)),
-        "rules": rules.described,
+        **summary.of_drives(*(np.asarray(part) for part in dreamt)),
+        "rules": rules.stored,
         "impossible": bool(dreamt.score.mean() > summary.IMPOSSIBLE),
-        "strays": round(float(strays(*episodes, real=Range.of(worlds[0].starts))), 4),
+        "strays": round(float(strays(dream, best, starts, key, real)), 4),
     }

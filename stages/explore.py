@@ -7,7 +7,7 @@ by snapshots of its evolution: what the search will try again, reality has then 
 from collections.abc import Iterator, Sequence
 
 from wm.agent import driving
-from wm.agent.agent import Models
+from wm.agent.agent import AgentFiles
 from wm.agent.driving import Drive
 from wm.data.episode import Episode
 from wm.data.resumable import resumable_episodes
@@ -25,7 +25,7 @@ def main(params: Params, round_name: str) -> None:
     compute = params.compute
     drives = plan(settings, len(params.rounds_until(round_name)))
     folder = ROUND_MODELS / round_name
-    models = Models(
+    models = AgentFiles(
         VAE_MODEL,
         folder / "rnn.eqx",
         folder / "controller.eqx",
@@ -35,7 +35,7 @@ def main(params: Params, round_name: str) -> None:
     values, stage = [settings.model_dump(), environment.model_dump()], f"explore {round_name}"
 
     def driven(some: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive(models, some, environment, round_name, compute)
+        return driving.drive_all(models, some, environment, round_name, compute)
 
     with scratch.folder(stage, values, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
         writer = Writer(new, round_name)

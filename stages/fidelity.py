@@ -14,13 +14,13 @@ import numpy as np
 
 from wm import errors
 from wm.agent import driving
-from wm.agent.agent import Models
+from wm.agent.agent import AgentFiles
 from wm.agent.driving import Drive
 from wm.data.batches import longest, stacked
 from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.dream.drift import drift as open_loop_drift
-from wm.dream.dynamics import Rules
+from wm.dream.dynamics import Simulation
 from wm.dream.starts import unseen_starts
 from wm.errors import BadInput
 from wm.fidelity import plans as fidelity
@@ -52,13 +52,13 @@ def main(params: Params, round_name: str) -> None:
     last = model_file.load(folder / "controller.eqx", Controller)
     snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
     names = ("rnn.eqx", "controller.eqx", "snapshots.eqx")
-    Models(places.VAE_MODEL, *(folder / name for name in names)).load()  # whether they fit together
+    AgentFiles(places.VAE_MODEL, *(folder / name for name in names)).load()  # whether they fit together
     model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
     shards.expect_latents(watcher.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
     long = long_enough(unseen, settings, shards)
     dreamt, _ = results.read(METRICS / round_name / "dream.json", results.Dream)
-    rules = Rules(**dreamt.rules.model_dump())
+    rules = dreamt.rules
 
     drifts = drift(simulators, shards, unseen, drift_key)
     table = exploitation(
@@ -107,7 +107,7 @@ def exploitation(
     settings: Fidelity,
     environment: Environment,
     compute: Compute,
-    rules: Rules,
+    rules: results.Rules,
     key: jax.Array,
 ) -> list[dict[str, Any]]:
     """What dreams from moments of unseen drives promise, and what the same actions bring, by window."""
@@ -120,14 +120,12 @@ def exploitation(
         turn = slice(i, None, len(simulators))
         share = jax.tree.map(lambda leaf, turn=turn: leaf[turn], batch)
         found = fidelity.plan(
-            simulator,
-            watcher,
+            Simulation(simulator, watcher, rules),
             last,
             share,
             times[turn],
             jr.fold_in(key, i),
             steps=settings.plan_steps,
-            rules=rules,
         )
         promised.append(found.reward)
         plans += [
@@ -173,8 +171,8 @@ def on_the_track(
     drives = [Drive(seed, snapshot=float(place)) for place in places for seed in seeds]
     snapshots = folder / "ranked.eqx"
     model_file.save(snapshots, controller.snapshots(list(ranked.values())))
-    models = Models(places.VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx", snapshots)
-    running = driving.drive(models, drives, environment, source, compute)
+    models = AgentFiles(places.VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx", snapshots)
+    running = driving.drive_all(models, drives, environment, source, compute)
     found = [e.record.score for e in progress(running, "ranking on the track", len(drives))]
     means = np.reshape(found, (len(ranked), settings.tracks)).mean(axis=1)
     return dict(zip(ranked, means.round(2).tolist(), strict=True))

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wm.agent import summary
-from wm.dream.dynamics import Rules
+from wm.dream.dynamics import Dream
 from wm.dream.scoring import whole_episodes
 from wm.dream.starts import read_starts
 from wm.models.controller import Controller, Snapshots
@@ -58,7 +58,7 @@ def main(params: Params) -> None:
     simulators = [one for name in rounds[-settings.simulator_rounds :] for one in stood[name].simulators]
     # all that makes dreams hard is left in: a good driver and a fair one are told apart by it
     scored, _ = results.read(ROUND_METRICS / last / "dream.json", results.Dream)
-    rules = Rules(**scored.rules.model_dump())._replace(sampling="sampled", encoder_variance=())
+    rules = scored.rules.replace(sampling="sampled", encoder_variance=())
     starts = read_starts(ROUND_MODELS / last / "starts.npz", simulators[0].latent_size)
     starts = starts.draw(settings.dreams_per_controller, settings.seed)
     rows: list[dict[str, Any]] = []
@@ -66,10 +66,9 @@ def main(params: Params) -> None:
         watcher, controllers = stood[name].watcher, stood[name].controllers
         for i, (which, score) in enumerate(stood[name].real.items()):
             one = jax.tree.map(lambda leaf, i=i: leaf[i], controllers)
-            dreamt = whole_episodes(
-                simulators, watcher, one, *starts, rules, environment.warm_up_frames, jr.key(settings.seed)
-            )
-            found = summary.summary(np.asarray(dreamt.score))
+            dream = Dream(simulators, watcher, rules, environment.warm_up_frames)
+            dreamt = whole_episodes(dream, one, starts, jr.key(settings.seed))
+            found = summary.of_scores(np.asarray(dreamt.score))
             error = round(median_error(np.asarray(dreamt.score)), 2)
             dreamed = {"dream": found["median"], "dream_error": error, "dream_mean": found["mean"]}
             rows.append({"round": name, "controller": which, **dreamed, "real": score})

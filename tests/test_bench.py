@@ -15,7 +15,7 @@ from bench import rnn as bench_rnn
 from bench import vae as bench_vae
 from bench.timing import Row, alternate
 from wm.dream import dynamics
-from wm.dream.dynamics import Rules, State
+from wm.dream.dynamics import Rules, Simulation, State
 from wm.models import mdn, vae
 from wm.models.controller import Controller, stack
 from wm.models.vae import VAE
@@ -136,7 +136,7 @@ def test_pytorchs_dream_is_ours():
     put(dreams.head, weight=simulator.head_weight.T, bias=simulator.head_bias)
     dreams.weight = as_tensor(np.swapaxes(weights, 1, 2))
     z = rng.normal(size=(rollouts, bench_rnn.LATENT)).astype(np.float32)
-    rules = Rules(temperature=1.0, patience=0, action_repeat=4)
+    rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     repeated = jnp.tile(z, (population, 1, 1))
     shape = (population, rollouts)
     state = State(repeated, simulator.start(*shape), watcher.start(*shape))
@@ -145,7 +145,7 @@ def test_pytorchs_dream_is_ours():
         noise = mdn.draw_noise(jr.key(i), z.shape, bench_rnn.MIXTURES)
         act = eqx.filter_vmap(lambda c, z, h: jax.vmap(c)(z, h))
         action = act(stack(controllers), state.z, state.watched.hidden)
-        state, outcome = dynamics.step(simulator, watcher, state, action, noise, rules)
+        state, outcome = dynamics.step(Simulation(simulator, watcher, rules), state, action, noise)
         points += survival * (1 - outcome.failure) * outcome.reward
         points += survival * outcome.failure * FAILURE_REWARD
         survival = survival * (1 - outcome.failure)

@@ -50,7 +50,8 @@ def fitness(model, rng):
     z = jnp.asarray(rng.normal(size=(settings.rollouts, 32)), jnp.float32)
     world = evolve.World(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore
     first = Controller(features=288)
-    judge = evolve.dream_fitness([world], model, first.with_parameters, settings, Rules(1.0, 0, 4), jr.key(2))
+    rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
+    judge = evolve.dream_fitness([world], model, first.with_parameters, settings, rules, jr.key(2))
     candidates = rng.normal(size=(16, first.parameters.size)) / 10
     return judge(0, candidates)
 

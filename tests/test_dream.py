@@ -7,14 +7,19 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm.dream import drift, scoring, unroll
-from wm.dream.dynamics import Outcome, Rules, without_miracles
+from wm.dream import drift, scoring
+from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, apply_stuck_rule
 from wm.dream.scoring import as_episodes, whole_episodes
-from wm.dream.starts import Starts, starts_at
+from wm.dream.starts import StartFrames, Starts, starts_at
+from wm.dream.unroll import unroll
 from wm.models import rnn
 from wm.models.controller import Controller, stack
 from wm.models.rnn import RNN, Batch
 from wm.spec import FAILURE_REWARD
+
+
+def rules(**changes):
+    return Rules(**({"temperature": 1.0, "stuck_steps": 0, "action_repeat": 4} | changes))
 
 
 @pytest.fixture
@@ -32,10 +37,9 @@ def starts(model, count=5):
     return Starts(mu, jnp.full_like(mu, -1.0), model.start(count), model.start(count))
 
 
-def unrolled(model, population, **changes):
-    settings = {"steps": 6, "rules": Rules(1.0, 0, 4), "dropout": 0.0} | changes
-    watcher = settings.pop("watcher", model)
-    return unroll.unroll(model, watcher, population, starts(model), jr.key(2), **settings)[1]
+def unrolled(model, population, watcher=None):
+    simulation = Simulation(model, watcher or model, rules())
+    return unroll(simulation, population, starts(model), jr.key(2), steps=6).outcome
 
 
 def test_equal_candidates_dream_equal_dreams(model):
@@ -45,23 +49,20 @@ def test_equal_candidates_dream_equal_dreams(model):
     assert not np.allclose(reward[-1, 0], reward[-1, 1], atol=1e-6)
 
 
-def test_a_candidate_dreams_the_same_whoever_is_beside_it(model):
+def test_a_candidates_dreams_do_not_depend_on_the_others(model):
     together = unrolled(model, controllers(7, 8)).reward[:, 0]
     alone = unrolled(model, controllers(7)).reward[:, 0]
     assert np.allclose(together, alone, atol=1e-5)
 
 
-def test_the_mode_and_the_mean_know_no_chance(model):
-    """Their dreams are the same whatever the noise; a draw's are not."""
+def test_the_mode_and_the_mean_are_deterministic(model):
+    """Their dreams do not depend on the noise; those of draws do."""
     population, same = controllers(7), starts(model)
-    still = same._replace(logvar=jnp.full_like(same.logvar, -100.0))  # no chance in the start either
+    still = same._replace(logvar=jnp.full_like(same.logvar, -100.0))  # no randomness at the start either
 
     def ends(sampling, seed):
-        rules = Rules(1.0, 0, 4, sampling)
-        found = unroll.unroll(
-            model, model, population, still, jr.key(seed), steps=6, rules=rules, dropout=0.0
-        )
-        return np.asarray(found[0].z)
+        simulation = Simulation(model, model, rules(sampling=sampling))
+        return np.asarray(unroll(simulation, population, still, jr.key(seed), steps=6).end.z)
 
     found = {kind: (ends(kind, 1), ends(kind, 2)) for kind in ("sampled", "mode", "mean")}
     assert not np.allclose(*found["sampled"], atol=1e-2)
@@ -70,41 +71,38 @@ def test_the_mode_and_the_mean_know_no_chance(model):
     assert not np.allclose(found["mode"][0], found["mean"][0], atol=1e-3)
 
 
-def test_denoised_dreams_begin_at_the_encoders_mean_and_are_drawn_more_narrowly(model):
+def test_denoised_dreams_start_at_the_encoders_mean_and_spread_less(model):
     population, noisy = controllers(7), starts(model)
     noisy = noisy._replace(logvar=jnp.full_like(noisy.logvar, 2.0))
 
     def ends(variance, seed, steps):
-        rules = Rules(1.0, 0, 4, "denoised", (variance,) * 4)
-        found = unroll.unroll(
-            model, model, population, noisy, jr.key(seed), steps=steps, rules=rules, dropout=0.0
-        )
-        return np.asarray(found[0].z)
+        denoised = rules(sampling="denoised", encoder_variance=(variance,) * 4)
+        simulation = Simulation(model, model, denoised)
+        return np.asarray(unroll(simulation, population, noisy, jr.key(seed), steps=steps).end.z)
 
     assert np.array_equal(ends(0.1, seed=1, steps=0)[0], noisy.mu)
     wide, narrow = (np.abs(ends(v, 1, 1) - ends(v, 2, 1)).mean() for v in (1e-6, 1.0))
     assert narrow < 0.8 * wide
 
 
-def test_the_watcher_informs_the_controller_and_makes_no_world(model):
+def test_the_watcher_affects_the_controller_but_not_the_dream(model):
     other = RNN(**model.sizes, key=jr.key(9))
-    blind = jax.tree.map(jnp.zeros_like, controllers(7))  # the same actions whatever it is told
+    blind = jax.tree.map(jnp.zeros_like, controllers(7))  # the same actions for any input
     seen = controllers(7)
     assert np.allclose(unrolled(model, blind).reward, unrolled(model, blind, watcher=other).reward)
     assert not np.allclose(unrolled(model, seen).reward, unrolled(model, seen, watcher=other).reward)
 
 
-def test_simulators_take_whole_episodes_in_turn(model):
-    """An episode's place says which simulator dreams it: one that expects nothing but failure fails."""
+def test_simulators_generate_whole_episodes_in_turn(model):
+    """Every second episode comes from the second simulator, which expects nothing but failure."""
     fatal, safe = (
         eqx.tree_at(lambda m: m.head_bias, model, model.head_bias.at[-1].set(logit))
         for logit in (50.0, -50.0)
     )
     mu = jr.normal(jr.key(1), (5, 4))
-    rules = Rules(temperature=1.0, patience=0, action_repeat=40)
-    controller = Controller(features=12)
-    starts = (mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
-    found = whole_episodes([safe, fatal], model, controller, *starts, rules, 50, jr.key(0))
+    dream = Dream([safe, fatal], model, rules(action_repeat=40), warm_up_frames=50)
+    frames = StartFrames(mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
+    found = whole_episodes(dream, Controller(features=12), frames, jr.key(0))
     scores = found.score
     assert np.allclose(found.failure[1::2], 1)
     assert np.allclose(found.failure[::2], 0)
@@ -112,18 +110,18 @@ def test_simulators_take_whole_episodes_in_turn(model):
     assert (scores[::2] > -50).all()
 
 
-def test_failure_costs_its_fine_and_all_that_follows():
+def test_a_failure_costs_its_fine_and_all_later_rewards():
     outcome = Outcome(jnp.array([2.0, 3.0, 5.0]), jnp.zeros(3), jnp.array([0.0, 1.0, 0.0]))
     assert float(scoring.returns(outcome)) == pytest.approx(2.0 - 100.0)
     half = Outcome(jnp.array([2.0, 3.0]), jnp.zeros(2), jnp.array([0.0, 0.5]))
     assert float(scoring.returns(half)) == pytest.approx(2.0 + 0.5 * 3.0 - 0.5 * 100.0)
 
 
-def test_a_car_that_won_nothing_for_long_is_stuck_for_good():
+def test_a_car_without_a_tile_for_too_long_is_stuck():
     driving, standing = 3.0, -0.4
     lap = jnp.array([driving] * 5 + [standing] * 4 + [driving] * 3)[:, None]
     outcome = Outcome(lap, jnp.ones_like(lap), jnp.full_like(lap, 0.01))
-    patient, impatient, never = (without_miracles(outcome, Rules(1.0, n, 4)) for n in (5, 3, 0))
+    patient, impatient, never = (apply_stuck_rule(outcome, rules(stuck_steps=n)) for n in (5, 3, 0))
     assert np.allclose(patient.reward, lap)
     assert np.allclose(never.reward, lap)
     assert np.allclose(impatient.reward[:7], lap[:7])
@@ -132,23 +130,23 @@ def test_a_car_that_won_nothing_for_long_is_stuck_for_good():
     assert impatient.missed[:, 0].tolist() == [1] * 7 + [0] * 5
 
 
-def test_a_dreamt_lap_ends_with_all_tiles_as_a_real_one_does():
+def test_a_dreamt_lap_is_complete_with_all_tiles():
     steps, repeat = 20, 4
-    reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles a step
+    reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles per step
     outcome = Outcome(reward, jnp.zeros((steps, 1)), jnp.zeros((steps, 1)))
-    warm_up = jnp.array([-5.0])  # fifty frames and no tile
-    found = as_episodes(outcome, warm_up, Rules(1.0, 3, repeat), warm_up_frames=50)
+    warm_up = jnp.array([-5.0])  # 50 frames without a tile
+    found = as_episodes(outcome, warm_up, rules(stuck_steps=3, action_repeat=repeat), warm_up_frames=50)
     assert bool(found.lap[0])
     assert int(found.frames[0]) == 50 + 10 * repeat
     assert float(found.score[0]) == pytest.approx(1000 - 0.1 * float(found.frames[0]), abs=1e-3)
 
 
-def test_starts_are_warmed_by_the_drive_before_them(model):
+def test_start_states_remember_the_drive_before_them(model):
     mu, action = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3))
     zeros = jnp.zeros((2, 9))
     batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     other = RNN(**model.sizes, key=jr.key(9))
-    found = starts_at(model, other, batch, jnp.array([[0, 5], [8, 1]]), jr.key(0), Rules(1.0, 0, 4))
+    found = starts_at(Simulation(model, other, rules()), batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
     memories = rnn.unroll(model, mu, action)
     assert np.allclose(found.mu[0, 1], mu[0, 5])
     assert np.allclose(found.memory.hidden[0, 0], 0)
@@ -158,16 +156,16 @@ def test_starts_are_warmed_by_the_drive_before_them(model):
     assert np.allclose(found.watched.hidden[0, 1], watched.hidden[4, 0], atol=1e-6)
 
 
-def test_denoised_starts_are_warmed_by_the_encoders_mean(model):
+def test_denoised_start_states_remember_the_encoders_mean(model):
     mu, action, zeros = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3)), jnp.zeros((2, 9))
     batch = Batch(mu, jnp.ones_like(mu), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
-    rules = Rules(1.0, 0, 4, "denoised", (0.1,) * 4)
-    found = starts_at(model, model, batch, jnp.array([[5], [8]]), jr.key(0), rules)
+    simulation = Simulation(model, model, rules(sampling="denoised", encoder_variance=(0.1,) * 4))
+    found = starts_at(simulation, batch, jnp.array([[5], [8]]), jr.key(0))
     assert np.allclose(found.memory.hidden[0, 0], rnn.unroll(model, mu, action).hidden[4, 0], atol=1e-6)
 
 
-def test_drift_of_a_model_that_is_right_is_nothing(model):
-    """A world made by the model's own expectations is predicted without error."""
+def test_a_perfect_model_has_no_drift(model):
+    """A drive made of the model's own expectations is predicted without error."""
     action = jr.normal(jr.key(4), (2, 12, 3))
     memory, z, latents, rewards = model.start(2), jnp.ones((2, 4)), [], []
     for t in range(12):

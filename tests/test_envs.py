@@ -15,9 +15,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from wm import envs
-from wm.agent import agent
-from wm.agent.agent import Models
-from wm.agent.driving import Drive, Seats
+from wm.agent.driving import Drive, Drivers
+from wm.agent.folder import AgentFolder
 from wm.dream import playing
 from wm.dream.dynamics import Rules
 from wm.dream.scoring import whole_episodes
@@ -159,7 +158,7 @@ def test_a_mask_begins_some_anew_and_leaves_the_others(vector):
     assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [True, False, True]
     assert info["_score"].tolist() == mask.tolist()
     assert vector.step(random_actions(3)[1])[4]["frames"].tolist() == [130, 90, 130]
-    with pytest.raises(ValueError, match="reset_mask has shape"):
+    with pytest.raises(ValueError, match="reset_mask: found shape"):
         vector.reset(options={"reset_mask": mask[:2]})
 
 
@@ -199,7 +198,7 @@ def test_pixels_are_the_decoded_latent_and_rendered_large(models):
     env = envs.CarRacingDream(models, observation="pixels", render_mode="rgb_array")
     observation, _ = env.reset(seed=4)
     latent, _ = envs.CarRacingDream(models).reset(seed=4)
-    decoded = vae.decode(env.play.seen.agent.vae, jnp.asarray(latent[None, :4]))[0]
+    decoded = vae.decode(env.player.view.agent.vae, jnp.asarray(latent[None, :4]))[0]
     assert np.abs(observation - 255 * np.asarray(decoded)).max() <= 0.51
     picture = env.render()
     assert picture is not None
@@ -210,11 +209,11 @@ def test_pixels_are_the_decoded_latent_and_rendered_large(models):
     ("options", "message"),
     [
         ({"models": "nowhere"}, "nowhere/vae.eqx: not found"),
-        ({"observation": "words"}, "observation: found 'words', wanted one of latent, pixels"),
+        ({"observation": "words"}, "observation: found 'words', expected one of latent, pixels"),
         ({"render_mode": "human"}, "render_mode: found 'human'"),
-        ({"temperature": 0.0}, "temperature: found 0.0, wanted a number above 0"),
+        ({"temperature": 0.0}, "temperature: found 0.0, expected a number above 0"),
         ({"temperature": float("nan")}, "temperature: found nan"),
-        ({"horizon_steps": 0}, "horizon_steps: found 0, wanted a whole number of 1 or more"),
+        ({"horizon_steps": 0}, "horizon_steps: found 0, expected a whole number of 1 or more"),
         ({"start_seeds": []}, r"start_seeds: found \[\]"),
         ({"start_seeds": [-1]}, r"start_seeds: found \[-1\]"),
     ],
@@ -250,12 +249,12 @@ def test_what_is_of_a_wrong_type_is_named_where_types_are_not_checked(models):
     command = [sys.executable, "-c", UNCHECKED, str(models)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines() == [
-        "CarRacingDream: temperature: found 'hot', wanted a number above 0",
-        "CarRacingDream: horizon_steps: found 2.5, wanted a whole number of 1 or more",
-        "CarRacingDream: start_seeds: found 7, wanted seeds of 0 or more, at least one",
-        "CarRacingDream: num_envs: found 2.5, wanted a whole number of 1 or more",
+        "CarRacingDream: temperature: found 'hot', expected a number above 0",
+        "CarRacingDream: horizon_steps: found 2.5, expected a whole number of 1 or more",
+        "CarRacingDream: start_seeds: found 7, expected at least one seed, each a whole number of 0 or more",
+        "CarRacingDream: num_envs: found 2.5, expected a whole number of 1 or more",
         "True",
-        "CarRacingDreams.reset: seed: found 1.5; a whole number is wanted, or 2, one for each.",
+        "CarRacingDreams.reset: seed: found 1.5, expected a whole number, or 2, one per dream",
     ]
 
 
@@ -263,7 +262,7 @@ def test_seeds_and_masks_may_be_lists(models):
     vector = envs.CarRacingDreams(2, models=models)
     first = vector.reset(seed=3)[0]
     assert np.array_equal(vector.reset(seed=[3, 4], options={"reset_mask": [True, True]})[0], first)
-    with pytest.raises(ValueError, match=r"seed: found \[1\]; a whole number is wanted, or 2, one for each"):
+    with pytest.raises(ValueError, match=r"seed: found \[1\], expected a whole number, or 2, one per dream"):
         vector.reset(seed=[1])
 
 
@@ -284,14 +283,14 @@ def test_dreams_can_begin_on_given_tracks_and_follow_the_agents_rules(models, tm
     (tmp_path / "starts.npz").unlink()
     with pytest.raises(BadInput, match=r"starts\.npz: .*No such file"):
         envs.CarRacingDream(tmp_path)
-    world = envs.CarRacingDream(tmp_path, start_seeds=[11]).play.world
-    assert world.rules == Rules(1.3, 7, 40)
-    assert world.horizon_steps == 24  # 950 frames, 40 a step
+    dreams = envs.CarRacingDream(tmp_path, start_seeds=[11]).player.dreams
+    assert dreams.dream.rules == Rules(temperature=1.3, stuck_steps=7, action_repeat=40)
+    assert dreams.horizon_steps == 24  # 950 frames, 40 per step
     track = RealTrack(40, 50)
     first = track.reset(11)
     mu, _ = vae.encode(model_file.load(tmp_path / "vae.eqx", VAE), jnp.asarray(shrink(first.pixels))[None])
-    assert np.allclose(world.starts.mu, mu, atol=1e-6)
-    assert np.allclose(world.starts.warm_up_reward, first.reward)
+    assert np.allclose(dreams.starts.mu, mu, atol=1e-6)
+    assert np.allclose(dreams.starts.warm_up_reward, first.reward)
 
 
 def controlled(controller, latent_size):
@@ -304,8 +303,8 @@ def test_the_published_agent_scores_here_what_it_scores_in_whole_episodes():
     """Means over as many episodes differ by less than three standard errors."""
     count = 256
     many = envs.CarRacingDreams(count, models=PRETRAINED)
-    world, models = many.play.world, Models.within(PRETRAINED).load()
-    act = controlled(models.controller, models.rnn.latent_size)
+    dreams, agent = many.player.dreams, AgentFolder(PRETRAINED).agent()
+    act = controlled(agent.controller, agent.rnn.latent_size)
     seen, _ = many.reset(seed=0)
     scores, frames, running = np.zeros(count), np.zeros(count), np.ones(count, bool)
     while running.any():
@@ -313,16 +312,8 @@ def test_the_published_agent_scores_here_what_it_scores_in_whole_episodes():
         scores = np.where(running, info["score"], scores)
         frames = np.where(running, info["frames"], frames)
         running &= ~(terminated | truncated)
-    drawn = world.starts.draw(count, seed=1)
-    whole = whole_episodes(
-        world.simulators,
-        world.watcher,
-        models.controller,
-        *drawn,
-        world.rules,
-        world.warm_up_frames,
-        jr.key(1),
-    )
+    drawn = dreams.starts.draw(count, seed=1)
+    whole = whole_episodes(dreams.dream, agent.controller, drawn, jr.key(1))
     for found, wanted in ((scores, whole.score), (frames, whole.frames)):
         wanted = np.asarray(wanted)
         error = np.sqrt((found.var() + wanted.var()) / count)
@@ -332,30 +323,30 @@ def test_the_published_agent_scores_here_what_it_scores_in_whole_episodes():
 
 def test_the_published_agent_drives_the_real_track_here_as_it_is_evaluated():
     """The first 30 steps of a track: actions and rewards of `wm evaluate`, to the last bit."""
-    seed, models = 900003, Models.within(PRETRAINED).load()
-    environment = agent.environment(PRETRAINED)
+    seed, agent = 900003, AgentFolder(PRETRAINED).agent()
+    environment = AgentFolder(PRETRAINED).environment()
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
-    seats = Seats(models, [Drive(seed)])
+    drivers = Drivers(agent, [Drive(seed)])
     env = envs.RealCarRacing(PRETRAINED)
-    act = controlled(models.controller, models.rnn.latent_size)
+    act = controlled(agent.controller, agent.rnn.latent_size)
     observation = track.reset(seed)
     seen, info = env.reset(seed=seed)
     assert info["score"] == observation.reward
     for _ in range(30):
-        wanted = seats.act([observation.pixels])[0]
+        wanted = drivers.act([observation.pixels])[0]
         action = np.asarray(act(seen[None]))[0]
         assert np.allclose(action, wanted, atol=1e-5)
         observation = track.step(wanted)
         seen, reward, *_ = env.step(wanted)
         assert reward == observation.reward
-    assert np.allclose(seen[: models.rnn.latent_size], seats_z(models, observation), atol=1e-6)
+    assert np.allclose(seen[: agent.rnn.latent_size], encoded(agent, observation), atol=1e-6)
 
 
-def seats_z(models, observation):
-    return vae.encode(models.vae, jnp.asarray(shrink(observation.pixels))[None])[0][0]
+def encoded(agent, observation):
+    return vae.encode(agent.vae, jnp.asarray(shrink(observation.pixels))[None])[0][0]
 
 
 def test_the_published_starts_fit_the_published_models():
-    starts = read_starts(PRETRAINED / "starts.npz", Models.within(PRETRAINED).load().rnn.latent_size)
+    starts = read_starts(PRETRAINED / "starts.npz", AgentFolder(PRETRAINED).agent().rnn.latent_size)
     assert len(starts.mu) > 100
     assert np.abs(starts.mu).max() < playing.Z_LIMIT / 2

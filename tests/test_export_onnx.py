@@ -12,7 +12,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm.agent.agent import Models
+from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
 from wm.export import onnx as onnx_export
 from wm.export.onnx_graph import IR_VERSION, OPSET
@@ -52,7 +52,7 @@ def exported(folder):
 
 @pytest.fixture(scope="module")
 def agent(folder):
-    return Models.within(folder).load()
+    return AgentFolder(folder).agent()
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def small(tmp_path_factory):
 
 def test_an_agent_of_other_sizes(small):
     onnx_export.export(small, small)
-    agent = Models.within(small).load()
+    agent = AgentFolder(small).agent()
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
     mu, _ = vae.encode(agent.vae, jnp.asarray(frames))

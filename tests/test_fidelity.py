@@ -3,7 +3,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm.dream.dynamics import Rules
+from wm.dream.dynamics import Rules, Simulation
 from wm.fidelity import plans
 from wm.fidelity.plans import Carried, Plan
 from wm.models.controller import Controller
@@ -67,14 +67,12 @@ def test_a_plan_is_dreamt_on_from_its_moment():
     action, none = jr.normal(jr.key(2), (3, 9, 3)), zeros.astype(int)
     drives = Batch(mu, jnp.full_like(mu, -9.0), action, zeros, none, zeros > 0, zeros == 0)
     found = plans.plan(
-        model,
-        model,
+        Simulation(model, model, Rules(temperature=1.0, stuck_steps=0, action_repeat=4)),
         Controller(features=12),
         drives,
         np.array([0, 4, 8]),
         jr.key(3),
         steps=6,
-        rules=Rules(1.0, 0, 4),
     )
     assert found.action.shape == (3, 6, 3)
     assert np.allclose(found.action, [0, 0.5, 0.5])

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from wm.agent import summary
-from wm.agent.summary import came_to
 from wm.data.episode import Episode, Record
 from wm.params.environment import Environment
 
@@ -25,17 +24,27 @@ def drive(seed, length, *, lap=False, failed=False, missed=0):
     )
 
 
-def test_what_drives_came_to():
-    """Laps of 50 + 4 x 200 and 50 + 4 x 210 frames, one drive to the last frame, one off the field."""
+def test_drives_are_summarised():
+    """Laps of 50 + 4 x 200 and 50 + 4 x 210 frames, a drive to the last frame, and a failure."""
     episodes = [
         drive(1, 200, lap=True),
         drive(2, 210, lap=True),
         drive(3, 238, missed=6),
         drive(4, 30, failed=True, missed=1),
     ]
-    found = came_to(episodes, Environment(action_repeat=4, warm_up_frames=50))
-    assert found["score"]["mean"] == 250
-    assert (found["laps"], found["lap_frames"]) == (2, 870)
-    assert found["missed"] == 1.75
-    assert found["failures"] == 0.25
-    assert came_to(episodes[2:], Environment(action_repeat=4, warm_up_frames=50))["lap_frames"] is None
+    result = summary.of_episodes(episodes, Environment(action_repeat=4, warm_up_frames=50))
+    assert result["score"]["mean"] == 250
+    assert (result["laps"], result["lap_frames"]) == (2, 870)
+    assert result["missed"] == 1.75
+    assert result["failures"] == 0.25
+    assert result["below_600"] == 4
+    assert (
+        summary.of_episodes(episodes[2:], Environment(action_repeat=4, warm_up_frames=50))["lap_frames"]
+        is None
+    )
+
+
+def test_drives_below_600_points_are_counted():
+    scores = np.array([599.99, 600.0, 930.0])
+    none = np.zeros(3)
+    assert summary.of_drives(scores, np.full(3, 900), none > 0, none, none)["below_600"] == 1

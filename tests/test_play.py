@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import equinox as eqx
@@ -12,11 +13,12 @@ import pygame
 import pytest
 
 from wm.agent import driving
-from wm.agent.agent import Agent, Models
+from wm.agent.agent import Agent
 from wm.agent.driving import Drive
-from wm.dream import unroll
-from wm.dream.dynamics import Rules
+from wm.agent.folder import AgentFolder
+from wm.dream.dynamics import Dream, Rules
 from wm.dream.starts import Starts
+from wm.dream.unroll import unroll
 from wm.models.controller import Controller, stack
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
@@ -25,27 +27,29 @@ from wm.runtime.workers import Compute
 from wm.track.renderer import shrink
 from wm.viewer import scenes, window
 from wm.viewer.game import Game, steered
-from wm.viewer.scenes import DreamWorld, Minds, RealWorld
+from wm.viewer.scenes import DreamWorld, Models, RealWorld
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models" / "pretrained"
 ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
-RULES = Rules(1.0, 0, 4)
+RULES = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
 
 
 @pytest.fixture(scope="module")
-def minds():
+def models():
     controller = Controller(features=12)
     driver = controller.with_parameters(0.3 * jr.normal(jr.key(3), controller.parameters.shape))
     vae = VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0))
     rnn, simulator = (RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(i)) for i in (1, 2))
     simulator = eqx.tree_at(lambda m: m.head_bias, simulator, simulator.head_bias.at[-1].set(-50.0))
-    return Minds(Agent(vae, rnn, driver), simulator)  # whose dreams never fail
+    dream = Dream([simulator], rnn, RULES, warm_up_frames=50)  # never fails
+    return Models(Agent(vae, rnn, driver), dream, ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
 def pretrained():
-    return Minds.within(PRETRAINED, seed=1)
+    models = Models.load(AgentFolder(PRETRAINED), seed=1)
+    return replace(models, environment=ENVIRONMENT, dream=replace(models.dream, rules=RULES))
 
 
 @pytest.fixture
@@ -56,8 +60,8 @@ def dummy(monkeypatch):
     pygame.display.quit()
 
 
-def game(minds, kind="real", rules=RULES, driver=False):
-    return Game(minds, ENVIRONMENT, rules, kind=kind, seed=7, agent=driver)
+def game(models, kind="real", driver=False):
+    return Game(models, kind=kind, seed=7, agent=driver)
 
 
 def test_held_keys_move_the_controls_little_by_little_and_released_ones_let_go():
@@ -77,8 +81,8 @@ def test_held_keys_move_the_controls_little_by_little_and_released_ones_let_go()
 
 
 @pytest.mark.parametrize(("key", "sign"), [("left", 1), ("right", -1)])
-def test_the_real_car_turns_to_the_side_of_the_key(minds, key, sign):
-    played = game(minds)
+def test_the_real_car_turns_to_the_side_of_the_key(models, key, sign):
+    played = game(models)
     before = played.real.track.heading
     for _ in range(8):
         played.step({key, "up"})
@@ -86,15 +90,15 @@ def test_the_real_car_turns_to_the_side_of_the_key(minds, key, sign):
     assert sign * (played.real.track.heading - before) > 0.2
 
 
-def test_restart_takes_the_next_track_and_the_same_seed_the_same_one(minds):
-    played, again = game(minds), game(minds)
+def test_restart_takes_the_next_track_and_the_same_seed_the_same_one(models):
+    played, again = game(models), game(models)
     first = played.scenes["real"].picture
     assert np.array_equal(first, again.scenes["real"].picture)
     played.step({"up"})
     played.press("restart")
     assert played.seed == 8
     assert not np.array_equal(played.scenes["real"].picture, first)
-    assert played.scenes["real"].score == pytest.approx(RealWorld(minds, ENVIRONMENT).restart(8).score)
+    assert played.scenes["real"].score == pytest.approx(RealWorld(models).restart(8).score)
 
 
 def test_both_worlds_start_from_the_same_place_and_hear_the_same_keys(pretrained):
@@ -116,34 +120,38 @@ def test_an_agent_plays_as_it_drives_for_its_score(pretrained):
     played = game(pretrained, driver=True)
     rewards = [played.step(set())["real"].reward for _ in range(12)]
     episode = next(
-        driving.drive(
-            Models.within(PRETRAINED), [Drive(7)], ENVIRONMENT, "agent", Compute(scheduler="local", workers=1)
+        driving.drive_all(
+            AgentFolder(PRETRAINED).files,
+            [Drive(7)],
+            ENVIRONMENT,
+            "agent",
+            Compute(scheduler="local", workers=1),
         )
     )
     assert np.allclose(rewards, episode.rewards[:12], atol=1e-4)
     assert np.allclose(played.action, episode.actions[11], atol=1e-3)
 
 
-def test_a_game_dreams_what_evolution_dreams(minds):
-    """Without chance the driver's dream, step by step, is `unroll.unroll`'s."""
-    rules = RULES._replace(sampling="mean")
-    played = game(minds, "dream", rules, driver=True)
+def test_a_game_dreams_what_evolution_dreams(models):
+    """Without randomness the agent's dream, step by step, is the one of `unroll`."""
+    rules = RULES.replace(sampling="mean")
+    played = game(replace(models, dream=replace(models.dream, rules=rules)), "dream", driver=True)
     state = played.scenes["dream"].state
     still = Starts(
-        state.z[None], jnp.full((1, 4), -100.0), minds.simulator.start(1), minds.agent.rnn.start(1)
+        state.z[None], jnp.full((1, 4), -100.0), models.simulator.start(1), models.agent.rnn.start(1)
     )
-    population = stack([minds.agent.controller])
-    end, outcome, actions, _ = unroll.unroll(
-        minds.simulator, minds.agent.rnn, population, still, jr.key(0), steps=5, rules=rules, dropout=0.0
-    )
+    population = stack([models.agent.controller])
+    simulation = replace(models.dream.simulations[0], rules=rules)
+    end, outcome, actions, _ = unroll(simulation, population, still, jr.key(0), steps=5)
     rewards = [played.step(set())["dream"].reward for _ in range(5)]
     assert np.allclose(rewards, outcome.reward[:, 0, 0], atol=1e-5)
     assert np.allclose(played.action, actions[-1, 0, 0], atol=1e-5)
     assert np.allclose(played.scenes["dream"].state.z, end.z[0, 0], atol=1e-5)
 
 
-def test_a_dream_that_fails_is_over_until_the_next_track(minds):
-    certain = eqx.tree_at(lambda m: m.simulator.head_bias, minds, minds.simulator.head_bias.at[-1].set(50.0))
+def test_a_dream_that_fails_is_over_until_the_next_track(models):
+    bias = models.simulator.head_bias.at[-1].set(50.0)
+    certain = eqx.tree_at(lambda m: m.dream.simulators[0].head_bias, models, bias)
     played = game(certain, "both")
     before = played.scenes["dream"].score
     ended = played.step(set())["dream"]
@@ -158,9 +166,9 @@ def test_a_dream_that_fails_is_over_until_the_next_track(minds):
     assert not np.array_equal(quiet, window.picture(played, 3))
 
 
-def test_a_dream_ends_with_all_tiles_or_all_frames(minds):
-    world = DreamWorld(minds, RULES, 0)
-    start = RealWorld(minds, ENVIRONMENT).restart(7)
+def test_a_dream_ends_with_all_tiles_or_all_frames(models):
+    world = DreamWorld(models, 0)
+    start = RealWorld(models).restart(7)
     idle = np.zeros(3, np.float32)
     world.restart(start._replace(score=996.0))
     assert world.step(idle).ending == scenes.LAP
@@ -174,13 +182,13 @@ def post(key, down=True, mod=0):
     pygame.event.post(pygame.Event(pygame.KEYDOWN if down else pygame.KEYUP, key=key, mod=mod))
 
 
-def test_the_windows_keys_reach_the_game(minds, dummy):
-    played = game(minds, "both", driver=True)
+def test_the_windows_keys_reach_the_game(models, dummy):
+    played = game(models, "both", driver=True)
     post(pygame.K_t)
     post(pygame.K_t)
     post(pygame.K_t, mod=pygame.KMOD_LSHIFT)
     window.run(played, 1)
-    assert played.rules.temperature == played.dream.rules.temperature == pytest.approx(1.1)
+    assert played.temperature == played.dream.temperature == pytest.approx(1.1)
     assert played.agent_drives
     pygame.display.init()
     post(pygame.K_LEFT)
@@ -196,17 +204,17 @@ def test_the_windows_keys_reach_the_game(minds, dummy):
 
 
 @pytest.mark.parametrize("event", [pygame.Event(pygame.QUIT), pygame.Event(pygame.KEYDOWN, key=pygame.K_q)])
-def test_the_window_closes_at_once(minds, dummy, event):
-    played = game(minds)
+def test_the_window_closes_at_once(models, dummy, event):
+    played = game(models)
     pygame.event.post(event)
     window.run(played, 0)
     assert played.scenes["real"].frames == 50
     assert not pygame.display.get_init()
 
 
-def test_an_interrupt_waits_for_the_end_of_a_step(minds, dummy, monkeypatch):
+def test_an_interrupt_waits_for_the_end_of_a_step(models, dummy, monkeypatch):
     """It ends the game, its window closed, but never reaches Box2D in the midst of a step."""
-    played, whole, step = game(minds), [], RealWorld.step
+    played, whole, step = game(models), [], RealWorld.step
 
     def interrupted(world, action):
         signal.raise_signal(signal.SIGINT)

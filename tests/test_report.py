@@ -31,7 +31,7 @@ PARAMS = {
 def measured(mean, spread, n=4):
     scores = mean + spread * np.linspace(-1, 1, n)
     none, laps = np.zeros(n), np.arange(n) < 1
-    return Measured.model_validate(summary.drives(scores, np.full(n, 900), laps, none + 2, none))
+    return Measured.model_validate(summary.of_drives(scores, np.full(n, 900), laps, none + 2, none))
 
 
 def a_round(name, dream=800.0, real=700.0, spread=10.0):
@@ -156,7 +156,7 @@ def test_one_round_is_enough():
 def test_the_first_screen_shows_the_chosen_round():
     document = page(content(a_round("r0"), a_round("r1", 712.0, 724.0)))
     figures = re.findall(r'<div class="card"><b>([^<]*)</b>', document)
-    sem = summary.summary(724 + 10 * np.linspace(-1, 1, 4))["sem"]
+    sem = summary.of_scores(724 + 10 * np.linspace(-1, 1, 4))["sem"]
     assert figures == [
         f"724 ± {1.96 * sem:.0f}",
         f"712 ± {1.96 * sem:.0f}",
@@ -253,7 +253,7 @@ def test_the_summary_holds_the_numbers_of_the_chosen_round_and_the_means_of_all(
     details = {"real/median": 724.0, "real/laps": 1, "real/lap_frames": 900.0}
     rounds = {"r0/dream": 800.0, "r0/real": 700.0, "r1/dream": 712.0, "r1/real": 724.0}
     assert written.items() >= (headline | details | rounds).items()
-    assert written["real/std"] == summary.summary(724 + 10 * np.linspace(-1, 1, 4))["std"]
+    assert written["real/std"] == summary.of_scores(724 + 10 * np.linspace(-1, 1, 4))["std"]
 
 
 def test_the_summary_is_flat_and_has_at_most_forty_numbers_for_seven_rounds():

@@ -17,7 +17,7 @@ from wm.params import file
 from wm.params.environment import Environment
 from wm.runtime import model_file
 
-RULES = Rules(temperature=1.0, patience=4, action_repeat=4)
+RULES = Rules(temperature=1.0, stuck_steps=4, action_repeat=4)
 IDLE = -0.4
 
 

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from wm.agent.agent import Agent
-from wm.dream.dynamics import Rules
+from wm.dream.dynamics import Dream, Rules
 from wm.models import mdn, rnn
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
@@ -19,24 +20,26 @@ from wm.models.vae import VAE
 from wm.params.environment import Environment
 from wm.viewer import comparison, hud
 from wm.viewer.comparison import Plan
-from wm.viewer.scenes import Minds
+from wm.viewer.scenes import Models
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
-RULES = Rules(1.0, 0, 4)
+RULES = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
 
 
 @pytest.fixture(scope="module")
-def minds():
+def models():
     vae = VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0))
     own, simulator = (RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(i)) for i in (1, 2))
     simulator = eqx.tree_at(lambda m: m.head_bias, simulator, simulator.head_bias.at[-1].set(-50.0))
-    return Minds(Agent(vae, own, Controller(features=12)), simulator)  # whose dreams never fail
+    dream = Dream([simulator], own, RULES, warm_up_frames=50)  # never fails
+    return Models(Agent(vae, own, Controller(features=12)), dream, ENVIRONMENT)
 
 
-def filmed(minds, rules=RULES, steps=9, synced_steps=3, sync_every=4):
+def filmed(models, rules=RULES, steps=9, synced_steps=3, sync_every=4):
     plan = Plan(seed=5, steps=steps, synced_steps=synced_steps, sync_every=sync_every)
-    return list(comparison.moments(minds, ENVIRONMENT, rules, plan))
+    models = replace(models, dream=replace(models.dream, rules=rules))
+    return list(comparison.moments(models, plan))
 
 
 @pytest.mark.parametrize(
@@ -48,8 +51,8 @@ def test_a_dream_is_synchronised_at_first_and_then_every_so_many_steps(synced_st
     assert [step for step in range(12) if plan.synced(step)] == expected
 
 
-def test_a_synchronised_dream_has_the_real_state_and_the_next_steps_do_not(minds):
-    drive = filmed(minds)
+def test_a_synchronised_dream_has_the_real_state_and_the_next_steps_do_not(models):
+    drive = filmed(models)
     assert [moment.dreamt_steps for moment in drive] == [0, 0, 0, 1, 2, 3, 0, 1, 2, 3]
     for moment in drive:
         same = np.allclose(moment.dream.state.z, moment.real.state.z)
@@ -60,29 +63,29 @@ def test_a_synchronised_dream_has_the_real_state_and_the_next_steps_do_not(minds
             assert np.array_equal(moment.dream.picture, moment.reconstruction)
 
 
-def test_the_dream_continues_from_the_memory_of_the_real_drive(minds):
+def test_the_dream_continues_from_the_memory_of_the_real_drive(models):
     """Its first dreamt latent is what the simulator predicts after all real steps before."""
-    drive = filmed(minds, RULES._replace(sampling="mean"), steps=4, synced_steps=4, sync_every=0)
+    drive = filmed(models, RULES.replace(sampling="mean"), steps=4, synced_steps=4, sync_every=0)
     z = jnp.stack([moment.real.state.z for moment in drive[:4]])
     actions = jnp.asarray(np.stack([moment.action for moment in drive[1:5]]))
-    memory = rnn.unroll(minds.simulator, z[None], actions[None])
-    expected = minds.simulator.predict(memory.hidden[-1, 0])
+    memory = rnn.unroll(models.simulator, z[None], actions[None])
+    expected = models.simulator.predict(memory.hidden[-1, 0])
     found = drive[4].dream
     assert np.allclose(found.state.z, mdn.expectation(expected.mixture), atol=1e-5)
     assert found.reward == pytest.approx(float(expected.reward), abs=1e-4)
     assert found.score == pytest.approx(drive[3].real.score + found.reward, abs=1e-4)
 
 
-def test_rewards_of_the_drive_add_up_to_its_score(minds):
-    drive = filmed(minds)
+def test_rewards_of_the_drive_add_up_to_its_score(models):
+    drive = filmed(models)
     total = drive[0].real.score + sum(moment.real.reward for moment in drive[1:])
     assert drive[-1].real.score == pytest.approx(total)
     assert drive[-1].real.frames == 50 + 9 * 4
 
 
-def test_a_synchronisation_is_marked(minds):
+def test_a_synchronisation_is_marked(models):
     """The dream's picture has a border when it is synchronised, and loses it some steps later."""
-    drive = filmed(minds, steps=14, synced_steps=2, sync_every=0)
+    drive = filmed(models, steps=14, synced_steps=2, sync_every=0)
     corner = [picture[comparison.HEAD, -comparison.GAP - 1] for picture in comparison.draw(drive)]
     marked = [tuple(map(int, colour)) == hud.WARNING for colour in corner]
     assert marked == [True] * (1 + comparison.BORDER_STEPS) + [False] * (
@@ -90,8 +93,8 @@ def test_a_synchronisation_is_marked(minds):
     )
 
 
-def test_a_film_is_whole_and_the_same_twice(minds, tmp_path):
-    first, second = (list(comparison.draw(filmed(minds))) for _ in range(2))
+def test_a_film_is_whole_and_the_same_twice(models, tmp_path):
+    first, second = (list(comparison.draw(filmed(models))) for _ in range(2))
     written = [
         comparison.write(tmp_path / name, drawn, 12.5) for name, drawn in (("a", first), ("b", second))
     ]

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from chromium import Chromium
 
-from wm.agent import agent
-from wm.agent.agent import Agent, Models
+from wm.agent.agent import Agent
+from wm.agent.folder import AgentFolder
 from wm.dream import dynamics
-from wm.dream.dynamics import Outcome, Rules, State
+from wm.dream.dynamics import Outcome, Rules, Simulation, State
 from wm.dream.scoring import as_episodes
 from wm.errors import BadInput
 from wm.export import web
@@ -28,7 +28,7 @@ from wm.runtime import model_file
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models/pretrained"
-RULES = Rules(temperature=1.0, patience=0, action_repeat=2)
+RULES = Rules(temperature=1.0, stuck_steps=0, action_repeat=2)
 STEPS, PRESSED = 20, 24
 
 
@@ -92,14 +92,15 @@ def in_jax(models: Agent, simulators, order, answer, rules=RULES):
     Where the agent drives, its action is taken here, too, and compared, but the one of `answer` is carried
     out: steering goes from one side to the other within a hair, and would make much of the last digit.
     """
-    simulator, rules = simulators[order["simulator"]], rules._replace(temperature=order["temperature"])
+    simulator, rules = simulators[order["simulator"]], rules.replace(temperature=order["temperature"])
+    simulation = Simulation(simulator, models.rnn, rules)
     state = State(jnp.array(order["z"]), simulator.start(), models.rnn.start())
     found = []
     for step, told in zip(order["steps"], answer, strict=True):
         given = jnp.array(told["action"])
         action = given if step["action"] else models.controller(state.z, state.watched.hidden)
         noise = mdn.Noise(jnp.array(step["gumbel"]), jnp.array(step["normal"]))
-        state, outcome = dynamics.step(simulator, models.rnn, state, given, noise, rules)
+        state, outcome = dynamics.step(simulation, state, given, noise)
         mixture = simulator.predict(state.memory.hidden).mixture
         if rules.denoised:
             mixture = mdn.narrowed(mixture, jnp.array(rules.encoder_variance))
@@ -125,15 +126,15 @@ def errors(answer, wanted):
 
 
 def loaded(folder):
-    models = Models.within(folder).load()
-    return models, agent.simulators(folder, models)
+    agent = AgentFolder(folder).agent()
+    return agent, AgentFolder(folder).simulators(agent)
 
 
 @pytest.mark.parametrize("driven", [False, True])
 def test_the_page_dreams_what_jax_dreams(page, driven, capsys):
     """Under the same noise, whoever drives, with weights rounded as the page has them."""
     whole = loaded(PRETRAINED)
-    models, simulators = (web.as_the_page_has_it(one, "float16") for one in whole)
+    models, simulators = (web.rounded_weights(one, "float16") for one in whole)
     asked = order(whole[0], seed=3, driven=driven)
     (answer,) = in_node(page, asked)
     found = errors(answer, in_jax(models, simulators, asked, answer))
@@ -162,7 +163,7 @@ def test_other_agents_dream_on_the_page_too(tiny, precision, simulator, temperat
     """Several simulators, pedals by tanh, limits, other sizes and temperatures, weights of 8 bits."""
     web.export(tiny, tiny / "dream.html", precision, RULES)
     whole = loaded(tiny)
-    models, simulators = (web.as_the_page_has_it(one, precision) for one in whole)
+    models, simulators = (web.rounded_weights(one, precision) for one in whole)
     asked = order(whole[0], seed=5, simulator=simulator, temperature=temperature)
     (answer,) = in_node(tiny / "dream.html", asked)
     found = errors(answer, in_jax(models, simulators, asked, answer))
@@ -171,10 +172,10 @@ def test_other_agents_dream_on_the_page_too(tiny, precision, simulator, temperat
 
 def test_dreams_without_the_encoders_noise_are_the_same_on_the_page(tiny):
     """Of which more or less is left over, dimension by dimension."""
-    rules = RULES._replace(sampling="denoised", encoder_variance=(0.1, 0.3, 0.9, 20.0))
+    rules = RULES.replace(sampling="denoised", encoder_variance=(0.1, 0.3, 0.9, 20.0))
     web.export(tiny, tiny / "dream.html", "float16", rules)
     whole = loaded(tiny)
-    models, simulators = (web.as_the_page_has_it(one, "float16") for one in whole)
+    models, simulators = (web.rounded_weights(one, "float16") for one in whole)
     asked = order(whole[0], seed=5)
     (answer,) = in_node(tiny / "dream.html", asked)
     found = errors(answer, in_jax(models, simulators, asked, answer, rules))
@@ -186,7 +187,7 @@ def test_dreams_without_the_encoders_noise_are_the_same_on_the_page(tiny):
 @pytest.mark.parametrize("precision", web.WEIGHTS)
 def test_rounding_is_by_half_a_unit_at_most(precision):
     weight = jr.normal(jr.key(0), (40, 6)) * jnp.array([1, 10, 0.1, 1, 1, 0])
-    rounded = web.as_the_page_has_it({"weight": weight, "bias": weight[0]}, precision)
+    rounded = web.rounded_weights({"weight": weight, "bias": weight[0]}, precision)
     assert (rounded["bias"] == weight[0]).all()
     error = np.abs(rounded["weight"] - weight)
     unit = np.abs(weight).max(axis=0) / 127 if precision == "int8" else np.abs(weight) * 2.0**-10
@@ -194,11 +195,11 @@ def test_rounding_is_by_half_a_unit_at_most(precision):
     assert error[:, :5].max(axis=0).all()
 
 
-@pytest.mark.parametrize("patience", [0, 3])
+@pytest.mark.parametrize("stuck_steps", [0, 3])
 @pytest.mark.parametrize("speed", [1.0, 3.5, 9.0])
-def test_drives_are_scored_as_dreamt_episodes_are(page, patience, speed):
+def test_drives_are_scored_as_dreamt_episodes_are(page, stuck_steps, speed):
     """Slow ones to the last frame, quick ones to the last tile, stuck ones as stuck; failures count."""
-    rules = RULES._replace(patience=patience)
+    rules = RULES.replace(stuck_steps=stuck_steps)
     chance = np.random.default_rng(int(speed))
     reward = chance.normal(speed, 2.5, 238).round(3)
     failure = (chance.uniform(size=238) ** 60).round(4)
@@ -206,7 +207,7 @@ def test_drives_are_scored_as_dreamt_episodes_are(page, patience, speed):
     outcome = Outcome(jnp.array(reward)[:, None], none, jnp.array(failure)[:, None])
     wanted = as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
     steps = [{"reward": r, "failure": f} for r, f in zip(reward, failure, strict=True)]
-    played = {"do": "episode", "rules": web.rules_of_play(rules, 50), "warmUpReward": 12.0, "steps": steps}
+    played = {"do": "episode", "rules": web.episode_rules(rules, 50), "warmUpReward": 12.0, "steps": steps}
     (found,) = in_node(page, played)
     assert found["score"] == pytest.approx(float(wanted.score[0]), abs=0.02)
     assert found["frames"] == int(wanted.frames[0])
@@ -223,7 +224,7 @@ def test_the_agent_drives_well_on_the_page(page):
 def test_a_page_is_one_small_file_and_always_the_same(page, tmp_path):
     size = web.export(PRETRAINED, tmp_path / "dream.html", "float16", RULES)
     assert (tmp_path / "dream.html").read_bytes() == page.read_bytes()
-    assert size == page.stat().st_size <= web.MOST_BYTES
+    assert size == page.stat().st_size <= web.MAX_BYTES
     assert web.export(PRETRAINED, tmp_path / "dream.html", "int8", RULES) < 0.6 * size
     text = page.read_text()
     assert not [word for word in ("http:", "https:", " src=", "@import", "url(") if word in text]
@@ -236,21 +237,21 @@ def test_bad_input_is_named_and_leaves_no_page(tiny, monkeypatch):
         assert not out.is_file()
 
     refused(
-        "dream.json: sampling: found 'mode', wanted 'sampled' or 'denoised'",
-        rules=RULES._replace(sampling="mode"),
+        "dream.json: rules.sampling: found 'mode', expected 'sampled' or 'denoised'",
+        rules=RULES.replace(sampling="mode"),
     )
     refused("taken: cannot be written", out=folder(tiny / "taken"))
     refused("rnn.eqx.dream.html: cannot be written", out=tiny / "rnn.eqx" / "dream.html")
-    monkeypatch.setattr(web, "MOST_BYTES", 1000)
-    refused("dream.html: would have .* MB as float16, wanted at most")
+    monkeypatch.setattr(web, "MAX_BYTES", 1000)
+    refused("dream.html: the page would have .* MB with float16 weights, expected at most")
     monkeypatch.setattr(web, "SOURCES", tiny)
-    refused("model.js: not found. `wm export-web` needs web/ of the repository")
+    refused("model.js: not found. `wm export-web` needs the folder web/ of the repository")
     write_starts(tiny, mu=np.ones((3, 5)))
-    refused(r"starts.npz: mu: found float32 \(3, 5\), wanted float32 \(3, 4\)")
+    refused(r"starts.npz: mu: found float32 \(3, 5\), expected float32 \(3, 4\)")
     write_starts(tiny, logvar=np.full((3, 4), np.nan))
-    refused("logvar holds values that are not finite")
+    refused("logvar: found values that are not finite")
     (tiny / "starts.npz").write_bytes(b"no archive")
-    refused("starts.npz: .*wanted first moments of drives")
+    refused("starts.npz: .*expected start frames of drives")
     (tiny / "starts.npz").unlink()
     refused(r"starts\.npz: .*No such file")
 

@@ -407,11 +407,11 @@ class Episode {
 
   /** Whether the car has won nothing for so long that it counts as stuck for good (`without_miracles`). */
   isStuck(reward) {
-    const { patience, stuck_below } = this.rules;
+    const { stuck_steps, stuck_below } = this.rules;
     const { won } = this;
     won.push((won.length ? won[won.length - 1] : 0) + reward - this.idle);
-    if (patience > 0 && won.length > patience) {
-      this.stuck ||= won[won.length - 1] - won[won.length - 1 - patience] < stuck_below;
+    if (stuck_steps > 0 && won.length > stuck_steps) {
+      this.stuck ||= won[won.length - 1] - won[won.length - 1 - stuck_steps] < stuck_below;
     }
     return this.stuck;
   }

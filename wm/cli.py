@@ -279,12 +279,9 @@ def export_web(
     weights
         type of the weights; int8 halves the file
     """
-    from wm.agent import agent
-    from wm.dream import playing
     from wm.export import web
 
-    rules = playing.dream_rules(models, agent.environment(models).action_repeat)
-    size = web.export(models, out, weights, rules)
+    size = web.export(models, out, weights)
     print(f"{out}: {size / 1e6:.1f} MB with weights as {weights}")
 
 

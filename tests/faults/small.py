@@ -67,7 +67,11 @@ OUTPUTS = {
     "collect erratic": ["data/raw/erratic"],
     "collect": ["data/raw/lane_follower"],
     "train_vae": ["models/vae.eqx", "metrics/train_vae.*", "metrics/reconstructions.png"],
-    "train_rnn": ["models/rounds/r0/rnn.eqx", "models/rounds/r0/simulators.eqx", "metrics/rounds/r0/train_rnn.*"],
+    "train_rnn": [
+        "models/rounds/r0/rnn.eqx",
+        "models/rounds/r0/simulators.eqx",
+        "metrics/rounds/r0/train_rnn.*",
+    ],
     "evolve": [
         "models/rounds/r0/controller.eqx",
         "models/rounds/r0/snapshots.eqx",

@@ -17,13 +17,12 @@ from ruamel.yaml import YAML
 
 from stages.__main__ import run_stage
 from wm import cli
-from wm.agent import agent
+from wm.agent.folder import AgentFolder
 from wm.data.episode import Episode, Record
 from wm.data.manifest import MANIFEST, CorruptShard
 from wm.data.resumable import resumable_episodes
 from wm.data.shards import Shards, Writer
-from wm.dream import playing
-from wm.dream.starts import FirstSight, read_starts
+from wm.dream.starts import StartFrames, read_starts
 from wm.errors import BadInput
 from wm.models import controller
 from wm.models.controller import Controller, Snapshots
@@ -694,7 +693,7 @@ def test_a_folder_in_a_models_place_is_refused(tmp_path):
 def starts(whole, tmp_path):
     path = tmp_path / "starts.npz"
     path.write_bytes((whole / "models/rounds/r0/starts.npz").read_bytes())
-    assert isinstance(read_starts(path, LATENT), FirstSight)
+    assert isinstance(read_starts(path, LATENT), StartFrames)
     return path
 
 
@@ -743,9 +742,12 @@ def test_starts_that_are_none_are_refused(starts, case):
         (lambda s: s["rules"].update(sampling="guess"), "rules.sampling: Input should be 'sampled'"),
         (
             lambda s: s["rules"].update(sampling="denoised"),
-            "rules.encoder_variance: found (), wanted numbers where",
+            "rules.encoder_variance: found (), expected numbers where",
         ),
-        (lambda s: s["rules"].update(encoder_variance=[0.1]), "rules.encoder_variance: found [0.1], wanted"),
+        (
+            lambda s: s["rules"].update(encoder_variance=[0.1]),
+            "rules.encoder_variance: found [0.1], expected",
+        ),
         (lambda s: s["rules"].update(heat=1), "rules.heat: unknown"),
         (lambda s: s["score"].update(mean="high"), "score.mean: Input should be a valid number"),
         (lambda s: s.update(score=[]), "score: Input should be a valid dictionary"),
@@ -770,12 +772,12 @@ def test_an_agents_environment_and_rules_are_checked(tmp_path):
     files.write_json(tmp_path / "environment.json", {"action_repeat": 0, "warm_up_frames": 50})
     files.write_json(tmp_path / "dream.json", {"rules": [1]})
     with pytest.raises(BadInput, match=r"environment\.json: action_repeat: "):
-        agent.environment(tmp_path)
+        AgentFolder(tmp_path).environment()
     with pytest.raises(BadInput, match=r"dream\.json: rules: "):
-        playing.dream_rules(tmp_path, 4)
+        AgentFolder(tmp_path).rules(latent_size=4)
     (tmp_path / "environment.json").write_text("{")
     with pytest.raises(BadInput, match=r"environment\.json: not valid JSON"):
-        agent.environment(tmp_path)
+        AgentFolder(tmp_path).environment()
 
 
 def test_every_bit_of_a_checkpoint_counts(tmp_path, capsys):

@@ -12,10 +12,10 @@ import small
 
 from stages import evolve as stage
 from wm.agent import summary
-from wm.dream import unroll
-from wm.dream.dynamics import Rules
-from wm.dream.scoring import Episodes, Range, strays, whole_episodes
-from wm.dream.starts import FirstSight, Starts
+from wm.dream.dynamics import Dream, Rules
+from wm.dream.scoring import Episodes, LatentRange, strays, whole_episodes
+from wm.dream.starts import StartFrames, Starts
+from wm.dream.unroll import unroll
 from wm.models.controller import Controller
 from wm.models.rnn import RNN, Ensemble
 from wm.models.vae import VAE
@@ -86,31 +86,29 @@ def test_evolve_csv_counts_the_broken(project):
     assert [row.split(",")[first.split(",").index("broken")] for row in rows] == ["0"] * 40
 
 
-RULES = Rules(1.0, 0, 40)
+RULES = Rules(temperature=1.0, stuck_steps=0, action_repeat=40)
 
 
 @pytest.fixture(scope="module")
 def dreams():
-    """What whole episodes are dreamt from, in the order of their arguments."""
+    """The arguments of `whole_episodes`."""
     model = RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(0))
-    first = FirstSight(jr.normal(jr.key(1), (5, 4)), jnp.full((5, 4), -1.0), jnp.zeros(5))
-    return [model], model, Controller(features=12), *first, RULES, 50, jr.key(2)
+    first = StartFrames(jr.normal(jr.key(1), (5, 4)), jnp.full((5, 4), -1.0), jnp.zeros(5))
+    return Dream([model], model, RULES, 50), Controller(features=12), first, jr.key(2)
 
 
 def share(dreams, low, high):
-    return float(strays(*dreams, real=Range(jnp.full(4, low), jnp.full(4, high))))
+    return float(strays(*dreams, real=LatentRange(jnp.full(4, low), jnp.full(4, high))))
 
 
 def test_strays_are_the_steps_outside_of_the_range(dreams):
     assert share(dreams, -1e6, 1e6) == 0
     assert share(dreams, 1e6, 2e6) == 1
-    [model], _, controller, mu, logvar, *_ = dreams
-    starts = Starts(mu, logvar, model.start(5), model.start(5))
+    dream, controller, first, _ = dreams
+    starts = Starts(first.mu, first.logvar, *[dream.watcher.start(5)] * 2)
     population = jax.tree.map(lambda leaf: leaf[None], controller)
     key = jr.fold_in(jr.key(2), 0)
-    *_, z = unroll.unroll(
-        model, model, population, starts, key, steps=24, rules=RULES, dropout=0.0, look=lambda z: z
-    )
+    z = unroll(dream.simulations[0], population, starts, key, steps=24, observe=lambda z: z).observed
     assert z.shape == (24, 1, 5, 4)
     wanted = np.any(np.abs(np.asarray(z)) > 1.5, axis=-1).mean()
     assert 0.05 < wanted < 0.95
@@ -118,22 +116,22 @@ def test_strays_are_the_steps_outside_of_the_range(dreams):
 
 
 def test_steps_after_the_lap_do_not_stray(dreams):
-    *before, _, rules, warm_up, key = dreams
-    all_tiles_but_one_step = jnp.full(5, LAP_POINTS + 1e6)
-    drawn = [*before, all_tiles_but_one_step, rules, warm_up, key]
+    dream, controller, first, key = dreams
+    all_tiles_but_one_step = first._replace(warm_up_reward=jnp.full(5, LAP_POINTS + 1e6))
+    drawn = dream, controller, all_tiles_but_one_step, key
     assert np.asarray(whole_episodes(*drawn).frames).tolist() == [90] * 5  # one step, and the warm-up
     assert share(drawn, 1e6, 2e6) == 1
 
 
 def test_no_number_is_outside_of_every_range():
-    assert Range(jnp.full(2, -1e30), jnp.full(2, 1e30)).left_by(jnp.array([0.0, jnp.nan]))
+    assert LatentRange(jnp.full(2, -1e30), jnp.full(2, 1e30)).excludes(jnp.array([0.0, jnp.nan]))
 
 
 def test_the_range_is_that_of_the_starts_twice_as_wide(dreams):
-    [model], *_ = dreams
+    model = dreams[0].watcher
     mu = jnp.array([[0.0, 5.0], [2.0, 5.0]])
     logvar = jnp.full((2, 2), 2 * jnp.log(0.1))
-    found = Range.of(Starts(mu, logvar, model.start(2), model.start(2)))
+    found = LatentRange.of(Starts(mu, logvar, model.start(2), model.start(2)))
     assert np.allclose(found.low, [1 - 2.6, 5 - 0.6], atol=1e-5)
     assert np.allclose(found.high, [1 + 2.6, 5 + 0.6], atol=1e-5)
 
@@ -145,14 +143,14 @@ def test_dream_json_reports_strays(project):
 
 @pytest.mark.parametrize(("points", "impossible"), [(summary.IMPOSSIBLE - 1, False), (951.0, True)])
 def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impossible):
-    [model], *_ = dreams
+    model = dreams[0].watcher
     ones = jnp.ones(3)
     dreamt = Episodes(points * ones, 900 * ones.astype(int), ones > 0, 0 * ones, 0 * ones)
-    sight = FirstSight(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros(3))
+    sight = StartFrames(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros(3))
     starts = Starts(*sight[:2], model.start(3), model.start(3))
-    monkeypatch.setattr(dream, "whole_episodes", lambda *_: dreamt)
-    monkeypatch.setattr(dream, "strays", lambda *_, real: 0.25)
-    monkeypatch.setattr(dream, "unseen_starts", lambda shards: sight)
+    monkeypatch.setattr(stage, "whole_episodes", lambda *_: dreamt)
+    monkeypatch.setattr(stage, "strays", lambda *_: 0.25)
+    monkeypatch.setattr(stage, "unseen_starts", lambda shards: sight)
     settings = file.section(stage.Config, "evolve", path=small.ROOT / "params.yaml")
     environment = file.section(Environment, "environment", path=small.ROOT / "params.yaml")
     nothing: Any = None

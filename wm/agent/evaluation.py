@@ -9,11 +9,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Float
 
-from wm.agent import agent as agent_files
 from wm.agent import driving, summary
-from wm.agent.agent import Models
-from wm.agent.driving import Drive, first_sight
-from wm.dream import playing
+from wm.agent.driving import Drive, start_frames
+from wm.agent.folder import AgentFolder
 from wm.dream.scoring import whole_episodes
 from wm.params.compute import Compute
 from wm.runtime.progress import progress
@@ -23,21 +21,19 @@ Scores = tuple[dict[str, Any], Float[np.ndarray, " n"]]
 
 def real(folder: Path, seeds: Sequence[int], compute: Compute, *, drawn: bool) -> Scores:
     """Summary and returns of one drive on each real track. Raises BadInput."""
-    models = Models.within(folder)
-    environment = agent_files.environment(folder)
+    agent_folder = AgentFolder(folder)
+    environment = agent_folder.environment()
     drives = [Drive(seed, drawn=drawn) for seed in seeds]
-    running = driving.drive(models, drives, environment, "agent", compute)
+    running = driving.drive_all(agent_folder.files, drives, environment, "agent", compute)
     episodes = [replace(episode, observations={}) for episode in progress(running, "evaluate", len(drives))]
-    return summary.came_to(episodes, environment), np.array([episode.record.score for episode in episodes])
+    scores = np.array([episode.record.score for episode in episodes])
+    return summary.of_episodes(episodes, environment), scores
 
 
 def dreamt(folder: Path, seeds: Sequence[int]) -> Scores:
     """Summary and returns of one whole dreamt episode from the start of each real track. Raises BadInput."""
-    agent = Models.within(folder).load()
-    environment = agent_files.environment(folder)
-    starts = first_sight(agent, progress(seeds, "starts", len(seeds)), environment)
-    simulators = agent_files.simulators(folder, agent)
-    rules = playing.dream_rules(folder, environment.action_repeat)
-    models = simulators, agent.rnn, agent.controller
-    episodes = whole_episodes(*models, *starts, rules, environment.warm_up_frames, jr.key(seeds[0]))
-    return summary.drives(*(np.asarray(part) for part in episodes)), np.asarray(episodes.score)
+    agent_folder = AgentFolder(folder)
+    agent = agent_folder.agent()
+    starts = start_frames(agent, progress(seeds, "starts", len(seeds)), agent_folder.environment())
+    episodes = whole_episodes(agent_folder.dream(agent), agent.controller, starts, jr.key(seeds[0]))
+    return summary.of_drives(*(np.asarray(part) for part in episodes)), np.asarray(episodes.score)

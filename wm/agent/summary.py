@@ -1,4 +1,4 @@
-"""The one shape in which scores are reported, in dreams and in reality, and how the two agree."""
+"""Summaries of drives, the same for dreams and the real track, and correlations between the two."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,12 @@ from wm.data.episode import Episode
 from wm.params.environment import Environment
 from wm.spec import FRAMES_PER_EPISODE
 
-IMPOSSIBLE = 950.0  # points; a mean dream score above this is exploitation, not skill
+IMPOSSIBLE = 950.0  # points; a higher mean dream score is exploitation of the dream
+POOR = 600  # points; a drive below lost the road for good
 
 
-def summary(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
-    """n, mean, standard deviation (of the sample), its standard error, and the spread, in points."""
+def of_scores(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
+    """Mean, standard deviation (of the sample), standard error, minimum, median, maximum and n, in points."""
     scores = np.asarray(scores, float)
     std = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
     numbers = {
@@ -28,23 +29,36 @@ def summary(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
     return {**{name: round(float(value), 2) for name, value in numbers.items()}, "n": len(scores)}
 
 
-def drives(
+def of_drives(
     scores: Float[np.ndarray, " n"],
     frames: Int[np.ndarray, " n"],
     laps: Bool[np.ndarray, " n"],
     missed: Shaped[np.ndarray, " n"],
     failures: Shaped[np.ndarray, " n"],
 ) -> dict[str, Any]:
-    """What drives came to, dreamt or real: a summary of the scores, the number of whole laps and the mean
-    frames of one (None without any), tiles gone past untouched a drive, and the share of drives that
-    left the field."""
+    """The summary of the scores, the number of laps and their mean frames (None without a lap), missed tiles
+    per drive, the share of drives that failed, and the number of drives below 600 points."""
     return {
-        "score": summary(scores),
+        "score": of_scores(scores),
         "laps": int(laps.sum()),
         "lap_frames": round(float(frames[laps].mean()), 1) if laps.any() else None,
         "missed": round(float(missed.mean()), 2),
         "failures": round(float(failures.mean()), 4),
+        "below_600": int((scores < POOR).sum()),
     }
+
+
+def of_episodes(episodes: Sequence[Episode], environment: Environment) -> dict[str, Any]:
+    """`of_drives` of real episodes."""
+    records = [episode.record for episode in episodes]
+    lengths = [environment.warm_up_frames + environment.action_repeat * record.length for record in records]
+    return of_drives(
+        np.array([record.score for record in records]),
+        np.minimum(lengths, FRAMES_PER_EPISODE),
+        np.array([record.lap_finished for record in records]),
+        np.array([episode.missed.sum() for episode in episodes]),
+        np.array([episode.terminated[-1] for episode in episodes]),
+    )
 
 
 def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
@@ -59,16 +73,3 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     from scipy import stats  # takes more than a second, and workers need none of it
 
     return correlation(stats.rankdata(a), stats.rankdata(b))
-
-
-def came_to(episodes: Sequence[Episode], environment: Environment) -> dict[str, Any]:
-    """The summary of real drives; see `drives`."""
-    records = [episode.record for episode in episodes]
-    lengths = [environment.warm_up_frames + environment.action_repeat * record.length for record in records]
-    return drives(
-        np.array([record.score for record in records]),
-        np.minimum(lengths, FRAMES_PER_EPISODE),
-        np.array([record.lap_finished for record in records]),
-        np.array([episode.missed.sum() for episode in episodes]),
-        np.array([episode.terminated[-1] for episode in episodes]),
-    )

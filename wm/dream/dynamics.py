@@ -1,18 +1,24 @@
-"""The dream: an RNN run on its own samples. Pure functions, batched by their leading axes."""
+"""The dynamics of a dream: one step of the RNNs, and the bookkeeping by which an episode ends.
 
-from typing import Any, NamedTuple
+Pure functions, batched by their leading axes. Evolution, scoring, the Gymnasium environments, `wm play` and
+`wm watch` all use these; `web/model.js` mirrors them.
+"""
 
+from typing import NamedTuple
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN, Masks, Memory
-from wm.spec import FRAME_REWARD
+from wm.runtime.rules import Rules
+from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
 
 
 class State(NamedTuple):
-    """Where a dream is: what is seen, and what simulator and watcher remember of what came before."""
+    """The state of a dream: the current latent, and the memories of simulator and watcher."""
 
     z: Float[Array, "*batch latent"]
     memory: Memory
@@ -20,77 +26,130 @@ class State(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one dreamt step brought: points, tiles gone past untouched, and the probability that it ended
-    in failure."""
+    """The outcome of a step: reward in points, number of missed tiles, probability of a failure."""
 
     reward: Float[Array, "*batch"]
     missed: Float[Array, "*batch"]
     failure: Float[Array, "*batch"]
 
 
-class Rules(NamedTuple):
-    """What holds in a dream: its temperature, after how many steps that won no tile a car counts as stuck
-    for good (0: never; dreams free cars that reality does not), and what is taken for the next latent:
-    a draw from the mixture ("sampled"), its most likely component's mean ("mode"), its "mean", or a draw
-    without the noise of the encoder ("denoised"), of variance `encoder_variance` in each dimension.
+class Simulation(eqx.Module):
+    """The RNN that generates a dream, the agent's own RNN, which watches it, and the rules.
 
-    M learns from draws of the encoder's, so that its mixtures hold the encoder's noise beside all that is
-    uncertain of the road; at the wheel the agent sees the encoder's mean, which has none.
+    `dropout` is the rate of the simulator's dropout masks, which stay the same for a whole dream.
     """
 
-    temperature: float
-    patience: int
-    action_repeat: int
-    sampling: str = "sampled"
-    encoder_variance: tuple[float, ...] = ()
+    simulator: RNN
+    watcher: RNN
+    rules: Rules = eqx.field(static=True)
+    dropout: float = eqx.field(default=0.0, static=True)
+
+
+class Dream(eqx.Module):
+    """What an agent's dreams are made of: the simulators, which generate the episodes in turn, its own RNN,
+    the rules, and the frames of the warm-up before each episode."""
+
+    simulators: list[RNN]
+    watcher: RNN
+    rules: Rules = eqx.field(static=True)
+    warm_up_frames: int = eqx.field(static=True)
 
     @property
-    def denoised(self) -> bool:
-        """Whether latents are seen without the encoder's noise."""
-        return self.sampling == "denoised"
+    def simulations(self) -> list[Simulation]:
+        """One for each simulator."""
+        return [Simulation(simulator, self.watcher, self.rules) for simulator in self.simulators]
 
     @property
-    def described(self) -> dict[str, Any]:
-        """As files hold them: the encoder's variance where it is left out."""
-        rules = self._asdict()
-        return rules if self.denoised else {name: rules[name] for name in rules if name != "encoder_variance"}
-
-    def next_latent(self, mixture: mdn.Mixture, noise: mdn.Noise) -> Float[Array, "*batch latent"]:
-        """What follows, by the rules."""
-        if self.sampling == "mean":
-            return mdn.expectation(mixture)
-        if self.sampling == "mode":
-            return mdn.mode(mixture)
-        if self.denoised:
-            mixture = mdn.narrowed(mixture, jnp.asarray(self.encoder_variance))
-        return mdn.sample(mixture, noise, self.temperature)
+    def max_steps(self) -> int:
+        """Steps of the longest possible episode; the last action may be cut short."""
+        return -(-(FRAMES_PER_EPISODE - self.warm_up_frames) // self.rules.action_repeat)
 
 
 def step(
-    simulator: RNN,
-    watcher: RNN,
+    simulation: Simulation,
     state: State,
     action: Float[Array, "*batch action"],
     noise: mdn.Noise,
-    rules: Rules,
     masks: Masks | None = None,
 ) -> tuple[State, Outcome]:
-    """One step of the dream under `action`; dropout masks are the simulator's alone."""
-    memory = rnn.step(simulator, state.z, action, state.memory, masks)
-    expected = simulator.predict(memory.hidden)
-    z = rules.next_latent(expected.mixture, noise)
-    watched = rnn.step(watcher, state.z, action, state.watched)
+    """One step of the dream under `action`; the dropout masks apply to the simulator only."""
+    memory = rnn.step(simulation.simulator, state.z, action, state.memory, masks)
+    expected = simulation.simulator.predict(memory.hidden)
+    z = next_latent(expected.mixture, noise, simulation.rules)
+    watched = rnn.step(simulation.watcher, state.z, action, state.watched)
     outcome = Outcome(expected.reward, expected.missed, jax.nn.sigmoid(expected.done_logit))
     return State(z, memory, watched), outcome
 
 
-def without_miracles(outcome: Outcome, rules: Rules) -> Outcome:
-    """The outcome, time first, in which a car that is stuck for good wins nothing more."""
-    if rules.patience == 0:
+def next_latent(mixture: mdn.Mixture, noise: mdn.Noise, rules: Rules) -> Float[Array, "*batch latent"]:
+    """The next latent, chosen from the mixture by the rules."""
+    if rules.sampling == "mean":
+        return mdn.expectation(mixture)
+    if rules.sampling == "mode":
+        return mdn.mode(mixture)
+    if rules.denoised:
+        mixture = mdn.narrowed(mixture, jnp.asarray(rules.encoder_variance))
+    return mdn.sample(mixture, noise, rules.temperature)
+
+
+class Progress(NamedTuple):
+    """The bookkeeping of an episode. `tile_points` leaves out the cost of frames; `recent` holds the tile
+    points of each of the last `stuck_steps` steps."""
+
+    steps: Int[Array, "*batch"]
+    frames: Int[Array, "*batch"]
+    tile_points: Float[Array, "*batch"]
+    recent: Float[Array, "*batch stuck_steps"]
+    stuck: Bool[Array, "*batch"]
+    lap: Bool[Array, "*batch"]
+
+
+def idle_reward(rules: Rules) -> float:
+    """Points of a step that visits no tile."""
+    return FRAME_REWARD * rules.action_repeat
+
+
+def begin(score: Float[Array, "*batch"], frames: int | Int[Array, "*batch"], rules: Rules) -> Progress:
+    """The progress of an episode that has `score` points after `frames` frames."""
+    steps = jnp.zeros(score.shape, int)
+    never = jnp.zeros(score.shape, bool)
+    recent = jnp.zeros((*score.shape, rules.stuck_steps))
+    return Progress(steps, steps + frames, score - FRAME_REWARD * frames, recent, never, never)
+
+
+def count(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress, Outcome]:
+    """The progress after one more step, and the step's outcome as a real episode would count it.
+
+    A lap is complete with all tiles' points, and nothing counts after it. A car without a new tile for more
+    than `stuck_steps` steps is stuck: it collects no more tiles, misses none, and does not fail.
+    """
+    idle, driving = idle_reward(rules), ~progress.lap
+    steps = progress.steps + driving
+    recent = jnp.concatenate([progress.recent, (outcome.reward - idle)[..., None]], axis=-1)[..., 1:]
+    stuck = progress.stuck
+    if rules.stuck_steps:
+        stuck = stuck | ((steps > rules.stuck_steps) & (recent.sum(axis=-1) < rnn.REWARD_UNIT))
+    rest = Outcome(*(jnp.where(driving, part, 0) for part in (idle, 0, 0)))
+    counts = driving & ~stuck
+    counted = Outcome(*(jnp.where(counts, part, other) for part, other in zip(outcome, rest, strict=True)))
+    frames = jnp.minimum(progress.frames + rules.action_repeat * driving, FRAMES_PER_EPISODE)
+    tile_points = progress.tile_points + jnp.where(driving, counted.reward - idle, 0)
+    lap = progress.lap | (tile_points >= LAP_POINTS)
+    return Progress(steps, frames, tile_points, recent, stuck, lap), counted
+
+
+def count_all(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress, Outcome]:
+    """`count` for all steps of an outcome, (time, ...)."""
+
+    def one(progress: Progress, outcome: Outcome) -> tuple[Progress, Outcome]:
+        return count(progress, outcome, rules)
+
+    return jax.lax.scan(one, progress, outcome)
+
+
+def apply_stuck_rule(outcome: Outcome, rules: Rules) -> Outcome:
+    """The outcome, (time, ...), under the stuck rule alone, for dreams that start during a drive."""
+    if rules.stuck_steps == 0:
         return outcome
-    idle = FRAME_REWARD * rules.action_repeat
-    won = jnp.cumsum(outcome.reward - idle, axis=0)
-    lately = won[rules.patience :] - won[: -rules.patience]
-    early = jnp.zeros_like(won[: rules.patience], bool)
-    stuck = jnp.cumsum(jnp.concatenate([early, lately < rnn.REWARD_UNIT]), axis=0) > 0
-    return Outcome(*(jnp.where(stuck, rest, part) for rest, part in zip((idle, 0, 0), outcome, strict=True)))
+    far_from_lap = jnp.full(outcome.reward.shape[1:], -jnp.inf)
+    return count_all(begin(far_from_lap, 0, rules), outcome, rules)[1]

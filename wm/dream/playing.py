@@ -1,10 +1,9 @@
-"""Dreams as they are played: many episodes side by side, a step at a time, by the rules of whole ones.
+"""Playable dreams: many episodes side by side, advanced one step at a time under anyone's actions.
 
-What `whole_episodes` reckons with expectations happens here: a failure is drawn, and ends its
-episode. Pure functions on arrays; who plays, and through which library, is not known here.
+`whole_episodes` computes an expectation over failures; here a failure is drawn, and it ends the episode.
+Pure functions on arrays, independent of the library and the driver that use them.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
@@ -15,20 +14,18 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt8, UInt32
 
 from wm.dream import dynamics
-from wm.dream.dynamics import Outcome, Rules, State
-from wm.dream.starts import FirstSight
-from wm.errors import BadInput
-from wm.models import mdn, rnn, vae
-from wm.models.rnn import RNN, Memory
+from wm.dream.dynamics import Dream, Outcome, Progress, Rules, State
+from wm.dream.starts import StartFrames
+from wm.models import latent, mdn
+from wm.models.rnn import Memory
 from wm.models.vae import VAE
-from wm.runtime import model_file, results
-from wm.spec import FAILURE_REWARD, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
+from wm.spec import FAILURE_REWARD
 
-Z_LIMIT = 10.0  # the greatest latent of a real drive is 3; beyond this an observation is cut off
+Z_LIMIT = 10.0  # the largest latent of a real drive is 3; observations are clipped here
 
 
-class Chosen(NamedTuple):
-    """What chance settles before an episode: its first sight, its simulator, and all that follows."""
+class Setup(NamedTuple):
+    """The random choices before an episode: index of the start frame, of the simulator, and a seed."""
 
     start: UInt32[Array, " batch"]
     simulator: UInt32[Array, " batch"]
@@ -36,132 +33,102 @@ class Chosen(NamedTuple):
 
 
 class Running(NamedTuple):
-    """Episodes under way. `score` is in points, the warm-up's included; `tiles` those won by tiles alone,
-    `lately` those of each of the last `patience` steps."""
+    """Episodes in progress. `score` is in points, the warm-up's reward included."""
 
     key: Key[Array, " batch"]
     simulator: UInt32[Array, " batch"]
     state: State
-    steps: Int[Array, " batch"]
+    progress: Progress
     score: Float[Array, " batch"]
-    tiles: Float[Array, " batch"]
-    lately: Float[Array, "batch patience"]
-    stuck: Bool[Array, " batch"]
 
 
-class Event(NamedTuple):
-    """What one step brought: points, and whether and how the episode ended."""
+class StepResult(NamedTuple):
+    """The reward of a step in points, and whether and how the step ended the episode."""
 
     reward: Float[Array, " batch"]
     failed: Bool[Array, " batch"]
     lap_finished: Bool[Array, " batch"]
-    at_horizon: Bool[Array, " batch"]
 
 
 class Dreams(eqx.Module):
-    """The world of an agent's dreams: RNNs that make them, the one that watches, real moments to begin from.
+    """A dream to be played from `starts`.
 
-    An episode ends when a failure is drawn, when all tiles' points are collected, or after `horizon_steps`.
+    An episode ends when a failure is drawn, when the lap is complete, or after `horizon_steps`.
     """
 
-    simulators: list[RNN]
-    watcher: RNN
-    starts: FirstSight
-    rules: Rules = eqx.field(static=True)
-    warm_up_frames: int = eqx.field(static=True)
+    dream: Dream
+    starts: StartFrames
     horizon_steps: int = eqx.field(static=True)
 
     def choose(self, rng: np.random.Generator) -> tuple[int, int, int]:
-        """One episode's start, simulator and seed: any of them."""
+        """A random setup of one episode: start, simulator and seed."""
         start, simulator, seed = (
-            int(rng.integers(n)) for n in (len(self.starts.mu), len(self.simulators), 2**32)
+            int(rng.integers(n)) for n in (len(self.starts.mu), len(self.dream.simulators), 2**32)
         )
         return start, simulator, seed
 
-    def begin(self, chosen: Chosen) -> Running:
+    def begin(self, setup: Setup) -> Running:
         """Episodes before their first action."""
-        mu, logvar, score = (part[chosen.start] for part in self.starts)
-        key = jax.vmap(jr.key)(chosen.seed)
-        steps = jnp.zeros(len(mu), int)
-        z = mu if self.rules.denoised else jax.vmap(vae.sample)(mu, logvar, _at(key, steps))
-        return Running(
-            key=key,
-            simulator=chosen.simulator,
-            state=State(z, self.simulators[0].start(len(mu)), self.watcher.start(len(mu))),
-            steps=steps,
-            score=score,
-            tiles=score - FRAME_REWARD * self.warm_up_frames,
-            lately=jnp.zeros((len(mu), self.rules.patience)),
-            stuck=steps > 0,
-        )
+        dream = self.dream
+        mu, logvar, score = (part[setup.start] for part in self.starts)
+        key = jax.vmap(jr.key)(setup.seed)
+        progress = dynamics.begin(score, dream.warm_up_frames, dream.rules)
+        z = mu if dream.rules.denoised else jax.vmap(latent.sample)(mu, logvar, _at(key, progress.steps))
+        memories = [model.start(len(mu)) for model in (dream.simulators[0], dream.watcher)]
+        return Running(key, setup.simulator, State(z, *memories), progress, score)
 
-    def advance(self, running: Running, action: Float[Array, "batch action"]) -> tuple[Running, Event]:
-        """The episodes one step on under the actions, and what that brought."""
-        steps = running.steps + 1
-        noise, fate = self.chance(_at(running.key, steps))
-        state, outcome = self._dreamt(running, action, noise)
-        idle = FRAME_REWARD * self.rules.action_repeat
-        lately = jnp.concatenate([running.lately, outcome.reward[:, None] - idle], axis=1)[:, 1:]
-        stuck = running.stuck | self._out_of_patience(lately, steps)
-        expected = jnp.where(stuck, idle, outcome.reward)
-        failed = ~stuck & (fate < outcome.failure)
-        reward = jnp.where(failed, FAILURE_REWARD, expected)
-        tiles = running.tiles + jnp.where(failed, 0, expected - idle)
-        lap = ~failed & (tiles >= LAP_POINTS)
-        after = Running(
-            running.key, running.simulator, state, steps, running.score + reward, tiles, lately, stuck
-        )
-        return after, Event(reward, failed, lap, steps >= self.horizon_steps)
-
-    def play(
+    def advance_or_begin(
         self,
         running: Running,
         action: Float[Array, "batch action"],
-        anew: Bool[Array, " batch"],
-        chosen: Chosen,
-    ) -> tuple[Running, Event]:
-        """`advance`, but the episodes of `anew` begin instead, as `chosen`; to them nothing happens."""
-        after, event = self.advance(running, action)
-        event = Event(*(jnp.where(anew, 0, part).astype(part.dtype) for part in event))
-        return where(anew, self.begin(chosen), after), event
+        begins: Bool[Array, " batch"],
+        setup: Setup,
+    ) -> tuple[Running, StepResult]:
+        """`advance`, except that the episodes of `begins` begin, as in `setup`, with a result of 0."""
+        after, result = advance(self.dream, running, action)
+        result = StepResult(*(jnp.where(begins, 0, part).astype(part.dtype) for part in result))
+        return where(begins, self.begin(setup), after), result
 
-    def chance(self, keys: Key[Array, " batch"]) -> tuple[mdn.Noise, Float[Array, " batch"]]:
-        """The chance in one step of each episode: the next latent's, and, in [0, 1), the failure's."""
-        shape, mixtures = (self.watcher.latent_size,), self.simulators[0].mixtures
+    def at_horizon(self, running: Running) -> Bool[np.ndarray, " batch"]:
+        """Whether the episodes have had their last step."""
+        return np.asarray(running.progress.steps) >= self.horizon_steps
 
-        def one(key: PRNGKeyArray) -> tuple[mdn.Noise, Array]:
-            noise_key, fate_key = jr.split(key)
-            return mdn.draw_noise(noise_key, shape, mixtures), jr.uniform(fate_key)
 
-        return jax.vmap(one)(keys)
+def advance(
+    dream: Dream, running: Running, action: Float[Array, "batch action"]
+) -> tuple[Running, StepResult]:
+    """The episodes after one more step under the actions, and the step's result."""
+    noise, draw = chance(dream, _at(running.key, running.progress.steps + 1))
+    steps = [dynamics.step(simulation, running.state, action, noise) for simulation in dream.simulations]
+    rows = jnp.arange(len(action))  # every simulator steps all episodes; each takes its own simulator's step
+    state, outcome = jax.tree.map(lambda *leaves: jnp.stack(leaves)[running.simulator, rows], *steps)
+    return settle(running._replace(state=state), outcome, draw, dream.rules)
 
-    def frames(self, running: Running) -> Int[np.ndarray, " batch"]:
-        """Frames driven so far, the warm-up included, as real ones are counted."""
-        driven = self.warm_up_frames + self.rules.action_repeat * np.asarray(running.steps)
-        return np.minimum(driven, FRAMES_PER_EPISODE)
 
-    def _dreamt(
-        self, running: Running, action: Float[Array, "batch action"], noise: mdn.Noise
-    ) -> tuple[State, Outcome]:
-        """A step of every simulator for all, of which each episode takes its own's."""
-        found = [
-            dynamics.step(one, self.watcher, running.state, action, noise, self.rules)
-            for one in self.simulators
-        ]
-        rows = jnp.arange(len(action))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves)[running.simulator, rows], *found)
+def chance(dream: Dream, keys: Key[Array, " batch"]) -> tuple[mdn.Noise, Float[Array, " batch"]]:
+    """The random numbers of a step: of the next latent, and, in [0, 1), of the failure."""
+    shape, mixtures = (dream.watcher.latent_size,), dream.simulators[0].mixtures
 
-    def _out_of_patience(
-        self, lately: Float[Array, "batch patience"], steps: Int[Array, " batch"]
-    ) -> Bool[Array, " batch"]:
-        """Whether a car won no tile for as many steps as the rules allow (`without_miracles`)."""
-        if self.rules.patience == 0:
-            return jnp.zeros(len(steps), bool)
-        return (steps > self.rules.patience) & (lately.sum(axis=1) < rnn.REWARD_UNIT)
+    def of_one(key: PRNGKeyArray) -> tuple[mdn.Noise, Array]:
+        noise_key, draw_key = jr.split(key)
+        return mdn.draw_noise(noise_key, shape, mixtures), jr.uniform(draw_key)
+
+    return jax.vmap(of_one)(keys)
+
+
+def settle(
+    running: Running, outcome: Outcome, draw: Float[Array, " batch"], rules: Rules
+) -> tuple[Running, StepResult]:
+    """The episodes after a step's outcome; one fails where `draw` lies below the probability of a failure."""
+    progress, counted = dynamics.count(running.progress, outcome, rules)
+    failed = draw < counted.failure
+    reward = jnp.where(failed, FAILURE_REWARD, counted.reward)
+    after = running._replace(progress=progress, score=running.score + reward)
+    return after, StepResult(reward, failed, progress.lap & ~failed)
 
 
 def _at(keys: Key[Array, " batch"], steps: Int[Array, " batch"]) -> Key[Array, " batch"]:
-    """The keys of the episodes' steps; 0 is the beginning."""
+    """The keys of the episodes' steps; step 0 is the start."""
     return jax.vmap(jr.fold_in)(keys, steps)
 
 
@@ -175,23 +142,10 @@ def where(mask: Bool[Array, " batch"], new: Running, old: Running) -> Running:
 
 
 def features(z: Float[Array, "batch latent"], memory: Memory) -> Float[Array, "batch features"]:
-    """What a controller looks at: the latent, cut off at +-Z_LIMIT, and the watcher's memory."""
+    """A controller's input: the latent, clipped at +-Z_LIMIT, and the watcher's hidden state."""
     return jnp.concatenate([jnp.clip(z, -Z_LIMIT, Z_LIMIT), memory.hidden], axis=1)
 
 
 def pictures(model: VAE, z: Float[Array, "batch latent"]) -> UInt8[Array, "batch 64 64 3"]:
-    """What the latents look like, as bytes."""
+    """The decoded latents as bytes."""
     return jnp.rint(255 * jax.vmap(model.decode)(z)).astype(jnp.uint8)
-
-
-def dream_rules(folder: Path, action_repeat: int) -> Rules:
-    """The rules of the dream in which the agent in `folder` was evolved, as its dream.json says. Raises
-    BadInput for those that its RNN does not fit."""
-    path = folder / "dream.json"
-    rules = results.read(path, results.DreamOfAnAgent)[0].rules if path.exists() else None
-    if rules and (found := len(rules.encoder_variance)):
-        wanted = model_file.load(folder / "rnn.eqx", RNN).latent_size
-        if found != wanted:
-            place = f"{path}: rules.encoder_variance"
-            raise BadInput(f"{place}: found {found} numbers, wanted {wanted}, one for each latent")
-    return Rules(**rules.model_dump()) if rules else Rules(1.0, 0, action_repeat)

@@ -1,7 +1,6 @@
-"""The dream: an RNN run on its own samples. Pure functions, batched by their leading axes."""
+"""Scores of whole dreamt episodes, and how far their latents stray from real ones."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,19 +10,19 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from wm.dream.dynamics import Outcome, Rules, without_miracles
-from wm.dream.starts import Starts
+from wm.dream import dynamics
+from wm.dream.dynamics import Dream, Outcome, Rules
+from wm.dream.starts import StartFrames, Starts
 from wm.dream.unroll import unroll
 from wm.models.controller import Controller
-from wm.models.rnn import RNN
-from wm.spec import FAILURE_REWARD, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
+from wm.spec import FAILURE_REWARD
 
-FAR = 2.0  # times as wide as the range of real latents, outside of which a dreamt one has strayed
+WIDENING = 2.0  # a latent strays where it lies outside the range of real latents, widened by this factor
 
 
 class Episodes(NamedTuple):
-    """Whole dreamt episodes: `score` in points, `frames` as real ones are counted, whether all tiles
-    were won, how many were gone past untouched, and the probability of a failure on the way."""
+    """Whole dreamt episodes: score in points, frames counted as on the real track, whether the lap was
+    completed, number of missed tiles, and probability of a failure on the way."""
 
     score: Float[Array, " batch"]
     frames: Int[Array, " batch"]
@@ -33,141 +32,90 @@ class Episodes(NamedTuple):
 
 
 def returns(outcome: Outcome) -> Float[Array, "*batch"]:
-    """Expected return over the time axis (the first): a failure costs its fine and all that follows."""
+    """Expected return over the time axis (the first): a failure costs its fine and all later rewards."""
     survival = jnp.cumprod(1 - outcome.failure, axis=0)
     before = jnp.concatenate([jnp.ones_like(survival[:1]), survival[:-1]])
     return jnp.sum(survival * outcome.reward + (before - survival) * FAILURE_REWARD, axis=0)
 
 
 def as_episodes(
-    outcome: Outcome,
-    warm_up_reward: Float[Array, " batch"],
-    rules: Rules,
-    *,
-    warm_up_frames: int,
+    outcome: Outcome, warm_up_reward: Float[Array, " batch"], rules: Rules, *, warm_up_frames: int
 ) -> Episodes:
-    """Whole dreamt episodes by the rules of real ones.
-
-    `outcome` is (time, batch), from the end of the warm-up to the last frame. As on the real
-    track the drive ends when all tiles' points, 1,000, are collected.
-    """
-    outcome, action_repeat = without_miracles(outcome, rules), rules.action_repeat
-    tiles_before = warm_up_reward - FRAME_REWARD * warm_up_frames
-    tiles = tiles_before + jnp.cumsum(outcome.reward - FRAME_REWARD * action_repeat, axis=0)
-    driving = jnp.concatenate([jnp.ones_like(tiles[:1], bool), tiles[:-1] < LAP_POINTS])
-    # never to resume once finished, though a predicted reward may be negative
-    driving = jnp.cumprod(driving, axis=0).astype(bool)
-    masked = jax.tree.map(lambda part: jnp.where(driving, part, 0), outcome)
-    steps = jnp.sum(driving, axis=0)
-    frames = jnp.minimum(warm_up_frames + action_repeat * steps, FRAMES_PER_EPISODE)
+    """Whole episodes of the outcome, (time, batch), which reaches from the end of the warm-up to the last
+    frame."""
+    start = dynamics.begin(warm_up_reward, warm_up_frames, rules)
+    end, counted = dynamics.count_all(start, outcome, rules)
     return Episodes(
-        score=warm_up_reward + returns(masked),
-        frames=frames,
-        lap=tiles[-1] >= LAP_POINTS,
-        missed=jnp.sum(masked.missed, axis=0),
-        failure=1 - jnp.prod(1 - masked.failure, axis=0),
+        score=warm_up_reward + returns(counted),
+        frames=end.frames,
+        lap=end.lap,
+        missed=jnp.sum(counted.missed, axis=0),
+        failure=1 - jnp.prod(1 - counted.failure, axis=0),
     )
 
 
 @eqx.filter_jit
-def whole_episodes(
-    simulators: Sequence[RNN],
-    watcher: RNN,
-    controller: Controller,
-    mu: Float[Array, "batch latent"],
-    logvar: Float[Array, "batch latent"],
-    warm_up_reward: Float[Array, " batch"],
-    rules: Rules,
-    warm_up_frames: int,
-    key: PRNGKeyArray,
-) -> Episodes:
-    """Whole episodes dreamt from first frames, as long as real ones at most.
-
-    The simulators take the episodes in turn, without dropout masks.
-    """
-    parts = [
-        part
-        for part, _ in _parts(
-            simulators, watcher, controller, mu, logvar, warm_up_reward, rules, warm_up_frames, key
-        )
-    ]
-    order = np.argsort(np.concatenate([np.arange(len(mu))[i :: len(parts)] for i in range(len(parts))]))
+def whole_episodes(dream: Dream, controller: Controller, starts: StartFrames, key: PRNGKeyArray) -> Episodes:
+    """Whole episodes from start frames, in the order of `starts`. The simulators generate them in turn."""
+    parts = [part for part, _ in _parts(dream, controller, starts, key)]
+    count = len(starts.mu)
+    order = np.argsort(np.concatenate([np.arange(count)[i :: len(parts)] for i in range(len(parts))]))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
 
 
-def steps_of(frames: Any, warm_up_frames: int, rules: Rules) -> Any:
-    """The agent's steps in so many frames, the last one cut short if need be."""
-    return -(-(frames - warm_up_frames) // rules.action_repeat)
-
-
 def _parts(
-    simulators: Sequence[RNN],
-    watcher: RNN,
+    dream: Dream,
     controller: Controller,
-    mu: Float[Array, "batch latent"],
-    logvar: Float[Array, "batch latent"],
-    warm_up_reward: Float[Array, " batch"],
-    rules: Rules,
-    warm_up_frames: int,
+    starts: StartFrames,
     key: PRNGKeyArray,
-    look: Callable[[Array], Any] = lambda z: None,
+    observe: Callable[[Array], Any] = lambda z: None,
 ) -> Iterator[tuple[Episodes, Any]]:
-    """Each simulator's share of the episodes, and what `look` makes of their latents, time first."""
-    steps = steps_of(FRAMES_PER_EPISODE, warm_up_frames, rules)
+    """Each simulator's share of the episodes, and `observe`'s result for their latents, time first."""
     population = jax.tree.map(lambda leaf: leaf[None], controller)
-    for i, simulator in enumerate(simulators):
-        turn = slice(i, None, len(simulators))
-        memories = [model.start(len(mu[turn])) for model in (simulator, watcher)]
-        starts = Starts(mu[turn], logvar[turn], *memories)
-        dreamt = partial(unroll, steps=steps, rules=rules, dropout=0.0, look=look)
-        _, outcome, _, looks = dreamt(simulator, watcher, population, starts, jr.fold_in(key, i))
-        part = as_episodes(
-            jax.tree.map(lambda leaf: leaf[:, 0], outcome),
-            warm_up_reward[turn],
-            rules,
-            warm_up_frames=warm_up_frames,
+    for i, simulation in enumerate(dream.simulations):
+        mu, logvar, warm_up_reward = (part[i :: len(dream.simulators)] for part in starts)
+        memories = [model.start(len(mu)) for model in (simulation.simulator, dream.watcher)]
+        dreams = unroll(
+            simulation,
+            population,
+            Starts(mu, logvar, *memories),
+            jr.fold_in(key, i),
+            steps=dream.max_steps,
+            observe=observe,
         )
-        yield part, jax.tree.map(lambda leaf: leaf[:, 0], looks)
+        outcome, observed = jax.tree.map(lambda leaf: leaf[:, 0], (dreams.outcome, dreams.observed))
+        frames = dream.warm_up_frames
+        yield as_episodes(outcome, warm_up_reward, dream.rules, warm_up_frames=frames), observed
 
 
-class Range(NamedTuple):
-    """Where real latents lie, dimension by dimension, widened `FAR` times."""
+class LatentRange(NamedTuple):
+    """The range of real latents in each dimension, widened by the factor `WIDENING`."""
 
     low: Float[Array, " latent"]
     high: Float[Array, " latent"]
 
     @staticmethod
-    def of(starts: Starts) -> "Range":
-        """Of the moments that dreams go on from, three standard deviations of the encoder's included."""
+    def of(starts: Starts) -> "LatentRange":
+        """The range of the start states, three standard deviations of the encoder included."""
         spread = 3 * jnp.exp(starts.logvar / 2)
         low, high = (starts.mu - spread).min(axis=0), (starts.mu + spread).max(axis=0)
-        return Range(*((low + high) / 2 + sign * FAR * (high - low) / 2 for sign in (-1, 1)))
+        return LatentRange(*((low + high) / 2 + sign * WIDENING * (high - low) / 2 for sign in (-1, 1)))
 
-    def left_by(self, z: Float[Array, "*batch latent"]) -> Bool[Array, "*batch"]:
-        """Whether any dimension lies outside, or is no number."""
+    def excludes(self, z: Float[Array, "*batch latent"]) -> Bool[Array, "*batch"]:
+        """Whether any dimension lies outside the range or is NaN."""
         return ~jnp.all((z >= self.low) & (z <= self.high), axis=-1)
 
 
 @eqx.filter_jit
 def strays(
-    simulators: Sequence[RNN],
-    watcher: RNN,
-    controller: Controller,
-    mu: Float[Array, "batch latent"],
-    logvar: Float[Array, "batch latent"],
-    warm_up_reward: Float[Array, " batch"],
-    rules: Rules,
-    warm_up_frames: int,
-    key: PRNGKeyArray,
-    real: Range,
+    dream: Dream, controller: Controller, starts: StartFrames, key: PRNGKeyArray, real: LatentRange
 ) -> Float[Array, ""]:
-    """The share of the steps of `whole_episodes`, dreamt once more, whose latent lies far outside of the
-    range of real ones. What is predicted there, no data has ever taught."""
-    found, driven = [], []
-    for part, outside in _parts(
-        simulators, watcher, controller, mu, logvar, warm_up_reward, rules, warm_up_frames, key, real.left_by
-    ):
-        driving = jnp.arange(len(outside))[:, None] < steps_of(part.frames, warm_up_frames, rules)
-        found.append(jnp.sum(outside & driving))
+    """The share of the steps of `whole_episodes`, dreamt again, whose latent lies outside the range of real
+    ones, where M's predictions have no training data."""
+    outside, driven = [], []
+    for part, excluded in _parts(dream, controller, starts, key, real.excludes):
+        steps = -(-(part.frames - dream.warm_up_frames) // dream.rules.action_repeat)
+        driving = jnp.arange(len(excluded))[:, None] < steps
+        outside.append(jnp.sum(excluded & driving))
         driven.append(jnp.sum(driving))
-    return jnp.sum(jnp.stack(found)) / jnp.sum(jnp.stack(driven))
+    return jnp.sum(jnp.stack(outside)) / jnp.sum(jnp.stack(driven))

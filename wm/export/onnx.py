@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wm.agent import agent
-from wm.agent.agent import Models
+from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
 from wm.export.onnx_graph import Graph, tensor
 from wm.models.controller import Controller
@@ -147,9 +146,9 @@ def export(folder: Path, out: Path) -> list[Path]:
     Raises BadInput where a model is missing or damaged, or `out` cannot be written.
     """
     check_installed()
-    models = Models.within(folder)
+    models = AgentFolder(folder).files
     loaded = models.load()
-    environment = agent.environment(folder)
+    environment = AgentFolder(folder).environment()
 
     def origin(source: Path) -> dict[str, str]:
         return {

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from wm.agent.agent import Models
+from wm.agent.agent import AgentFiles
 from wm.dream.starts import read_starts
 from wm.errors import BadInput, listed, shown
 from wm.models.rnn import Ensemble
@@ -37,7 +37,7 @@ def checked(name: str) -> list[Path]:
     folder = ROUND_MODELS / name
     models = [VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx"]
     simulators, starts = folder / "simulators.eqx", folder / "starts.npz"
-    agent = Models(*models).load()
+    agent = AgentFiles(*models).load()
     model_file.check_sizes(simulators, model_file.load(simulators, Ensemble).stacked, agent.rnn)
     read_starts(starts, agent.rnn.latent_size)
     scores = [ROUND_METRICS / name / f"{world}.json" for world in ("dream", "real")]

@@ -1,4 +1,4 @@
-"""The page on which a person drives inside the dream: web/ and an agent's weights in one HTML file."""
+"""The web page on which a person drives in the dream: web/ and an agent's weights in one HTML file."""
 
 import base64
 import json
@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer
 
-from wm.agent import agent
-from wm.agent.agent import Agent, Models
+from wm.agent.agent import Agent
+from wm.agent.folder import AgentFolder
 from wm.dream.dynamics import Rules
-from wm.dream.starts import FirstSight, read_starts
+from wm.dream.starts import StartFrames
 from wm.errors import BadInput
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN
@@ -22,59 +22,61 @@ from wm.runtime import files
 from wm.spec import FAILURE_REWARD, FPS, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
 
 SOURCES = Path(__file__).parents[2] / "web"
-MOST_BYTES = 8_000_000
-MOST_STARTS = 32
+MAX_BYTES = 8_000_000
+MAX_STARTS = 32
 INT8_MAX = 127
 WEIGHTS = ("float16", "int8")
 
 
-def export(folder: Path, out: Path, precision: str, rules: Rules) -> int:
-    """Writes the page of the agent in `folder` to `out`, and returns its size in bytes.
+def export(folder: Path, out: Path, precision: str, rules: Rules | None = None) -> int:
+    """Writes the page of the agent in `folder` to `out`; returns its size in bytes. The rules are the agent's
+    unless given.
 
-    Raises BadInput where the agent, its starts or the page's sources are missing or unfit, where the
-    page would be larger than `MOST_BYTES`, or where `out` cannot be written.
+    Raises BadInput where the agent, its start frames or the page's sources are missing or damaged, where its
+    sampling is not supported, where the page is larger than `MAX_BYTES`, or where `out` cannot be written.
     """
+    agent_folder = AgentFolder(folder)
+    agent = agent_folder.agent()
+    dream = agent_folder.dream(agent)
+    rules = rules or dream.rules
     if rules.sampling not in ("sampled", "denoised"):
-        found = f"{folder}/dream.json: sampling: found {rules.sampling!r}"
-        raise BadInput(f"{found}, wanted 'sampled' or 'denoised'")
-    models = Models.within(folder).load()
-    simulators = agent.simulators(folder, models)
-    environment = agent.environment(folder)
-    starts = read_starts(folder / "starts.npz", models.vae.latent_size)
-    model = {
+        found = f"{folder}/dream.json: rules.sampling: found {rules.sampling!r}"
+        raise BadInput(f"{found}, expected 'sampled' or 'denoised'")
+    leaves = named_leaves(agent, dream.simulators)
+    content = {
         "precision": precision,
-        "sizes": sizes(models, simulators, rules),
-        "rules": rules_of_play(rules, environment.warm_up_frames),
-        "starts": described_starts(starts),
-        "tensors": [described(name, leaf, precision) for name, leaf in named_leaves(models, simulators)],
+        "sizes": sizes(agent, dream.simulators, rules),
+        "rules": episode_rules(rules, dream.warm_up_frames),
+        "starts": start_lists(agent_folder.starts(agent.vae.latent_size)),
+        "tensors": [packed(name, leaf, precision) for name, leaf in leaves],
     }
-    page = assembled(json.dumps(model, separators=(",", ":"), allow_nan=False)).encode()
-    if len(page) > MOST_BYTES:
-        found = f"{out}: would have {len(page) / 1e6:.1f} MB as {precision}"
-        raise BadInput(f"{found}, wanted at most {MOST_BYTES / 1e6:.0f}. Try --weights int8.")
+    page = assembled(json.dumps(content, separators=(",", ":"), allow_nan=False)).encode()
+    if len(page) > MAX_BYTES:
+        found = f"{out}: the page would have {len(page) / 1e6:.1f} MB with {precision} weights"
+        raise BadInput(f"{found}, expected at most {MAX_BYTES / 1e6:.0f}. Try --weights int8.")
     try:
         with files.replacing(out) as unfinished:
             unfinished.write_bytes(page)
     except OSError as error:
-        raise BadInput(f"{out}: cannot be written ({error.strerror}), wanted a file's path") from None
+        raise BadInput(f"{out}: cannot be written ({error.strerror}), expected a path for a file") from None
     return len(page)
 
 
-def described_starts(starts: FirstSight) -> dict[str, Any]:
-    """At most `MOST_STARTS` of them, evenly chosen, as lists."""
-    count = min(len(starts.mu), MOST_STARTS)
+def start_lists(starts: StartFrames) -> dict[str, Any]:
+    """At most `MAX_STARTS` start frames, evenly spaced, as lists."""
+    count = min(len(starts.mu), MAX_STARTS)
     chosen = np.linspace(0, len(starts.mu) - 1, count).round().astype(int)
     return {name: np.asarray(part)[chosen].round(4).tolist() for name, part in starts._asdict().items()}
 
 
-def sizes(models: Agent, simulators: Sequence[RNN], rules: Rules) -> dict[str, Any]:
-    """What the page needs to know beside the tensors' own shapes."""
-    controller = models.controller
+def sizes(agent: Agent, simulators: Sequence[RNN], rules: Rules) -> dict[str, Any]:
+    """Sizes and constants of the models beyond the shapes of their tensors."""
+    controller = agent.controller
     return {
         "simulators": len(simulators),
-        "mixtures": models.rnn.mixtures,
-        "widths": list(models.vae.widths),
-        "tones": [list(point) for point in models.vae.tones],
+        "mixtures": agent.rnn.mixtures,
+        "widths": list(agent.vae.widths),
+        "tones": [list(point) for point in agent.vae.tones],
         "pedals": controller.pedals,
         "limits": [list(pair) for pair in controller.limits],
         "reward_unit": rnn.REWARD_UNIT,
@@ -84,11 +86,11 @@ def sizes(models: Agent, simulators: Sequence[RNN], rules: Rules) -> dict[str, A
     }
 
 
-def rules_of_play(rules: Rules, warm_up_frames: int) -> dict[str, float]:
-    """The dream's and the episode's rules, as `as_episodes` has them."""
+def episode_rules(rules: Rules, warm_up_frames: int) -> dict[str, float]:
+    """The rules of `wm.dream.dynamics` and its constants."""
     return {
         "temperature": rules.temperature,
-        "patience": rules.patience,
+        "stuck_steps": rules.stuck_steps,
         "action_repeat": rules.action_repeat,
         "warm_up_frames": warm_up_frames,
         "frames_per_second": FPS,
@@ -100,23 +102,23 @@ def rules_of_play(rules: Rules, warm_up_frames: int) -> dict[str, float]:
     }
 
 
-def named_leaves(models: Agent, simulators: Sequence[RNN]) -> Iterator[tuple[str, np.ndarray]]:
-    """All arrays that dreaming and watching need; the encoder is not among them."""
+def named_leaves(agent: Agent, simulators: Sequence[RNN]) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of the simulators, the watcher, the controller and the decoder."""
     parts = {f"simulator{i}": simulator for i, simulator in enumerate(simulators)}
     parts |= {
-        "watcher": models.rnn,
-        "controller": models.controller,
-        "decoder": {"from_latent": models.vae.from_latent, "up": models.vae.up},
+        "watcher": agent.rnn,
+        "controller": agent.controller,
+        "decoder": {"from_latent": agent.vae.from_latent, "up": agent.vae.up},
     }
-    unused = ("watcher.head_weight", "watcher.head_bias")  # nobody asks the watcher what comes next
+    unused = ("watcher.head_weight", "watcher.head_bias")  # the watcher predicts nothing on the page
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if name not in unused:
             yield name, np.asarray(leaf)
 
 
-def described(name: str, leaf: Float[np.ndarray, "..."], precision: str) -> dict[str, Any]:
-    """A tensor for the page: name, shape, kind, numbers in base64, and for int8 a scale a column."""
+def packed(name: str, leaf: Float[np.ndarray, "..."], precision: str) -> dict[str, Any]:
+    """A tensor for the page: name, shape, kind, numbers in base64, and for int8 one scale per column."""
     if leaf.ndim == 1:
         return {"name": name, "shape": leaf.shape, "kind": "float32", "data": encoded(leaf, "<f4")}
     if precision == "float16":
@@ -127,21 +129,21 @@ def described(name: str, leaf: Float[np.ndarray, "..."], precision: str) -> dict
 
 
 def encoded(numbers: np.ndarray, kind: str) -> str:
-    """The numbers' bytes in base64."""
+    """The bytes of the numbers in base64."""
     return base64.b64encode(np.ascontiguousarray(numbers, kind).tobytes()).decode()
 
 
 def quantised(
     weight: Float[np.ndarray, "*rows column"],
 ) -> tuple[Integer[np.ndarray, "*rows column"], Float[np.ndarray, " column"]]:
-    """Whole numbers in [-127, 127], and for each index of the last axis what one of them is worth."""
+    """Integers in [-127, 127], and their scale for each index of the last axis."""
     scale = np.abs(weight).max(axis=tuple(range(weight.ndim - 1))) / INT8_MAX
     scale = np.where(scale > 0, scale, 1).astype(np.float32)
     return np.rint(weight / scale).astype(np.int8), scale
 
 
-def as_the_page_has_it(model: Any, precision: str) -> Any:
-    """The model with its weights, but not its biases, rounded as the page has them."""
+def rounded_weights(model: Any, precision: str) -> Any:
+    """The model with its weights rounded as on the page; biases are not rounded."""
 
     def rounded(weight: np.ndarray) -> jax.Array:
         if precision == "float16":
@@ -153,28 +155,28 @@ def as_the_page_has_it(model: Any, precision: str) -> Any:
 
 
 def assembled(model: str) -> str:
-    """The page with all that it names in itself: style, scripts, the worker's text, the model."""
-    dreaming = source("model.js") + source("worker.js")
+    """page.html with the style, the scripts, the worker's source and the model inside."""
+    worker = source("model.js") + source("worker.js")
     parts = {
         '<link rel="stylesheet" href="style.css">': f"<style>\n{source('style.css')}</style>",
         '<script src="page.js"></script>': f"<script>\n{source('page.js')}</script>",
-        '<script id="worker"></script>': f'<script id="worker" type="text/plain">\n{dreaming}</script>',
+        '<script id="worker"></script>': f'<script id="worker" type="text/plain">\n{worker}</script>',
         '<script id="model"></script>': f'<script id="model" type="application/json">{model}</script>',
     }
     page = source("page.html")
     for mark, part in parts.items():
         if page.count(mark) != 1:
-            raise BadInput(f"{SOURCES / 'page.html'}: found {page.count(mark)} of {mark}, wanted 1")
+            raise BadInput(f"{SOURCES / 'page.html'}: found {page.count(mark)} of {mark}, expected 1")
         page = page.replace(mark, part)
     return page
 
 
 def source(name: str) -> str:
-    """A file of web/. Raises BadInput where it is missing, or would end a script early."""
+    """The text of a file of web/. Raises BadInput where it is missing or would end a script element early."""
     path = SOURCES / name
     if not path.exists():
-        raise BadInput(f"{path}: not found. `wm export-web` needs web/ of the repository.")
+        raise BadInput(f"{path}: not found. `wm export-web` needs the folder web/ of the repository.")
     text = path.read_text(encoding="utf-8")
     if name.endswith(".js") and "</script" in text:
-        raise BadInput(f"{path}: found </script, which ends a script inside a page")
+        raise BadInput(f"{path}: found </script, which would end the script element of the page")
     return text

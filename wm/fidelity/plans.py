@@ -17,11 +17,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from wm.agent import summary
-from wm.dream import unroll
-from wm.dream.dynamics import Rules
+from wm.dream.dynamics import Simulation
 from wm.dream.starts import starts_at
+from wm.dream.unroll import unroll
 from wm.models.controller import Controller
-from wm.models.rnn import RNN, Batch
+from wm.models.rnn import Batch
 from wm.params.environment import Environment
 from wm.spec import FRAME_REWARD
 from wm.track.real_track import RealTrack
@@ -34,16 +34,6 @@ class Plan:
     seed: int
     before: Float[np.ndarray, "before 3"]
     dreamt: Float[np.ndarray, "steps 3"]
-
-
-class Track(RealTrack):
-    """A real track that tells where the wheels are."""
-
-    @property
-    def on_road(self) -> bool:
-        """Whether any wheel touches a tile."""
-        car = self._game.car
-        return car is not None and any(wheel.tiles for wheel in car.wheels)
 
 
 class Carried(NamedTuple):
@@ -61,43 +51,32 @@ class Promise(NamedTuple):
 
 
 def plan(
-    simulator: RNN,
-    watcher: RNN,
+    simulation: Simulation,
     controller: Controller,
     drives: Batch,
     times: Int[np.ndarray, " batch"],
     key: PRNGKeyArray,
     *,
     steps: int,
-    rules: Rules,
 ) -> Promise:
     """A dream of `steps` steps on from the moment `times` of each real drive."""
     start_key, dream_key = jr.split(key)
 
     @eqx.filter_jit
-    def dreamt(simulator: RNN, watcher: RNN, controller: Controller, times: Array) -> tuple[Array, Array]:
-        starts = starts_at(simulator, watcher, drives, times[:, None], start_key, rules)
+    def dreamt(simulation: Simulation, controller: Controller, times: Array) -> tuple[Array, Array]:
+        starts = starts_at(simulation, drives, times[:, None], start_key)
         starts = jax.tree.map(lambda leaf: leaf[:, 0], starts)
         population = jax.tree.map(lambda leaf: leaf[None], controller)
-        _, outcome, actions, _ = unroll.unroll(
-            simulator,
-            watcher,
-            population,
-            starts,
-            dream_key,
-            steps=steps,
-            rules=rules,
-            dropout=0.0,
-        )
-        return actions[:, 0], outcome.reward[:, 0]
+        dreams = unroll(simulation, population, starts, dream_key, steps=steps)
+        return dreams.action[:, 0], dreams.outcome.reward[:, 0]
 
-    found = dreamt(simulator, watcher, controller, jnp.asarray(times))
+    found = dreamt(simulation, controller, jnp.asarray(times))
     return Promise(*[np.swapaxes(np.asarray(part), 0, 1) for part in found])
 
 
 def carry_out(plan: Plan, environment: Environment) -> Carried:
     """The plan's dreamt actions on the real track."""
-    track = Track(environment.action_repeat, environment.warm_up_frames)
+    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
     observation = track.reset(plan.seed)
     for action in plan.before:
         observation = track.step(action)

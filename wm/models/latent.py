@@ -9,4 +9,13 @@ def sample(
     mu: Float[Array, "*batch latent"], logvar: Float[Array, "*batch latent"], key: PRNGKeyArray
 ) -> Float[Array, "*batch latent"]:
     """z drawn from the encoder's normal distribution."""
-    return mu + jnp.exp(logvar / 2) * jr.normal(key, mu.shape)
+    return with_noise(mu, logvar, jr.normal(key, mu.shape))
+
+
+def with_noise(
+    mu: Float[Array, "*batch latent"],
+    logvar: Float[Array, "*batch latent"],
+    noise: Float[Array, "*batch latent"],
+) -> Float[Array, "*batch latent"]:
+    """The z to which standard normal noise leads."""
+    return mu + jnp.exp(logvar / 2) * noise

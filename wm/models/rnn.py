@@ -13,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
-from wm.models import mdn
+from wm.models import latent, mdn
 from wm.spec import ACTION_SIZE
 
 REWARD_UNIT = 3.0  # points per unit of the reward head; a tile of a usual track gives about 3.5
@@ -289,7 +289,7 @@ _lstm.defvjp(_lstm_forward, _lstm_backward)
 
 def sample_latents(batch: Batch, key: PRNGKeyArray) -> Float[Array, "batch time latent"]:
     """z drawn from the encoder's (mu, logvar)."""
-    return batch.mu + jnp.exp(batch.logvar / 2) * jr.normal(key, batch.mu.shape)
+    return latent.sample(batch.mu, batch.logvar, key)
 
 
 def loss(

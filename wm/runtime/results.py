@@ -1,23 +1,21 @@
 """Scores that one stage writes and another reads: the JSON files of metrics/."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
 )
 
 from wm.errors import BadInput
 from wm.params import section
 from wm.params.section import Section
 from wm.runtime import files
+from wm.runtime.rules import Rules
 
 
 class Found(Section):
@@ -31,30 +29,6 @@ class Score(Found):
 
     mean: float
     sem: float
-
-
-Variances = Annotated[  # a list in JSON
-    tuple[NonNegativeFloat, ...],
-    BeforeValidator(lambda read: tuple(read) if isinstance(read, list) else read),
-]
-
-
-class Rules(Section):
-    """The rules of a dream; see `dream.Rules`. Agents from before `sampling` have drawn."""
-
-    temperature: PositiveFloat
-    patience: NonNegativeInt
-    action_repeat: PositiveInt
-    sampling: Literal["sampled", "mode", "mean", "denoised"] = "sampled"
-    # of each latent dimension, where dreams are denoised
-    encoder_variance: Variances = Field((), validate_default=True)
-
-    @field_validator("encoder_variance")
-    @classmethod
-    def _where_needed(cls, variance: tuple[float, ...], info: Any) -> tuple[float, ...]:
-        if bool(variance) != (info.data.get("sampling") == "denoised"):
-            raise ValueError("wanted numbers where sampling is 'denoised', none elsewhere")
-        return variance
 
 
 class Summary(Found):

@@ -3,27 +3,24 @@
 import os
 from pathlib import Path
 
-from wm.agent import agent as agent_files
-from wm.dream import playing
+from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
 from wm.runtime.progress import progress
 from wm.spec import FPS
 from wm.viewer import comparison, window
 from wm.viewer.comparison import Plan
 from wm.viewer.game import Game
-from wm.viewer.scenes import Minds
+from wm.viewer.scenes import Models
 
 
 def film(models: Path, out: Path, plan: Plan) -> list[str]:
     """Films one real drive beside its dream; returns the lines to print. Raises BadInput."""
-    minds = Minds.within(models, plan.seed)
-    environment = agent_files.environment(models)
-    rules = playing.dream_rules(models, environment.action_repeat)
+    loaded = Models.load(AgentFolder(models), plan.seed)
     make_folder(out)
-    running = comparison.moments(minds, environment, rules, plan)
-    drive = list(progress(running, "drive", 1 + (plan.steps or environment.max_steps)))
+    running = comparison.moments(loaded, plan)
+    drive = list(progress(running, "drive", 1 + (plan.steps or loaded.environment.max_steps)))
     pictures = list(progress(comparison.draw(drive), "pictures", len(drive)))
-    paths = comparison.write(out, pictures, FPS / environment.action_repeat)
+    paths = comparison.write(out, pictures, FPS / loaded.environment.action_repeat)
     return [comparison.summary(drive[-1], plan), ", ".join(map(str, paths))]
 
 
@@ -40,11 +37,7 @@ def make_folder(path: Path) -> None:
 def play(models: Path, *, seed: int, steps: int, world: str, agent: bool, temperature: float | None) -> str:
     """Opens the game's window; returns the scores once it is closed. Raises BadInput."""
     window.need_display()
-    minds = Minds.within(models, seed)
-    environment = agent_files.environment(models)
-    rules = playing.dream_rules(models, environment.action_repeat)
-    if temperature is not None:
-        rules = rules._replace(temperature=temperature)
-    game = Game(minds, environment, rules, kind=world, seed=seed, agent=agent)
+    loaded = Models.load(AgentFolder(models), seed)
+    game = Game(loaded, kind=world, seed=seed, agent=agent, temperature=temperature)
     window.run(game, steps)
     return ", ".join(f"{name} {scene.score:.0f}" for name, scene in game.scenes.items())

@@ -8,13 +8,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from wm.dream.dynamics import Rules
-from wm.params.environment import Environment
 from wm.spec import FPS
 from wm.track.renderer import shrink
 from wm.viewer import film, hud, pictures, scenes
 from wm.viewer.hud import BOLD, Canvas, Font
-from wm.viewer.scenes import DreamWorld, Minds, RealWorld, Scene
+from wm.viewer.scenes import DreamWorld, Models, RealWorld, Scene
 
 WIDTH, HEIGHT, GAP = 256, 224, 8  # of a column's picture, with the aspect ratio of the track's view
 HEAD, FIGURES, CONTROLS, CURVES = 28, 50, 24, 74  # heights of the other rows
@@ -53,18 +51,18 @@ class Moment(NamedTuple):
     """Steps since the dream was last set to the real state."""
 
 
-def moments(minds: Minds, environment: Environment, rules: Rules, plan: Plan) -> Iterator[Moment]:
+def moments(models: Models, plan: Plan) -> Iterator[Moment]:
     """The agent's drive and its dream: the start and at most `plan.steps` steps.
 
     The dream's score is the real score at the last synchronisation plus the rewards predicted since.
     """
-    real, dream = RealWorld(minds, environment), DreamWorld(minds, rules, plan.seed)
+    real, dream = RealWorld(models), DreamWorld(models, plan.seed)
     dream.restart(real.restart(plan.seed))
     action, dreamt_steps, step = np.zeros(3, np.float32), 0, 0
     yield Moment(real.now, dream.now, dream.now.picture, action, dreamt_steps)
     while not real.now.ending and (plan.steps == 0 or step < plan.steps):
         step += 1
-        action = scenes.choose(minds, real.now)
+        action = scenes.choose(models, real.now)
         scene = real.step(action)
         if plan.synced(step):
             dreamt_steps = 0
@@ -73,7 +71,7 @@ def moments(minds: Minds, environment: Environment, rules: Rules, plan: Plan) ->
             dreamt_steps += 1
             if not dream.now.ending:
                 dream.step(action)
-        yield Moment(scene, dream.now, scenes.reconstruction(minds, scene.state), action, dreamt_steps)
+        yield Moment(scene, dream.now, scenes.reconstruction(models, scene.state), action, dreamt_steps)
 
 
 def summary(last: Moment, plan: Plan) -> str:

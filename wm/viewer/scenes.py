@@ -1,25 +1,24 @@
-"""The real track and a dream of it with one face: a scene, an action, the next scene.
+"""The real track and the dream behind one interface: a scene, an action, the next scene."""
 
-What is drawn here one step at a time is what `unroll.unroll` does for thousands of dreams at once.
-"""
-
-from pathlib import Path
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, UInt8
 
-from wm.agent import agent
-from wm.agent.agent import HIGHEST, LOWEST, Agent, Models
-from wm.dream import dynamics
-from wm.dream.dynamics import Outcome, Rules, State
-from wm.models import mdn, rnn
+from wm.agent.agent import Agent
+from wm.agent.folder import AgentFolder
+from wm.dream import dynamics, playing
+from wm.dream.dynamics import Dream, State
+from wm.dream.playing import Running, StepResult
+from wm.models import rnn
 from wm.models.rnn import RNN
 from wm.params.environment import Environment
-from wm.spec import FAILURE_REWARD, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
+from wm.spec import ACTION_HIGH, ACTION_LOW, FRAMES_PER_EPISODE
 from wm.track.real_track import Observation, RealTrack
 from wm.track.renderer import shrink
 from wm.viewer.pictures import to_bytes
@@ -27,90 +26,86 @@ from wm.viewer.pictures import to_bytes
 FAILED, LAP, TIME = "left the playfield", "lap finished", "time is over"
 
 
-class Minds(eqx.Module):
-    """All that it takes to drive, to watch and to dream: V, M and C, and the RNN that makes the dream."""
+class Models(eqx.Module):
+    """An agent, its environment, and its dream, which one simulator generates."""
 
     agent: Agent
-    simulator: RNN
+    dream: Dream
+    environment: Environment = eqx.field(static=True)
 
     @staticmethod
-    def within(folder: Path, seed: int) -> "Minds":
-        """Those of a folder; of several simulators the seed says which. Raises BadModelFile."""
-        driver = Models.within(folder).load()
-        simulators = agent.simulators(folder, driver)
-        return Minds(driver, simulators[seed % len(simulators)])
+    def load(folder: AgentFolder, seed: int) -> "Models":
+        """The models in the folder; the seed chooses the simulator. Raises BadInput and BadModelFile."""
+        agent = folder.agent()
+        dream = folder.dream(agent)
+        simulator = dream.simulators[seed % len(dream.simulators)]
+        return Models(agent, replace(dream, simulators=[simulator]), folder.environment())
+
+    @property
+    def simulator(self) -> RNN:
+        """The RNN that generates the dream."""
+        return self.dream.simulators[0]
 
 
 class Scene(NamedTuple):
-    """A world at one moment; rewards and score in points, `speed` in metres a second."""
+    """The real track or a dream after a step; rewards and score in points, `speed` in metres per second."""
 
     pictures: list[UInt8[np.ndarray, "height width 3"]]
-    """Of every frame since the scene before: real states with their instruments, 96 by 96. In a dream
-    only the decoded latent, 64 by 64."""
+    """Every frame since the previous scene: on the real track 96 x 96 pixels with the instruments, in a dream
+    only the decoded latent, 64 x 64."""
     state: State
-    """What is seen, and what simulator and watcher remember of the drive that led here."""
+    """The current latent, and the memories of simulator and watcher."""
     score: float
     reward: float
     """Of the last step."""
     expected: float
-    """What M, which only watches, had expected of the last step."""
+    """The reward that M, which only watches, expected of the last step."""
     frames: int
     speed: float
-    """Not a number in a dream, which has no car."""
+    """NaN in a dream, which has no car."""
     ending: str
     """How the episode ended; empty while it goes on."""
 
     @property
     def picture(self) -> UInt8[np.ndarray, "height width 3"]:
-        """The last one."""
+        """The last frame."""
         return self.pictures[-1]
 
 
-class Track(RealTrack):
-    """A real track that tells how its car moves."""
-
-    @property
-    def speed(self) -> float:
-        """Metres a second, as Box2D counts them."""
-        return float(self._hull.linearVelocity.length)
-
-    @property
-    def heading(self) -> float:
-        """Radians, counted to the left."""
-        return float(self._hull.angle)
-
-    @property
-    def _hull(self):
-        assert self._game.car is not None
-        return self._game.car.hull
-
-
 class RealWorld:
-    """CarRacing-v3 with two RNNs that look on: the agent's own and the simulator."""
+    """CarRacing-v3, watched by two RNNs: the agent's own and the simulator."""
 
-    def __init__(self, minds: Minds, environment: Environment) -> None:
-        self.minds = minds
-        self.action_repeat = environment.action_repeat
-        self.track = Track(1, environment.warm_up_frames)  # every frame is drawn
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self.action_repeat = models.environment.action_repeat
+        self.track = RealTrack(1, models.environment.warm_up_frames)  # every frame is drawn
 
     def restart(self, seed: int) -> Scene:
         """The first scene of the track of `seed`, after its warm-up."""
-        seen = self.track.reset(seed)
-        state = _first(self.minds, jnp.asarray(shrink(seen.pixels)))
-        speed, ending = self.track.speed, _ending(seen)
-        self.now = Scene([seen.pixels], state, seen.reward, 0.0, 0.0, seen.frames, speed, ending)
+        observation = self.track.reset(seed)
+        state = _first_state(self.models, jnp.asarray(shrink(observation.pixels)))
+        self.now = Scene(
+            [observation.pixels],
+            state,
+            score=observation.reward,
+            reward=0.0,
+            expected=0.0,
+            frames=observation.frames,
+            speed=self.track.speed,
+            ending=_ending(observation),
+        )
         return self.now
 
     def step(self, action: Float[np.ndarray, "3"]) -> Scene:
-        """The scene after `action`, held for `action_repeat` frames. Raises ValueError if all is over."""
-        seen = [self.track.step(action)]
-        while len(seen) < self.action_repeat and not seen[-1].over:
-            seen.append(self.track.step(action))
-        last, reward = seen[-1], sum(one.reward for one in seen)
-        frame, done = jnp.asarray(shrink(last.pixels)), jnp.asarray(action, jnp.float32)
-        state, expected = _look(self.minds, self.now.state, done, frame)
+        """The scene after holding `action` for `action_repeat` frames. Raises ValueError after the end."""
+        observations = [self.track.step(action)]
+        while len(observations) < self.action_repeat and not observations[-1].over:
+            observations.append(self.track.step(action))
+        last, reward = observations[-1], sum(observation.reward for observation in observations)
+        frame, taken = jnp.asarray(shrink(last.pixels)), jnp.asarray(action, jnp.float32)
+        state, expected = _watch(self.models, self.now.state, taken, frame)
         self.now = Scene(
-            [one.pixels for one in seen],
+            [observation.pixels for observation in observations],
             state,
             score=self.now.score + reward,
             reward=reward,
@@ -122,96 +117,107 @@ class RealWorld:
         return self.now
 
 
-def _ending(seen: Observation) -> str:
-    if seen.failed:
+def _ending(observation: Observation) -> str:
+    if observation.failed:
         return FAILED
-    if seen.lap_finished:
+    if observation.lap_finished:
         return LAP
-    return TIME if seen.truncated else ""
+    return TIME if observation.truncated else ""
 
 
 class DreamWorld:
-    """A dream with the face of a real track: it ends as a drive there would.
+    """One playable dream with the interface of the real track.
 
-    A failure is drawn from its probability. The rules' patience, which ends what a controller may
-    live on, is not applied: a person may drive back to the road.
+    It follows the rules of all dreams except the stuck rule: a person may drive back to the road.
     """
 
-    def __init__(self, minds: Minds, rules: Rules, seed: int) -> None:
-        self.minds, self.rules, self.key = minds, rules, jr.key(seed)
+    def __init__(self, models: Models, seed: int) -> None:
+        self.models, self.key = models, jr.key(seed)
+        self.dream = replace(models.dream, rules=models.dream.rules.replace(stuck_steps=0))
+        self.temperature = models.dream.rules.temperature
 
-    def restart(self, moment: Scene) -> Scene:
-        """The moment, dreamt: what is seen and remembered is the moment's, the picture its reconstruction."""
-        pictures = [reconstruction(self.minds, moment.state)]
-        self.now = moment._replace(pictures=pictures, speed=float("nan"))
+    def restart(self, scene: Scene) -> Scene:
+        """The dream continues from the scene: with its state, score and frames, and its reconstruction."""
+        self._running = Running(
+            key=jr.fold_in(self.key, scene.frames)[None],
+            simulator=jnp.zeros(1, jnp.uint32),
+            state=jax.tree.map(lambda leaf: leaf[None], scene.state),
+            progress=dynamics.begin(jnp.array([scene.score]), scene.frames, self.dream.rules),
+            score=jnp.array([scene.score]),
+        )
+        pictures = [reconstruction(self.models, scene.state)]
+        self.now = scene._replace(pictures=pictures, speed=float("nan"))
         return self.now
 
     def step(self, action: Float[np.ndarray, "3"]) -> Scene:
         """The scene that is dreamt after `action`."""
-        key = jr.fold_in(self.key, self.now.frames)
-        rules = self.rules._replace(temperature=jnp.float32(self.rules.temperature))  # no constant for XLA
-        state, outcome, failed, expected = _dream(
-            self.minds, self.now.state, jnp.asarray(action, jnp.float32), rules, key
+        taken, temperature = jnp.asarray(action, jnp.float32)[None], jnp.float32(self.temperature)
+        self._running, result = _advance(self.dream, self._running, taken, temperature)
+        state = jax.tree.map(lambda leaf: leaf[0], self._running.state)
+        frames = int(self._running.progress.frames[0])
+        self.now = Scene(
+            [reconstruction(self.models, state)],
+            state,
+            score=float(self._running.score[0]),
+            reward=float(result.reward[0]),
+            expected=float(_expected_reward(self.models.agent.rnn, state.watched.hidden)),
+            frames=frames,
+            speed=float("nan"),
+            ending=_dreamt_ending(result, frames),
         )
-        reward = FAILURE_REWARD if failed else float(outcome.reward)
-        score = self.now.score + reward
-        frames = min(self.now.frames + self.rules.action_repeat, FRAMES_PER_EPISODE)
-        ending = _dreamt_ending(bool(failed), score, frames)
-        pictures = [reconstruction(self.minds, state)]
-        self.now = Scene(pictures, state, score, reward, float(expected), frames, float("nan"), ending)
         return self.now
 
 
-def _dreamt_ending(failed: bool, score: float, frames: int) -> str:
-    """By the rules of real episodes: all tiles' points, or all frames."""
-    if failed:
+def _dreamt_ending(result: StepResult, frames: int) -> str:
+    if result.failed[0]:
         return FAILED
-    if score - FRAME_REWARD * frames >= LAP_POINTS:
+    if result.lap_finished[0]:
         return LAP
     return TIME if frames >= FRAMES_PER_EPISODE else ""
 
 
-def choose(minds: Minds, scene: Scene) -> Float[np.ndarray, "3"]:
-    """What the agent would do."""
-    return np.asarray(_act(minds.agent, scene.state))
+def choose(models: Models, scene: Scene) -> Float[np.ndarray, "3"]:
+    """The agent's action."""
+    return np.asarray(_act(models.agent, scene.state))
 
 
-def reconstruction(minds: Minds, state: State) -> UInt8[np.ndarray, "64 64 3"]:
-    """What V makes of the latent."""
-    return to_bytes(np.asarray(_decode(minds, state.z)))
-
-
-@eqx.filter_jit
-def _first(minds: Minds, frame: Array) -> State:
-    z, _ = minds.agent.vae.encode(frame)
-    return State(z, minds.simulator.start(), minds.agent.rnn.start())
+def reconstruction(models: Models, state: State) -> UInt8[np.ndarray, "64 64 3"]:
+    """The decoded latent."""
+    return to_bytes(np.asarray(_decode(models, state.z)))
 
 
 @eqx.filter_jit
-def _look(minds: Minds, state: State, action: Array, frame: Array) -> tuple[State, Array]:
-    memory = rnn.step(minds.simulator, state.z, action, state.memory)
-    watched = rnn.step(minds.agent.rnn, state.z, action, state.watched)
-    z, _ = minds.agent.vae.encode(frame)
-    return State(z, memory, watched), minds.agent.rnn.predict(watched.hidden).reward
+def _first_state(models: Models, frame: Array) -> State:
+    z, _ = models.agent.vae.encode(frame)
+    return State(z, models.simulator.start(), models.agent.rnn.start())
 
 
 @eqx.filter_jit
-def _dream(
-    minds: Minds, state: State, action: Array, rules: Rules, key: PRNGKeyArray
-) -> tuple[State, Outcome, Array, Array]:
-    latent_key, failure_key = jr.split(key)
-    noise = mdn.draw_noise(latent_key, state.z.shape, minds.simulator.mixtures)
-    after, outcome = dynamics.step(minds.simulator, minds.agent.rnn, state, action, noise, rules)
-    failed = jr.bernoulli(failure_key, outcome.failure)
-    return after, outcome, failed, minds.agent.rnn.predict(after.watched.hidden).reward
+def _watch(models: Models, state: State, action: Array, frame: Array) -> tuple[State, Array]:
+    memory = rnn.step(models.simulator, state.z, action, state.memory)
+    watched = rnn.step(models.agent.rnn, state.z, action, state.watched)
+    z, _ = models.agent.vae.encode(frame)
+    return State(z, memory, watched), models.agent.rnn.predict(watched.hidden).reward
 
 
 @eqx.filter_jit
-def _act(driver: Agent, state: State) -> Array:
-    action = driver.controller(state.z, state.watched.hidden)
-    return jnp.clip(action, jnp.asarray(LOWEST), jnp.asarray(HIGHEST))
+def _advance(dream: Dream, running: Running, action: Array, temperature: Array) -> tuple[Running, StepResult]:
+    # an argument, not a constant of the compiled function: a new temperature compiles nothing
+    rules = dream.rules.model_copy(update={"temperature": temperature})
+    return playing.advance(replace(dream, rules=rules), running, action)
 
 
 @eqx.filter_jit
-def _decode(minds: Minds, z: Array) -> Array:
-    return minds.agent.vae.decode(z)
+def _expected_reward(watcher: RNN, hidden: Array) -> Array:
+    return watcher.predict(hidden).reward
+
+
+@eqx.filter_jit
+def _act(agent: Agent, state: State) -> Array:
+    action = agent.controller(state.z, state.watched.hidden)
+    return jnp.clip(action, jnp.asarray(ACTION_LOW), jnp.asarray(ACTION_HIGH))
+
+
+@eqx.filter_jit
+def _decode(models: Models, z: Array) -> Array:
+    return models.agent.vae.decode(z)

@@ -132,7 +132,7 @@ def picture(game: Game, frame: int) -> Canvas:
     driver = "the agent drives" if game.agent_drives else "you drive"
     state = f"track {game.seed}    {driver}"
     if "dream" in scenes:
-        state += f"    temperature {game.rules.temperature:.1f}"
+        state += f"    temperature {game.temperature:.1f}"
     lines = (f"{state}    {HELP[0]}", HELP[1]) if len(scenes) > 1 else (state, "    ".join(HELP))
     for i, line in enumerate(lines):
         font = Font(14 if Font(14).width(line) < on.shape[1] - 2 * GAP else 12)

@@ -1,0 +1,72 @@
+"""The folder of an agent: its models, and how it drives and dreams."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wm.agent.agent import Agent, AgentFiles
+from wm.dream.dynamics import Dream
+from wm.dream.starts import StartFrames, read_starts
+from wm.errors import BadInput
+from wm.models.rnn import RNN, Ensemble
+from wm.params import file, section
+from wm.params.environment import Environment
+from wm.runtime import files, model_file, results
+from wm.runtime.rules import Rules
+
+
+@dataclass(frozen=True)
+class AgentFolder:
+    """A folder with vae.eqx, rnn.eqx and controller.eqx. The other files may be missing, except starts.npz,
+    which the playable dream and the web page need."""
+
+    path: Path
+
+    @property
+    def files(self) -> AgentFiles:
+        """The model files."""
+        return AgentFiles(*(self.path / name for name in ("vae.eqx", "rnn.eqx", "controller.eqx")))
+
+    def agent(self) -> Agent:
+        """The agent. Raises BadModelFile."""
+        return self.files.load()
+
+    def environment(self) -> Environment:
+        """The environment in environment.json, or without that file in params.yaml. Raises BadInput."""
+        path = self.path / "environment.json"
+        if path.exists():
+            return section.validated(Environment, files.read_json(path), str(path))
+        return file.load().environment
+
+    def simulators(self, agent: Agent) -> list[RNN]:
+        """The RNNs in simulators.eqx, or without them the agent's own. Raises BadModelFile."""
+        path = self.path / "simulators.eqx"
+        if not path.exists():
+            return [agent.rnn]
+        ensemble = model_file.load(path, Ensemble)
+        model_file.check_sizes(path, ensemble.stacked, agent.rnn)
+        return ensemble.members or [agent.rnn]
+
+    def rules(self, latent_size: int) -> Rules:
+        """The rules in dream.json, by which the agent was evolved.
+
+        Without them: temperature 1, latents drawn from the mixture, and the environment's action repeat.
+        Raises BadInput, also for rules of another number of latent dimensions.
+        """
+        path = self.path / "dream.json"
+        rules = results.read(path, results.DreamOfAnAgent)[0].rules if path.exists() else None
+        if rules is None:
+            repeat = self.environment().action_repeat
+            return Rules(temperature=1.0, stuck_steps=0, action_repeat=repeat)
+        if rules.denoised and len(rules.encoder_variance) != latent_size:
+            found = f"{path}: rules.encoder_variance: found {len(rules.encoder_variance)} numbers"
+            raise BadInput(f"{found}, expected {latent_size}, one per latent dimension")
+        return rules
+
+    def dream(self, agent: Agent) -> Dream:
+        """What the agent's dreams are made of. Raises BadInput and BadModelFile."""
+        rules = self.rules(agent.rnn.latent_size)
+        return Dream(self.simulators(agent), agent.rnn, rules, self.environment().warm_up_frames)
+
+    def starts(self, latent_size: int) -> StartFrames:
+        """The start frames in starts.npz. Raises BadInput."""
+        return read_starts(self.path / "starts.npz", latent_size)

@@ -1,0 +1,66 @@
+"""The rules of a dream. dream.json stores those of an agent, and all of its dreams follow them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
+
+from wm.params.section import Section
+
+Variances = Annotated[  # a list in JSON
+    tuple[NonNegativeFloat, ...],
+    BeforeValidator(lambda read: tuple(read) if isinstance(read, list) else read),
+]
+
+
+class Rules(Section):
+    """How a dream is sampled, and when a car counts as stuck.
+
+    `sampling` names what becomes the next latent: a draw from the mixture ("sampled"), the mean of the most
+    likely component ("mode"), the mean of the mixture ("mean"), or a draw without the encoder's noise
+    ("denoised"). M is trained on draws from the encoder's distribution, so its mixtures contain that noise as
+    well as the uncertainty about the road. While driving the agent sees the encoder's mean, without noise.
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    temperature: PositiveFloat
+    """divides the mixture's logits; its square root multiplies sigma"""
+    stuck_steps: NonNegativeInt = Field(validation_alias="patience", serialization_alias="patience")
+    """steps without a new tile after which a car counts as stuck for the rest of the dream, since dreams free
+    cars that reality does not; 0: never"""
+    action_repeat: PositiveInt
+    """frames that each action is held for"""
+    sampling: Literal["sampled", "mode", "mean", "denoised"] = "sampled"
+    """what becomes the next latent; early agents' files do not name it"""
+    encoder_variance: Variances = Field((), validate_default=True)
+    """mean variance of the encoder in each latent dimension, if denoised"""
+
+    @field_validator("encoder_variance")
+    @classmethod
+    def _only_if_denoised(cls, variance: tuple[float, ...], info: Any) -> tuple[float, ...]:
+        if bool(variance) != (info.data.get("sampling") == "denoised"):
+            raise ValueError("expected numbers where sampling is 'denoised', and none elsewhere")
+        return variance
+
+    @property
+    def denoised(self) -> bool:
+        """Whether latents lack the encoder's noise."""
+        return self.sampling == "denoised"
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The content of dream.json's `rules`: without the encoder's variance unless denoised."""
+        return self.model_dump(by_alias=True, exclude=None if self.denoised else {"encoder_variance"})
+
+    def replace(self, **changes: Any) -> "Rules":
+        """The same rules except for `changes`."""
+        return Rules(**(dict(self) | changes))
