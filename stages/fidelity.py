@@ -167,8 +167,8 @@ def on_the_track(
 ) -> dict[str, float]:
     """Each controller's mean score on the same real tracks."""
     seeds = range(settings.seed, settings.seed + settings.tracks)
-    places = np.linspace(0, 1, len(ranked))
-    drives = [Drive(seed, snapshot=float(place)) for place in places for seed in seeds]
+    shares = np.linspace(0, 1, len(ranked))
+    drives = [Drive(seed, snapshot=float(share)) for share in shares for seed in seeds]
     snapshots = folder / "ranked.eqx"
     model_file.save(snapshots, controller.snapshots(list(ranked.values())))
     models = AgentFiles(places.VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx", snapshots)
