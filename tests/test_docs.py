@@ -229,6 +229,45 @@ def test_scores_in_the_readme_are_those_of_the_files():
     assert laps in README.read_text(encoding="utf-8")
 
 
+def test_numbers_of_the_method_are_those_of_params_yaml():
+    text = " ".join((DOCS / "method.md").read_text(encoding="utf-8").split())
+    params = {
+        name: SECTIONS[name] for name in ("evolve", "explore", "evaluate", "fidelity", "rank", "initialise")
+    }
+    evolve, search, refine = params["evolve"], params["evolve"]["search"], params["evolve"]["refine"]
+    low, high = evolve["action_limits"]["brake"]
+    coordinates = 3 * (evolve["principal_components"] + 1)
+    assert low == 0
+    for phrase in (
+        f"a latent $z$ of {SECTIONS['train_vae']['latent_size']} numbers",
+        f"An LSTM of {params['initialise']['hidden_size']} units",
+        f"$K = {params['initialise']['mixtures']}$",
+        f"A batch is {SECTIONS['train_rnn']['batch_size']} whole drives",
+        f"has a share of {SECTIONS['train_rnn']['newest_share']}",
+        f"`evaluate` drives {params['evaluate']['episodes']} real tracks",
+        f"`explore` drives {params['explore']['episodes']} fresh tracks",
+        f"(standard deviation {params['explore']['action_noise']})",
+        f"keeps the brake at {high}",
+        f"$H = {evolve['horizon_steps']}$ steps",
+        f"the points of the next {evolve['value_steps']} steps",
+        f"its share of a lap in {evolve['fastest_lap_steps']} steps",
+        f"the mean over {evolve['rollouts']} dreams",
+        f"cost {evolve['missed_tile_cost']:.0f} points each",
+        f"the {evolve['principal_components']} principal components",
+        f"It runs in {coordinates} coordinates",
+        f"({search['population']} candidates; {search['generations']} generations",
+        f"the first round, {refine['generations']} later)",
+        f"from {search['max_std']} to {search['final_std']}",
+        f"from {refine['max_std']} to {refine['final_std']}",
+        f"{evolve['score_episodes']} whole episodes from the first frames",
+        f"from {params['fidelity']['plans']} real moments",
+        f"the same {params['fidelity']['plan_steps']} actions",
+        f"on {params['fidelity']['tracks']} tracks each",
+        f"in the same {params['rank']['dreams_per_controller']} whole dreams",
+    ):
+        assert phrase in text, phrase
+
+
 def test_tables_of_measurements_are_those_of_their_csv_files():
     for path in document.DOCUMENTS:
         text = path.read_text(encoding="utf-8")
