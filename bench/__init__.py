@@ -1,3 +1,3 @@
-"""Speed, side by side with peers, in a process set up as a stage's is."""
+"""Speed beside other libraries, in a process that is set up as a stage's (importing `stages` does that)."""
 
 import stages  # noqa: F401

@@ -1,7 +1,9 @@
-"""Every hot path beside its peers and the machine's own limit: `uv run --extra bench python -m bench`.
+"""Speed of every hot path beside other libraries and the machine's limit.
 
-Some minutes on two cores that do nothing else. Rates are per second where no other unit is given; ours and
-its peer's are measured in turn. The table is Markdown, that of docs/performance.md.
+    uv run --extra bench python -m bench
+
+Takes several minutes on two idle cores. Rates are per second unless another unit is given. Ours and the other
+library are measured in alternation. The output is the Markdown table of docs/performance.md.
 """
 
 import os
@@ -27,18 +29,18 @@ def main() -> None:
 
 
 def libraries() -> str:
-    """Those that take part, with their versions."""
-    found = []
+    """The libraries in the comparison, with their versions."""
+    versions = []
     for name in LIBRARIES:
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            found.append(f"no {name}")
-    return ", ".join(found)
+            versions.append(f"no {name}")
+    return ", ".join(versions)
 
 
 def processor() -> str:
-    """Its name, where the system tells it."""
+    """The processor's name, or the architecture where the system does not name it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))

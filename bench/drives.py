@@ -1,6 +1,6 @@
 """Speed of evaluation, the published agent on real tracks: `uv run python -m bench.drives`.
 
-What the machine could do at most are the same drives carried out once more, without the agent.
+The limit is the same actions on the same tracks without the agent.
 """
 
 import time
@@ -15,11 +15,11 @@ from wm.runtime import workers
 from wm.runtime.workers import Compute
 from wm.track.real_track import RealTrack
 
-FIRST_TRACK, TRACKS = 920_000_000, 100  # far from those of any stage
+FIRST_TRACK, TRACKS = 920_000_000, 100  # not used by any stage
 
 
 def rows() -> list[Row]:
-    """Drives a minute, start of the processes included."""
+    """Drives per minute, the start of the processes included."""
     compute = Compute(scheduler=workers.LOCAL, workers=0)
     drives = [Drive(FIRST_TRACK + i) for i in range(TRACKS)]
     began = time.perf_counter()
@@ -27,14 +27,14 @@ def rows() -> list[Row]:
     driven = time.perf_counter() - began
     began = time.perf_counter()
     with workers.pool(compute) as pool:
-        list(workers.ordered(pool, again, episodes))
+        list(workers.ordered(pool, repeat, episodes))
     limit = "the tracks without the agent", 60 * TRACKS / (time.perf_counter() - began)
     path = f"evaluation, {TRACKS} tracks in {driven:.0f} s"
-    return [Row(path, "drives a minute", 60 * TRACKS / driven, "", 0.0, *limit)]
+    return [Row(path, "drives per minute", 60 * TRACKS / driven, "", 0.0, *limit)]
 
 
-def again(episode: Episode) -> None:
-    """The same actions on the same track."""
+def repeat(episode: Episode) -> None:
+    """Repeats an episode's actions on its track."""
     track = RealTrack(ENVIRONMENT.action_repeat, ENVIRONMENT.warm_up_frames)
     track.reset(episode.record.seed)
     for action in episode.actions:

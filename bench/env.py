@@ -1,8 +1,8 @@
-"""Real frames a second, Gymnasium, EnvPool and `wm.car_racing` in turn: `uv run python -m bench.env`.
+"""Real frames per second of Gymnasium, EnvPool and `wm.track.renderer`: `uv run python -m bench.env`.
 
-All drive whole episodes with random actions, each held for four frames, on the same tracks and the
-same core; the time to make a track counts. EnvPool, which draws tracks of its own, takes part where it is
-installed; physics alone, nothing drawn, are what the drawing could at best be made to vanish to.
+All drive whole episodes with random actions, each held for four frames, on the same tracks and one core; the
+time to make a track counts. EnvPool, which has other tracks, takes part where it is installed. The limit
+is physics without drawing.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ OURS = EVERY_FRAME, LAST_FRAME = "real track, all drawn", f"real track, every {A
 
 
 def random_actions(seed: int) -> np.ndarray:
-    """Gentle driving that stays on the playfield."""
+    """Random actions gentle enough to stay on the playfield."""
     rng = np.random.default_rng(seed)
     return rng.uniform([-0.4, 0.0, 0.0], [0.4, 0.3, 0.1], (FRAMES, 3)).astype(np.float32)
 
@@ -52,7 +52,7 @@ def drive_ours(track: RealTrack, seed: int) -> int:
 
 
 class Physics(CarRacing):
-    """Nothing drawn."""
+    """Physics without drawing."""
 
     def draw(self) -> np.ndarray:
         return NOTHING
@@ -62,7 +62,7 @@ NOTHING = np.zeros((96, 96, 3), np.uint8)
 
 
 def drive_envpool(pool: Any, seed: int) -> int:
-    """Its own track; a thread and an environment, so that it has a core as the others have."""
+    """One episode on EnvPool's track, with one thread and one environment, as the others have one core."""
     pool.reset()
     actions = random_actions(seed)[:, None]
     for frame in range(FRAMES):
@@ -73,7 +73,7 @@ def drive_envpool(pool: Any, seed: int) -> int:
 
 
 def measured() -> dict[str, float]:
-    """Frames a second of each."""
+    """Frames per second of each."""
     gymnasium_env = gymnasium.make("CarRacing-v3")
     every_frame = gymnasium.wrappers.TimeLimit(CarRacing(), FRAMES)
     physics = gymnasium.wrappers.TimeLimit(Physics(), FRAMES)
@@ -100,7 +100,7 @@ def measured() -> dict[str, float]:
 
 
 def rows() -> list[Row]:
-    """Each way of drawing against Gymnasium and, where it is there, EnvPool."""
+    """Each way of drawing beside Gymnasium and, where installed, EnvPool."""
     with one_core():
         rates = measured()
     limit = (PHYSICS, rates[PHYSICS])
@@ -112,7 +112,7 @@ def rows() -> list[Row]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """The same core for all."""
+    """Runs the block on one core, where the system allows it."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -1,10 +1,10 @@
-"""The readers of what comes in, on spoilt inputs: each is refused in one line, or is as good as a whole one.
+"""Damaged inputs for the readers of files: each must be refused with a one-line error, or be read normally.
 
     uv run python -m bench.fuzz
 
-Parameters, model files and shards are spoilt by chance: their bytes, or what these mean, some with the
-checksums made right again, so that what lies behind is reached. It counts as a crash if a reader ends with
-any other error than the project's own, takes too long or too much memory, or touches a file elsewhere.
+Parameters, model files and shards get random damage: to their bytes or to their decoded values, in part with
+corrected checksums, so that later checks are reached. A reader crashes if it raises any error but the
+project's own, takes too much time or memory, or touches a file outside its folder.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from wm.params.file import parsed
 from wm.runtime import files, model_file, workers
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 20  # that one input may take, on a busy machine
-MEGABYTES = 500  # that a reader may need on top of what whole inputs need
+SECONDS = 20  # limit for one input, on a busy machine
+MEGABYTES = 500  # limit for a reader, beyond the need of undamaged inputs
 STRANGE = [None, True, -1, 0, 1, 0.5, 1e308, -0.0, 2**31, 10**30, float("nan"), float("inf"), "", "x", "0"]
 STRANGE += [
     "a\nb",
@@ -60,87 +60,87 @@ PIECES += [b"&a ", b"*a", b"<<: *a", b"!!x "]
 
 
 class Escape(BaseException):
-    """A file outside the folder was touched, or a process or a connection begun."""
+    """A reader touched a file outside the folder, or started a process or a connection."""
 
 
 class TooLong(BaseException):
-    """An input took longer than it may."""
+    """An input took longer than `SECONDS`."""
 
 
 class Crash(NamedTuple):
-    """An input, by its number, and what a reader said of it."""
+    """The number of an input and the error that it caused."""
 
     number: int
-    said: str
+    error: str
 
 
 class Counts(NamedTuple):
-    """What came of a reader's inputs."""
+    """The results of a reader."""
 
     reader: str
     inputs: int
     refused: int
     accepted: int
     crashes: list[Crash]
-    megabytes: float  # on top of what whole inputs need
+    megabytes: float  # beyond the need of undamaged inputs
     seconds: float
 
 
-Spoil = Callable[[random.Random, Path], Callable[[], Any]]
+Damage = Callable[[random.Random, Path], Callable[[], Any]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000, help="of each reader")
+    parser.add_argument("--inputs", type=int, default=100_000, help="number for each reader")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     tasks = [(name, arguments.inputs, arguments.seed) for name in READERS]
     with workers.processes(workers=0) as pool:
-        results = [show(one) for one in workers.ordered(pool, fuzzed, tasks)]
-    sys.exit(any(one.crashes for one in results))
+        results = [show(counts) for counts in workers.ordered(pool, fuzzed, tasks)]
+    sys.exit(any(counts.crashes for counts in results))
 
 
-def show(found: Counts) -> Counts:
+def show(counts: Counts) -> Counts:
     """Prints a line for a reader, and one for each of its first crashes."""
-    counts = f"{found.refused} refused, {found.accepted} accepted, {len(found.crashes)} crashes"
-    needed = f"{found.megabytes:.0f} MB, {found.seconds:.0f} s"
-    print(f"{found.reader}: {found.inputs} inputs, {counts}, {needed}", flush=True)
-    for crash in found.crashes[:10]:
-        print(f"  input {crash.number}: {crash.said}")
-    return found
+    outcomes = f"{counts.refused} refused, {counts.accepted} accepted, {len(counts.crashes)} crashes"
+    needed = f"{counts.megabytes:.0f} MB, {counts.seconds:.0f} s"
+    print(f"{counts.reader}: {counts.inputs} inputs, {outcomes}, {needed}", flush=True)
+    for crash in counts.crashes[:10]:
+        print(f"  input {crash.number}: {crash.error}")
+    return counts
 
 
 def fuzzed(task: tuple[str, int, int]) -> Counts:
-    """What a reader makes of its inputs. Each follows from the seed and its number alone."""
+    """Runs a reader on its inputs. An input depends only on the seed and its number."""
     name, inputs, seed = task
     began, outcomes, crashes = time.monotonic(), {"refused": 0, "accepted": 0}, []
     with tempfile.TemporaryDirectory() as scratch, alarmed():
         folder = Path(scratch).resolve()
-        spoil = READERS[name](folder)
+        damage = READERS[name](folder)
         before = peak()
         for number in range(inputs):
-            read = spoil(random.Random(f"{seed} {name} {number}"), folder)
+            read = damage(random.Random(f"{seed} {name} {number}"), folder)
             try:
                 outcomes[outcome(read, folder)] += 1
             except (Exception, Escape, TooLong, RecursionError) as error:
                 crashes.append(Crash(number, f"{type(error).__name__}: {str(error)[:200]!r}"))
     grown = peak() - before
     if grown > MEGABYTES:
-        crashes.append(Crash(-1, f"{grown:.0f} MB more than whole inputs need"))
+        crashes.append(Crash(-1, f"{grown:.0f} MB more than for undamaged inputs"))
     return Counts(
         name, inputs, **outcomes, crashes=crashes, megabytes=grown, seconds=time.monotonic() - began
     )
 
 
 def outcome(read: Callable[[], Any], folder: Path) -> str:
-    """Whether an input is refused or accepted. Raises whatever is neither."""
+    """ "refused" or "accepted". Raises any other error of the reader."""
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         with confined(folder):
             read()
     except BadInput as error:
         if len(str(error).splitlines()) != 1 or len(str(error)) > 1500:
-            raise ValueError(f"no single, short line: {error}") from None
+            raise ValueError(f"expected one short line, found: {error}") from None
         return "refused"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -149,12 +149,12 @@ def outcome(read: Callable[[], Any], folder: Path) -> str:
 
 @contextmanager
 def alarmed() -> Iterator[None]:
-    """TooLong is raised when the timer runs out."""
+    """Raises TooLong in the block when the timer runs out."""
 
-    def ring(number: int, frame: Any) -> None:
+    def on_alarm(number: int, frame: Any) -> None:
         raise TooLong(f"more than {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, on_alarm)
     try:
         yield
     finally:
@@ -176,11 +176,11 @@ CODE += [ROOT / name for name in ("wm", "stages", "bench", "tests")]
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 _hooked: list[bool] = []
-_confines: list[Path] = []  # to which the hook, which cannot be taken off again, holds; none: it is at rest
+_confines: list[Path] = []  # checked by the hook, which cannot be removed; none: it is inactive
 
 
-def _touched(event: str, arguments: tuple[Any, ...]) -> None:
-    """Python's audit hook: it is told of every file that Python touches, by whatever library."""
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: Python calls it for every file that any library touches through Python."""
     if not _confines:
         return
     if event.startswith(HARMFUL):
@@ -195,18 +195,18 @@ def _touched(event: str, arguments: tuple[Any, ...]) -> None:
     else:
         return
     if not isinstance(path, str | bytes | os.PathLike):
-        return  # a file that is open already
-    found = Path(os.fsdecode(path)).resolve()
-    allowed = [*_confines, *CODE] if reading else _confines  # Python imports, and quotes code in messages
-    if not any(found.is_relative_to(one) for one in allowed):
+        return  # an open file
+    touched = Path(os.fsdecode(path)).resolve()
+    allowed = [*_confines, *CODE] if reading else _confines  # Python imports code and quotes it in messages
+    if not any(touched.is_relative_to(folder) for folder in allowed):
         raise Escape(f"{event} {path!r}")
 
 
 @contextmanager
 def confined(folder: Path) -> Iterator[None]:
-    """Escape is raised where a file outside the folder is touched by Python."""
+    """Raises Escape in the block where Python touches a file outside the folder."""
     if not _hooked:
-        sys.addaudithook(_touched)
+        sys.addaudithook(_audit)
         _hooked.append(True)
     _confines.append(folder)
     try:
@@ -216,12 +216,12 @@ def confined(folder: Path) -> Iterator[None]:
 
 
 def peak() -> float:
-    """The most memory that this process has had, in MB."""
+    """Peak memory of this process, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def spoilt_bytes(rng: random.Random, content: bytes) -> bytes:
-    """The bytes with one to four things done to them."""
+def damaged_bytes(rng: random.Random, content: bytes) -> bytes:
+    """The bytes with one to four random changes."""
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         start = rng.randrange(len(content) + 1)
         end = min(len(content), start + rng.choice((1, 1, 2, 8, 64, 1024)))
@@ -241,34 +241,36 @@ def spoilt_bytes(rng: random.Random, content: bytes) -> bytes:
     return content
 
 
-def spoilt_values(rng: random.Random, content: Any) -> Any:
-    """What JSON or YAML says with one to four values, names or items changed, added or taken away."""
+def damaged_values(rng: random.Random, content: Any) -> Any:
+    """Decoded JSON or YAML with one to four values, names or items changed, added or removed."""
     content = deepcopy(content)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        at = content
+        node = content
         while True:
-            inner = list(at) if isinstance(at, dict) else list(range(len(at)))
+            inner = list(node) if isinstance(node, dict) else list(range(len(node)))
             key = rng.choice(inner) if inner else None
-            if key is not None and isinstance(at[key], dict | list) and at[key] and rng.random() < 0.8:
-                at = at[key]
+            if key is not None and isinstance(node[key], dict | list) and node[key] and rng.random() < 0.8:
+                node = node[key]
                 continue
             break
         kind, strange = rng.randrange(5), deepcopy(rng.choice(STRANGE))
         if kind == 0 and key is not None:
-            del at[key]
-        elif kind == 1 and isinstance(at, dict):
-            at[strange if isinstance(strange, str | int) else "strange"] = deepcopy(at[key]) if inner else 1
-        elif kind == 2 and isinstance(at, list):
-            at.append(strange)
+            del node[key]
+        elif kind == 1 and isinstance(node, dict):
+            node[strange if isinstance(strange, str | int) else "strange"] = (
+                deepcopy(node[key]) if inner else 1
+            )
+        elif kind == 2 and isinstance(node, list):
+            node.append(strange)
         elif key is not None:
-            at[key] = near(rng, at[key]) if rng.random() < 0.5 else strange
+            node[key] = near(rng, node[key]) if rng.random() < 0.5 else strange
         else:
             break
     return content
 
 
 def near(rng: random.Random, value: Any) -> Any:
-    """Another number or word of the same kind."""
+    """A similar value of the same type."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -276,21 +278,21 @@ def near(rng: random.Random, value: Any) -> Any:
     return f"{value}{rng.choice(('', ' ', '0', '/', chr(10)))}"
 
 
-def params(folder: Path) -> Spoil:
-    """params.yaml: one section's text, or the values of all."""
+def params(folder: Path) -> Damage:
+    """params.yaml: the text of one section, or values of all."""
     whole = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
     texts = {name: _yaml(folder, section) for name, section in whole.items()}
 
-    def spoil(rng: random.Random, folder: Path) -> Callable[[], Any]:
+    def damage(rng: random.Random, folder: Path) -> Callable[[], Any]:
         if rng.random() < 0.5:
-            values = spoilt_values(rng, whole)
+            values = damaged_values(rng, whole)
             return lambda: check.check(values)
         name = rng.choice(list(texts))
-        text = spoilt_bytes(rng, texts[name])
+        text = damaged_bytes(rng, texts[name])
         return lambda: check.check({**whole, name: parsed(text, "params.yaml")})
 
     check.check(whole)
-    return spoil
+    return damage
 
 
 def _yaml(folder: Path, content: Any) -> bytes:
@@ -299,73 +301,73 @@ def _yaml(folder: Path, content: Any) -> bytes:
     return path.read_bytes()
 
 
-def model(folder: Path) -> Spoil:
-    """A model file: its bytes, or its header and its numbers with the checksum made right again."""
+def model(folder: Path) -> Damage:
+    """A model file: its bytes, or its header and its numbers with a corrected checksum."""
     controller, rnn = Controller(features=4), RNN(latent_size=2, hidden_size=2, mixtures=1, key=jr.key(0))
-    path, seeds = folder / "model.eqx", []
-    for one in (controller, controller, controller, rnn):
-        model_file.save(path, one)
-        seeds.append((type(one), path.read_bytes()))
-        model_file.load(path, type(one))
+    path, originals = folder / "model.eqx", []
+    for original in (controller, controller, controller, rnn):
+        model_file.save(path, original)
+        originals.append((type(original), path.read_bytes()))
+        model_file.load(path, type(original))
 
-    def spoil(rng: random.Random, folder: Path) -> Callable[[], Any]:
-        kind, content = rng.choice(seeds)
+    def damage(rng: random.Random, folder: Path) -> Callable[[], Any]:
+        kind, content = rng.choice(originals)
         first, payload = content.split(b"\n", 1)
         choice = rng.random()
         if choice < 0.6:
-            content = spoilt_bytes(rng, content)
+            content = damaged_bytes(rng, content)
         elif choice < 0.8:
-            content = dumped(spoilt_values(rng, json.loads(first))) + b"\n" + payload
+            content = dumped(damaged_values(rng, json.loads(first))) + b"\n" + payload
         else:
-            payload = spoilt_bytes(rng, payload)
+            payload = damaged_bytes(rng, payload)
             header = json.loads(first) | {"sha256": model_file.checksum(payload)}
             content = dumped(header) + b"\n" + payload
         path.write_bytes(content)
         return lambda: model_file.load(path, kind)
 
-    return spoil
+    return damage
 
 
 def dumped(content: Any) -> bytes:
-    """As JSON, NaN included."""
+    """JSON that may contain NaN."""
     return json.dumps(content).encode()
 
 
-def shards(folder: Path) -> Spoil:
-    """A folder of shards: its manifest's bytes or values, its shard's bytes, half of the time with the
-    checksum made right again."""
+def shards(folder: Path) -> Damage:
+    """A folder of shards: bytes or values of the manifest, or bytes of the shard, half of the time with a
+    corrected checksum."""
     home = folder / "latents"
     writer = Writer(home, "x")
     for seed in range(2):
         writer.write(_episode(seed))
     writer.finish()
     manifest, shard = (home / name for name in (MANIFEST, "x-00000.parquet"))
-    listed, rows = manifest.read_bytes(), shard.read_bytes()
+    original, rows = manifest.read_bytes(), shard.read_bytes()
 
     def read() -> None:
-        found = Shards(home)
-        found.expect_latents(2)
-        for record in found.kept():
-            found.read(record)
+        shards = Shards(home)
+        shards.expect_latents(2)
+        for record in shards.kept():
+            shards.read(record)
 
-    def spoil(rng: random.Random, folder: Path) -> Callable[[], Any]:
+    def damage(rng: random.Random, folder: Path) -> Callable[[], Any]:
         kind = rng.randrange(4)
-        content = listed
+        content = original
         if kind == 0:
-            content = spoilt_bytes(rng, listed)
+            content = damaged_bytes(rng, original)
         elif kind == 1:
-            content = (json.dumps(spoilt_values(rng, json.loads(listed)), indent=2) + "\n").encode()
-        spoilt = spoilt_bytes(rng, rows) if kind >= 2 else rows
-        shard.write_bytes(spoilt)
+            content = (json.dumps(damaged_values(rng, json.loads(original)), indent=2) + "\n").encode()
+        damaged = damaged_bytes(rng, rows) if kind >= 2 else rows
+        shard.write_bytes(damaged)
         if kind == 3:
-            signed = json.loads(listed)
+            signed = json.loads(original)
             signed["shards"][0]["sha256"] = files.sha256(shard)
             content = files.json_text(signed).encode()
         manifest.write_bytes(content)
         return read
 
     read()
-    return spoil
+    return damage
 
 
 def _episode(seed: int) -> Episode:
@@ -379,7 +381,7 @@ def _episode(seed: int) -> Episode:
     )
 
 
-READERS: dict[str, Callable[[Path], Spoil]] = {"params": params, "model": model, "shards": shards}
+READERS: dict[str, Callable[[Path], Damage]] = {"params": params, "model": model, "shards": shards}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Time and memory of the stages that read drives, at the default number of drives and at ten times as many.
+"""Time and memory of the stages that read drives, with the default number of drives and ten times as many.
 
     uv run python -m bench.memory
 
-The drives are synthetic, some real ones over and over, each under a track of its own. The steps of training
-and of evolution are few; time is that of a whole process, memory the most that it had at once, as Linux tells
-it. Some twenty minutes and 12 GB of disk.
+The drives are copies of a few real ones, each with another track's seed. Training and evolution have few
+steps. Time is that of a whole process, memory its peak according to Linux. Takes about twenty minutes and
+12 GB of disk.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from wm.params import file
 from wm.params.file import PARAMS
 from wm.runtime import run
 
-FIRST_TRACK, REAL = 930_000_000, 8  # real drives of each source
+FIRST_TRACK, REAL = 930_000_000, 8  # REAL: real drives of each source
 FACTORS = (1, 10)
-POLL = 0.2  # seconds between two looks at a process
+POLL = 0.2  # seconds between two measurements of a process
 FEW = ("train_vae.steps=150", "train_rnn.first_round_steps=20", "evolve.search.generations=3")
 STAGES = (
     ("process",),
@@ -43,7 +43,9 @@ STAGES = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
-    parser.add_argument("--factors", type=int, nargs="+", default=FACTORS, help="times the default drives")
+    parser.add_argument(
+        "--factors", type=int, nargs="+", default=FACTORS, help="multiples of the default number of drives"
+    )
     lines: dict[str, list[str]] = {name: [name] for name, *_ in STAGES}
     factors = parser.parse_args().factors
     for factor in factors:
@@ -68,7 +70,7 @@ def measured(folder: Path, factor: int) -> Iterator[tuple[str, float, float]]:
 
 
 def write(source: str, count: int, seed: int, folder: Path) -> None:
-    """`count` drives of a scripted driver, of which but `REAL` are different."""
+    """Writes `count` drives of a scripted driver, of which only `REAL` differ."""
     real = [collect.episode((source, ENVIRONMENT, FIRST_TRACK + i)) for i in range(REAL)]
     writer = Writer(folder, source)
     for number, episode in enumerate(islice(cycle(real), count)):
@@ -77,20 +79,20 @@ def write(source: str, count: int, seed: int, folder: Path) -> None:
 
 
 def cost(command: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds that a process took, and the most MB that it had. Raises CalledProcessError where it failed."""
-    began, most = time.monotonic(), 0.0
+    """Seconds and peak MB of a process. Raises CalledProcessError where it failed."""
+    began, peak = time.monotonic(), 0.0
     environment = os.environ | {"PYTHONPATH": str(ablations.ROOT)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        most = max(most, most_so_far(process.pid))
+        peak = max(peak, peak_so_far(process.pid))
         time.sleep(POLL)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return time.monotonic() - began, most
+    return time.monotonic() - began, peak
 
 
-def most_so_far(pid: int) -> float:
-    """MB; 0 where the process has just ended."""
+def peak_so_far(pid: int) -> float:
+    """Peak MB of a running process; 0 where it has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:

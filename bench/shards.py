@@ -1,7 +1,7 @@
-"""Speed of shards, and what loading them costs the training stages: `uv run python -m bench.shards`.
+"""Speed of shards, and the cost of loading them in the training stages: `uv run python -m bench.shards`.
 
-Some drives of the lane follower, over and over. The peer is NumPy's compressed archive of the same drives. A
-whole training loop is held against its steps alone.
+Reads and writes copies of a few drives of the lane follower. The peer is NumPy's compressed archive of the
+same drives. The limit of a training loop is its steps without loading.
 """
 
 import shutil
@@ -29,17 +29,18 @@ from wm.data.episode import Episode
 from wm.data.shards import Shards, Writer
 from wm.models import fit, rnn, vae
 from wm.models.vae import VAE
+from wm.params.train_vae import TrainVAE
 
-FIRST_TRACK = 910_000_000  # far from those of any stage
+FIRST_TRACK = 910_000_000  # not used by any stage
 DRIVES, COPIES = 8, 8
 VAE_BATCH, VAE_STEPS, RNN_STEPS = 128, 60, 40
-BUFFER = 16  # drives, read twice in so many steps
-ROOM = 2**30  # bytes: more than these drives' frames
+BUFFER = 16  # drives; read twice during the measured steps
+ROOM = 2**30  # bytes; more than the frames of these drives
 STEPS, ON_DEVICE = "steps alone", "kept on the device"
 
 
 def rows() -> list[Row]:
-    """Writing, reading, and the two training loops."""
+    """Writing, reading, and both training loops."""
     drives = [collect.episode(("lane_follower", ENVIRONMENT, FIRST_TRACK + i)) for i in range(DRIVES)]
     drives = list(islice(cycle(drives), DRIVES * COPIES))
     with tempfile.TemporaryDirectory() as scratch:
@@ -54,7 +55,7 @@ def rows() -> list[Row]:
 
 
 def files(drives: list[Episode], folder: Path) -> list[Row]:
-    """Frames a second, written and read."""
+    """Frames per second, written and read."""
     frames = sum(drive.record.length for drive in drives)
 
     def write_shards() -> None:
@@ -79,15 +80,15 @@ def files(drives: list[Episode], folder: Path) -> list[Row]:
     read = alternate({"ours": read_shards, "peer": read_archives}, 3)
     size = sum(path.stat().st_size for path in (folder / "shards").iterdir()) / frames
     table = []
-    for done, seconds in (("written", written), ("read", read)):
+    for action, seconds in (("written", written), ("read", read)):
         ours, peer = (frames / seconds[name] for name in ("ours", "peer"))
-        path = f"shards {done}, {size / 1000:.1f} kB a frame, 10 GB in {1e10 / size / ours:.0f} s"
+        path = f"shards {action}, {size / 1000:.1f} kB per frame, 10 GB in {1e10 / size / ours:.0f} s"
         table.append(Row(path, "frames", ours, "NumPy archives", peer))
     return table
 
 
 def write_all(drives: list[Episode], folder: Path) -> None:
-    """The drives in shards."""
+    """Writes the drives to shards."""
     writer = Writer(folder, "bench")
     for drive in drives:
         writer.write(drive)
@@ -95,7 +96,7 @@ def write_all(drives: list[Episode], folder: Path) -> None:
 
 
 def with_latents(drives: list[Episode]) -> list[Episode]:
-    """The drives with latents by chance in place of frames."""
+    """The drives with random latents instead of frames."""
     rng = np.random.default_rng(0)
 
     def latents(length: int) -> dict[str, np.ndarray]:
@@ -106,10 +107,10 @@ def with_latents(drives: list[Episode]) -> list[Episode]:
 
 
 def vae_loops(shards: Shards) -> list[Row]:
-    """Frames a second of the VAE's training, the frames read from shards, or picked on a device with room."""
+    """Frames per second of the VAE's training, read from shards or selected on the device."""
     model = VAE(latent_size=bench_rnn.LATENT, widths=(16, 32, 64, 128), key=jr.key(0))
-    settings = train_vae.Config.model_construct(
-        batch_size=VAE_BATCH, buffer_episodes=BUFFER, seed=0, steps=VAE_STEPS * 10
+    settings = TrainVAE.model_construct(
+        batch_size=VAE_BATCH, shuffle_buffer_episodes=BUFFER, seed=0, steps=VAE_STEPS * 10
     )
     records = shards.kept()
     batches: dict[str, Iterator[Any]] = {"from shards": train_vae.batches_read(shards, records, settings, 0)}
@@ -120,7 +121,7 @@ def vae_loops(shards: Shards) -> list[Row]:
 
 
 def rnn_loops(shards: Shards) -> list[Row]:
-    """Steps a second of the RNN's training, the drives read from shards, or picked on a device with room."""
+    """Steps per second of the RNN's training, read from shards or selected on the device."""
     records = shards.kept()
     read = partial(train_rnn.read_together, shards, longest(records))
 
@@ -137,7 +138,7 @@ def rnn_loops(shards: Shards) -> list[Row]:
 
 
 def lines(path: str, rates: dict[str, float], unit: str) -> list[Row]:
-    """Each whole loop held against its steps alone."""
+    """Rows of the loops, with the steps without loading as the limit."""
     steps = rates.pop(STEPS)
     return [
         Row(f"{path} {name}", unit, rate, "", 0.0, "its steps alone", steps) for name, rate in rates.items()
@@ -145,12 +146,14 @@ def lines(path: str, rates: dict[str, float], unit: str) -> list[Row]:
 
 
 def loops(model: Any, loss: Callable, batches: dict[str, Iterator[Any]], steps: int) -> dict[str, float]:
-    """Steps a second with each of these batches, and with one that is always there; in turn."""
+    """Steps per second with each source of batches, and with one batch in memory, in alternation."""
     always = repeat(jax.tree.map(jnp.asarray, next(next(iter(batches.values())))))
     seconds = dict.fromkeys([*batches, STEPS], 0.0)
     running = {
-        name: fit.fit(jax.tree.map(jnp.copy, model), loss, some, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1))
-        for name, some in {**batches, STEPS: always}.items()
+        name: fit.fit(
+            jax.tree.map(jnp.copy, model), loss, source, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1)
+        )
+        for name, source in {**batches, STEPS: always}.items()
     }
     for fitting in running.values():
         next(fitting)  # compiles

@@ -1,4 +1,4 @@
-"""Times measured in alternation, and what the machine can do at most."""
+"""Measurements in alternation, and the machine's limit."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-MATRIX = 2048  # rows and columns of the product that stands for the machine's limit
+MATRIX = 2048  # rows and columns of the matrix product that represents the machine's limit
 
 
 class Row(NamedTuple):
-    """A line of the table: what is done `unit` times a second by us, by a peer (0: there is none), and at
-    most, as this machine's `limit` has it (0: not known)."""
+    """A line of the table, in `unit` per second: our rate, another library's (0: none), and the highest rate
+    that the machine allows according to `limit_name` (0: unknown)."""
 
     path: str
     unit: str
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
     @property
     def cells(self) -> list[str]:
-        """Path, unit, ours, peer, ratio, share of the limit."""
+        """Path, unit, our rate, the peer's, their ratio, share of the limit."""
         peer = f"{self.peer_name} {figure(self.peer)}" if self.peer else ""
         ratio = f"{self.ours / self.peer:.2f}" if self.peer else ""
         share = f"{100 * self.ours / self.limit:.0f} % of {self.limit_name}" if self.limit else ""
@@ -34,30 +34,30 @@ class Row(NamedTuple):
 
 
 def show(rows: list[Row]) -> None:
-    """Prints a line for each."""
+    """Prints one line per row."""
     for row in rows:
         print("  ".join(row.cells), flush=True)
 
 
 def figure(value: float) -> str:
-    """With three digits at least."""
+    """The number with at least three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def alternate(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of each, the median of rounds. All take turns, so that a busy machine slows all alike."""
+    """Median seconds of each run. The runs alternate, so that other load affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_ in range(rounds + 1):
         for name, run in runs.items():
             start = time.perf_counter()
             run()
-            if round_:  # the first compiles
+            if round_:  # the first one compiles
                 seconds[name].append(time.perf_counter() - start)
     return {name: float(np.median(times)) for name, times in seconds.items()}
 
 
 def matrix_product() -> Callable[[], object]:
-    """A float32 product of two square matrices, of `MATRIX_FLOP` operations."""
+    """A float32 product of two square matrices: `MATRIX_FLOP` operations."""
     a, b = (jr.normal(key, (MATRIX, MATRIX)) for key in jr.split(jr.key(0)))
     multiply = jax.jit(jnp.dot)
     return lambda: multiply(a, b).block_until_ready()
