@@ -31,6 +31,19 @@ class Episodes(NamedTuple):
     failure: Float[Array, " batch"]
 
 
+def rows(episodes: Episodes) -> list[dict[str, Any]]:
+    """The rows of dream.csv: one for each episode, `score` in points, `failure` a probability."""
+    columns = {
+        "score": np.round(np.asarray(episodes.score, float), 2),
+        "frames": np.asarray(episodes.frames),
+        "lap_finished": np.asarray(episodes.lap),
+        "missed": np.round(np.asarray(episodes.missed, float), 2),
+        "failure": np.round(np.asarray(episodes.failure, float), 4),
+    }
+    names, values = list(columns), zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [{"dream": i} | dict(zip(names, row, strict=True)) for i, row in enumerate(values)]
+
+
 def returns(outcome: Outcome) -> Float[Array, "*batch"]:
     """Expected return over the time axis (the first): a failure costs its fine and all later rewards."""
     survival = jnp.cumprod(1 - outcome.failure, axis=0)
