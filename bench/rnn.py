@@ -19,15 +19,21 @@ import jax.random as jr
 import numpy as np
 
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
+<<<<<<< HEAD
 from stages.train_rnn import rounded
 from wm.dream import scoring
 from wm.dream.dynamics import Rules, Simulation
+=======
+from wm.dream import scoring, unroll
+from wm.dream.dynamics import Rules
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 from wm.dream.starts import Starts
 from wm.dream.unroll import unroll
 from wm.models import fit, rnn
-from wm.models.controller import Controller, principal_components
+from wm.models.controller import Controller
 from wm.models.rnn import RNN, Batch
-from wm.search.cma_es import Schedule, evolve
+from wm.search.cma_es import Schedule, maximise
+from wm.search.space import principal_components
 from wm.spec import ACTION_SIZE, FAILURE_REWARD
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
@@ -76,8 +82,8 @@ def network(seed: int) -> RNN:
 
 def trainer(seed: int, precision: str) -> Callable[[], object]:
     """A training step of the stage's own loop."""
-    loss = rounded(LOSS, precision)
-    steps = fit.fit(network(seed), loss, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
+    loss = rnn.with_rounded_weights(LOSS, precision)
+    steps = fit.updates(network(seed), loss, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
     return lambda: next(steps)
 
 
@@ -158,15 +164,23 @@ def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
     rng, rules = np.random.default_rng(0), Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     z = jnp.asarray(rng.normal(size=(ROLLOUTS, LATENT)), jnp.float32)
     starts = Starts(z, jnp.full_like(z, -2.0), *(model.start(ROLLOUTS) for model in (simulator, watcher)))
-    basis = principal_components(rng.normal(size=(1024, LATENT + HIDDEN)), COMPONENTS)
-    first = Controller(features=LATENT + HIDDEN)
+    zero = Controller(features=LATENT + HIDDEN)
+    space = principal_components(zero, rng.normal(size=(1024, LATENT + HIDDEN)), COMPONENTS)
 
     @jax.jit
     def returns(candidates: jax.Array) -> jax.Array:
+<<<<<<< HEAD
         population = jax.vmap(partial(basis.controller, first))(candidates)
         simulation = Simulation(simulator, watcher, rules)
         dreams = unroll(simulation, population, starts, jr.key(0), steps=HORIZON)
         return scoring.returns(dreams.outcome).mean(axis=-1)
+=======
+        population = jax.vmap(space.controller)(candidates)
+        outcome = unroll.unroll(
+            simulator, watcher, population, starts, jr.key(0), steps=HORIZON, rules=rules, dropout=0.0
+        )[1]
+        return scoring.returns(outcome).mean(axis=-1)
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 
     return lambda candidates: returns(jnp.asarray(candidates, jnp.float32)).block_until_ready()
 
@@ -257,7 +271,7 @@ def dreaming() -> list[Row]:
     """Steps of the dream a second, and generations."""
     still = np.zeros((POPULATION, COORDINATES))
     dreamers = {precision: dreamer(precision) for precision in PRECISIONS}
-    generations = evolve(lambda _, asked: dreamers["bfloat16"](asked), still[0], SEARCH, seed=1)
+    generations = maximise(lambda _, asked: dreamers["bfloat16"](asked), still[0], SEARCH, seed=1)
     runs: dict[str, Callable[[], object]] = {
         **{name: partial(dream, still) for name, dream in dreamers.items()},
         "generation": lambda: next(generations),

@@ -22,12 +22,13 @@ import numpy as np
 from bench import rnn as bench_rnn
 from bench.scale import ENVIRONMENT
 from bench.timing import Row, alternate, show
-from stages import collect, train_rnn, train_vae
+from stages import collect
 from wm.data import resident
 from wm.data.batches import longest
 from wm.data.episode import Episode
+from wm.data.resident import FrameOrder
 from wm.data.shards import Shards, Writer
-from wm.models import fit, rnn, vae
+from wm.models import fit, rnn, rnn_data, vae
 from wm.models.vae import VAE
 from wm.params.train_vae import TrainVAE
 
@@ -109,13 +110,17 @@ def with_latents(drives: list[Episode]) -> list[Episode]:
 def vae_loops(shards: Shards) -> list[Row]:
     """Frames per second of the VAE's training, read from shards or selected on the device."""
     model = VAE(latent_size=bench_rnn.LATENT, widths=(16, 32, 64, 128), key=jr.key(0))
+<<<<<<< HEAD
     settings = TrainVAE.model_construct(
         batch_size=VAE_BATCH, shuffle_buffer_episodes=BUFFER, seed=0, steps=VAE_STEPS * 10
     )
+=======
+    order = FrameOrder(VAE_BATCH, BUFFER, seed=0)
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
     records = shards.kept()
-    batches: dict[str, Iterator[Any]] = {"from shards": train_vae.batches_read(shards, records, settings, 0)}
+    batches: dict[str, Iterator[Any]] = {"from shards": resident.frames_read(shards, records, order)}
     if resident.fits(ROOM):
-        batches[ON_DEVICE] = train_vae.batches_picked(shards, records, settings, 0)
+        batches[ON_DEVICE] = resident.frames_picked(shards, records, order)
     rates = loops(model, vae.loss, batches, VAE_STEPS)
     return lines("VAE training", {name: VAE_BATCH * rate for name, rate in rates.items()}, "frames")
 
@@ -123,16 +128,16 @@ def vae_loops(shards: Shards) -> list[Row]:
 def rnn_loops(shards: Shards) -> list[Row]:
     """Steps per second of the RNN's training, read from shards or selected on the device."""
     records = shards.kept()
-    read = partial(train_rnn.read_together, shards, longest(records))
+    read = partial(rnn_data.read_padded, shards, longest(records))
 
-    def drawn(together: train_rnn.Batcher) -> Iterator[rnn.Batch]:
+    def drawn(together: rnn_data.Batcher) -> Iterator[rnn.Batch]:
         rng = np.random.default_rng(0)
         while True:
             yield together([records[i] for i in rng.integers(len(records), size=bench_rnn.EPISODES)])
 
     batches = {"from shards": drawn(read)}
     if resident.fits(ROOM):
-        batches[ON_DEVICE] = drawn(train_rnn.picker(read, records))
+        batches[ON_DEVICE] = drawn(rnn_data.resident_batcher(read, records))
     rates = loops(bench_rnn.network(0), bench_rnn.LOSS, batches, RNN_STEPS)
     return lines("RNN training", rates, "steps")
 
@@ -150,10 +155,17 @@ def loops(model: Any, loss: Callable, batches: dict[str, Iterator[Any]], steps: 
     always = repeat(jax.tree.map(jnp.asarray, next(next(iter(batches.values())))))
     seconds = dict.fromkeys([*batches, STEPS], 0.0)
     running = {
+<<<<<<< HEAD
         name: fit.fit(
             jax.tree.map(jnp.copy, model), loss, source, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1)
         )
         for name, source in {**batches, STEPS: always}.items()
+=======
+        name: fit.updates(
+            jax.tree.map(jnp.copy, model), loss, some, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1)
+        )
+        for name, some in {**batches, STEPS: always}.items()
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
     }
     for fitting in running.values():
         next(fitting)  # compiles

@@ -1,131 +1,105 @@
-"""Evolves the controller of a round inside its simulators' dreams: `python -m stages evolve r0 init`."""
+"""Evolves the controller of a round in its simulators' dreams: `python -m stages evolve ROUND PREV`."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from wm.agent import summary
-from wm.data.batches import draw, longest, stacked
-from wm.data.episode import Record
+from wm.data.batches import longest
 from wm.data.shards import Shards
+<<<<<<< HEAD
 from wm.dream import scoring
 from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, apply_stuck_rule
 from wm.dream.scoring import LatentRange, strays, whole_episodes
 from wm.dream.starts import Starts, starts_at, unseen_starts
 from wm.dream.unroll import unroll
+=======
+from wm.dream.dynamics import Rules
+from wm.dream.scoring import Range, strays, whole_episodes
+from wm.dream.starts import FirstSight, unseen_starts
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 from wm.errors import BadInput
-from wm.models import controller, rnn, value
-from wm.models.controller import Basis, Controller
+from wm.models import controller
+from wm.models.controller import Controller
 from wm.models.rnn import RNN, Ensemble
-from wm.models.value import Value
-from wm.params.environment import Environment
 from wm.params.evolve import Evolve
 from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.runtime import devices, files, model_file, places, scratch
 from wm.runtime.journal import Journal
 from wm.runtime.progress import progress, report_resumed
-from wm.search.cma_es import Schedule, evolve
-from wm.spec import FRAME_REWARD, LAP_POINTS
+from wm.search import space
+from wm.search.cma_es import Schedule
+from wm.search.evolution import Chance, Evolved, evolve, recorded
+from wm.search.fitness import Objective, Problem, worlds_at
+from wm.search.payoff import Payoff
+from wm.search.real_drives import DriveSample
+from wm.search.selection import Estimate, equally_good
+from wm.search.start_states import StartMoments
+from wm.search.terminal_value import ValueTarget, terminal_value
 
 LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
 
-VALUE_EVERY = 3  # steps: neighbours tell nothing new
-IDLE_FRAMES = 40  # without a tile, after which a real drive counts as in trouble
-TROUBLE_AHEAD = (12, 100)  # frames from the start of a dream to the trouble that the real drive got into
 
-DRIVES_AT_ONCE = 32  # side by side in memory
+class Inputs(NamedTuple):
+    """What the stage reads; `previous` is the controller of the round before, if the search refines it."""
+
+    shards: Shards
+    watcher: RNN
+    simulators: list[RNN]
+    previous: Controller | None
+
+
+class Search(NamedTuple):
+    """The search with one share of dreams before off-track events, and its controller's dream score."""
+
+    problem: Problem
+    evolved: Evolved
+    score: dict[str, Any]
 
 
 def main(params: Params, round_name: str, prev: str) -> None:
     devices.join(params.hosts)
-    settings = params.evolve
-    environment = params.environment
-    values = [settings.model_dump(), environment.model_dump()]
-    before = params.rounds_until(prev)[::-1]
-    models = [MODELS / round_name / "rnn.eqx", MODELS / round_name / "simulators.eqx"]
-    inputs = [LATENTS / prev, *models, MODELS / prev / "controller.eqx"]
-    given = Given.read(round_name, prev, settings, before)
-    search = Schedule(**(settings.refine if given.last else settings.search).model_dump())
-    stage = f"evolve {round_name}"
-    with scratch.folder(stage, values, inputs) as unfinished:
+    settings, stage = params.evolve, f"evolve {round_name}"
+    rounds = params.rounds_until(prev)[::-1]  # newest first
+    refine = len(rounds) >= settings.from_scratch_rounds
+    inputs = read(round_name, prev, refine=refine)
+    check(settings, inputs.shards, inputs.watcher.latent_size + inputs.watcher.hidden_size)
+    schedule = Schedule(**(settings.refine if refine else settings.search).model_dump())
+    shares = settings.off_track_share.refine if refine else settings.off_track_share.search
+    values, folder = [settings.model_dump(), params.environment.model_dump()], MODELS / round_name
+    paths = [LATENTS / prev, folder / "rnn.eqx", folder / "simulators.eqx", MODELS / prev / "controller.eqx"]
+    with scratch.folder(stage, values, paths) as unfinished:
         devices.share(unfinished)
-        shares = settings.off_track_share.refine if given.last else settings.off_track_share.search
         journals = {share: Journal(unfinished / f"journal-{share}.jsonl") for share in shares}
         done = sum(journal.generations for journal in journals.values())
-        report_resumed(stage, done, search.generations * len(journals))
-        run(round_name, before, given, settings, search, environment, journals)
+        report_resumed(stage, done, schedule.generations * len(journals))
+        searches, score = search(params, inputs, rounds, schedule, journals, stage)
+        write(round_name, searches, score)
 
 
-class Given(NamedTuple):
-    """What a round's evolution starts from; `last` is the controller of the round before, if it does."""
-
-    shards: Shards
-    model: RNN
-    ensemble: Ensemble
-    last: Controller | None
-
-    @staticmethod
-    def read(round_name: str, prev: str, settings: Evolve, before: list[str]) -> "Given":
-        """From disk. Raises BadInput, where the parts do not fit together or the parameters ask too much."""
-        shards = Shards(LATENTS / prev)
-        model = model_file.load(MODELS / round_name / "rnn.eqx", RNN)
-        ensemble = model_file.load(MODELS / round_name / "simulators.eqx", Ensemble)
-        model_file.check_sizes(MODELS / round_name / "simulators.eqx", ensemble.stacked, model)
-        shards.expect_latents(model.latent_size)
-        features = model.latent_size + model.hidden_size
-        check_steps(shards, settings)
-        check_components(settings, features)
-        if len(before) < settings.from_scratch_rounds:
-            return Given(shards, model, ensemble, None)
-        path = MODELS / prev / "controller.eqx"
-        last = model_file.load(path, Controller)
-        model_file.check(path, "features", last.weight.shape[-1], features)
-        return Given(shards, model, ensemble, last)
-
-
-class World(NamedTuple):
-    """A simulator, the moments that its dreams go on from, and the value of those in which they end."""
-
-    simulator: RNN
-    starts: Starts
-    value: Value
-
-
-class Searched(NamedTuple):
-    """What a search came to: its worlds, its curve, its snapshots, of which the last is its end, that one's
-    score in whole dreams like those of the search."""
-
-    worlds: list[World]
-    curve: list[dict[str, Any]]
-    snapshots: list[Controller]
-    score: dict[str, Any]
-
-
-def run(
-    round_name: str,
-    before: list[str],
-    given: Given,
-    settings: Evolve,
-    search: Schedule,
-    environment: Environment,
+def search(
+    params: Params,
+    inputs: Inputs,
+    rounds: list[str],
+    schedule: Schedule,
     journals: dict[float, Journal],
-) -> None:
-    """The round's evolution, from its journals on: one for each share of dreams before troubles, of which the
-    one is kept that `kept_share` names."""
-    start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), len(before)), 3)
-    shards, model, ensemble, last = given
-    rules, told = (
-        rules_of(sampling, shards, settings, environment, before)
+    stage: str,
+) -> tuple[dict[float, Search], dict[str, Any]]:
+    """A search for every share of dreams before off-track events, and the dream score of the one kept."""
+    settings, environment = params.evolve, params.environment
+    shards, watcher, simulators, previous = inputs
+    seed = settings.seed
+    start_key, fitness_key, score_key = jr.split(jr.fold_in(jr.key(seed), len(rounds)), 3)
+    drives = DriveSample(shards, rounds, settings.newest_share, settings.start_episodes, seed)
+    first_frames = unseen_starts(shards).draw(settings.score_episodes, seed)
+    frames, repeat = environment.warm_up_frames, environment.action_repeat
+    rules, score_rules = (
+        dream_rules(sampling, settings, drives, repeat)
         for sampling in (settings.sampling, settings.score_sampling)
     )
+<<<<<<< HEAD
     simulators = ensemble.members or [model]
     values = [value_of_moments(one, shards, settings, before, rules, start_key) for one in simulators]
     found: dict[float, Searched] = {}
@@ -400,50 +374,129 @@ def dream_fitness(
         return devices.whole(returns(worlds, watcher, vectors, jr.fold_in(key, generation)))
 
     return fitness
+=======
+    zero = Controller(
+        features=watcher.latent_size + watcher.hidden_size,
+        limits=settings.action_limits.pairs,
+        pedals=settings.pedal_activation,
+    )
+    payoff = Payoff(settings.fastest_lap_steps, settings.missed_tile_cost, repeat)
+    objective = Objective(
+        payoff=payoff,
+        rollouts=settings.rollouts,
+        horizon_steps=settings.horizon_steps,
+        cvar_level=settings.cvar_level,
+        dropout=settings.dropout,
+        precision=settings.precision,
+    )
+    target, values = ValueTarget(payoff, settings.value_steps), []
+    for simulator in simulators:
+        value, explained = terminal_value(simulator, target, drives, start_key)
+        print(f"terminal value: explains {explained:.0%} of the variance on validation drives")
+        values.append(value)
+    searches = {}
+    for share, journal in journals.items():
+        moments = StartMoments(drives, settings.starts_per_episode, share, repeat)
+        worlds = worlds_at(moments, simulators, values, watcher, rules, start_key)
+        problem = Problem(worlds, watcher, rules, objective)
+        coordinates = space.at_starts(zero, worlds[0].starts, settings.principal_components, jr.key(seed))
+        start = coordinates.start(previous)
+        chance = Chance(seed + len(rounds) + 1, fitness_key)
+        steps = evolve(problem, coordinates, np.asarray(start), schedule, chance, journal)
+        label = f"{stage}, off-track share {share}" if len(journals) > 1 else stage
+        evolved = recorded(
+            coordinates.controller(start),
+            progress(steps, label, schedule.generations),
+            snapshot_every=settings.snapshot_every,
+            generations=schedule.generations,
+        )
+        score = dream_score(problem, evolved.snapshots[-1], first_frames, rules, frames, score_key)
+        searches[share] = Search(problem, evolved, score)
+    best = searches[kept(searches)]
+    if score_rules == rules:
+        return searches, best.score
+    last = best.evolved.snapshots[-1]
+    return searches, dream_score(best.problem, last, first_frames, score_rules, frames, score_key)
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 
 
-def conditional_value_at_risk(
-    worth: Float[Array, "population start"], level: float
-) -> Float[Array, " population"]:
-    """The mean of all dreams, less how far each candidate's worst ones, a share `level` of them, fall short
-    of what all candidates have from the same start on average (CVaR; Rockafellar and Uryasev 2000). Not
-    finite for a candidate with a dream that is not."""
-    if level == 1:
-        return worth.mean(axis=-1)
-    finite = jnp.isfinite(worth).all(axis=-1)
-    usual = worth.mean(axis=0, where=finite[:, None])
-    worst = max(1, round(level * worth.shape[-1]))
-    cautious = usual.mean() + jnp.sort(worth - usual, axis=-1)[:, :worst].mean(axis=-1)
-    return jnp.where(finite, cautious, jnp.nan)
-
-
-def within_lap(outcome: Outcome, settings: Evolve, rules: Rules) -> Outcome:
-    """The outcome, time first, without what comes after the horizon's share of a lap has been won."""
-    share = LAP_POINTS * settings.horizon_steps / settings.fastest_lap_steps
-    won = jnp.cumsum(outcome.reward - FRAME_REWARD * rules.action_repeat, axis=0)
-    before = jnp.concatenate([jnp.zeros_like(won[:1]), won[:-1]])
-    driving = jnp.cumprod(before < share, axis=0).astype(bool)
-    return jax.tree.map(lambda part: jnp.where(driving, part, 0), outcome)
+def kept(searches: dict[float, Search]) -> float:
+    """The largest off-track share among the equally good searches, since harder dreams teach more."""
+    scores = {share: search.score["score"] for share, search in searches.items()}
+    return max(equally_good({share: Estimate(s["mean"], s["sem"]) for share, s in scores.items()}))
 
 
 def dream_score(
-    worlds: list[World],
-    watcher: RNN,
-    best: Controller,
-    shards: Shards,
-    settings: Evolve,
-    environment: Environment,
-    rules: Rules,
-    key: jax.Array,
+    problem: Problem, best: Controller, first: FirstSight, rules: Rules, warm_up_frames: int, key: Any
 ) -> dict[str, Any]:
+<<<<<<< HEAD
     """Whole dreamt episodes from the starts of tracks that no model was trained on."""
     dream = Dream([world.simulator for world in worlds], watcher, rules, environment.warm_up_frames)
     starts = unseen_starts(shards).draw(settings.score_episodes, settings.seed)
     dreamt = whole_episodes(dream, best, starts, key)
     real = LatentRange.of(worlds[0].starts)
+=======
+    """The score in whole dreamt episodes that start at these first frames."""
+    simulators = [world.simulator for world in problem.worlds]
+    episodes: Any = simulators, problem.watcher, best, *first, rules, warm_up_frames, key
+    dreamt = whole_episodes(*episodes)
+    stray = strays(*episodes, real=Range.of(problem.worlds[0].starts))
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
     return {
         **summary.of_drives(*(np.asarray(part) for part in dreamt)),
         "rules": rules.stored,
         "impossible": bool(dreamt.score.mean() > summary.IMPOSSIBLE),
+<<<<<<< HEAD
         "strays": round(float(strays(dream, best, starts, key, real)), 4),
+=======
+        "strays": round(float(stray), 4),
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
     }
+
+
+def dream_rules(sampling: str, settings: Evolve, drives: DriveSample, action_repeat: int) -> Rules:
+    """The rules of dreams in which `sampling` names what becomes the next latent."""
+    rules = Rules(settings.temperature, settings.stuck_steps, action_repeat, sampling)
+    return rules._replace(encoder_variance=drives.encoder_variance()) if rules.denoised else rules
+
+
+def read(round_name: str, prev: str, *, refine: bool) -> Inputs:
+    """The inputs. Raises BadInput for files that do not fit together."""
+    shards, folder = Shards(LATENTS / prev), MODELS / round_name
+    watcher = model_file.load(folder / "rnn.eqx", RNN)
+    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
+    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
+    shards.expect_latents(watcher.latent_size)
+    path = MODELS / prev / "controller.eqx"
+    previous = model_file.load(path, Controller) if refine else None
+    if previous:
+        features = watcher.latent_size + watcher.hidden_size
+        model_file.check(path, "features", previous.weight.shape[-1], features)
+    return Inputs(shards, watcher, ensemble.members or [watcher], previous)
+
+
+def check(settings: Evolve, shards: Shards, features: int) -> None:
+    """Raises BadInput for parameters that ask for more than the drives or the controller have."""
+    steps, components = settings.value_steps, settings.principal_components
+    length = min(longest(shards.kept(validation=validation)) for validation in (False, True))
+    if steps >= length:
+        longest_drive = f"the length of the longest drive in {shards.folder}"
+        raise BadInput(
+            f"{PARAMS}: evolve.value_steps: found {steps}, expected less than {length}, {longest_drive}"
+        )
+    if components > features:
+        place = f"{PARAMS}: evolve.principal_components: found {components}"
+        raise BadInput(f"{place}, expected at most {features}, the number of the controller's features")
+
+
+def write(round_name: str, searches: dict[float, Search], score: dict[str, Any]) -> None:
+    """Writes the controller that is kept, its snapshots, its curve, its score, and all searches' scores."""
+    share = kept(searches)
+    evolved, folder, figures = searches[share].evolved, MODELS / round_name, METRICS / round_name
+    model_file.save(folder / "controller.eqx", evolved.snapshots[-1])
+    model_file.save(folder / "snapshots.eqx", controller.snapshots(evolved.snapshots))
+    files.write_csv(figures / "evolve.csv", evolved.curve)
+    files.write_json(figures / "dream.json", score)
+    scores = {str(share): search.score["score"] for share, search in searches.items()}
+    dreams = {share: {name: score[name] for name in ("mean", "sem")} for share, score in scores.items()}
+    files.write_json(figures / "searches.json", {"trouble_share": share, "dream": dreams})

@@ -48,23 +48,3 @@ def test_snapshots_survive_the_file(tmp_path):
     loaded = model_file.load(tmp_path / "snapshots.eqx", Snapshots)
     assert loaded.count == 3
     assert (loaded.controllers.weight[2] == some[2].weight).all()
-
-
-def test_principal_components_are_the_directions_that_vary_most():
-    rng = np.random.default_rng(0)
-    seen = rng.normal(size=(2000, 6)) * [0.1, 5.0, 0.1, 1.0, 0.1, 0.1] + 3.0
-    basis = controller.principal_components(seen, 2)
-    assert np.allclose(np.abs(basis.directions[:, [1, 3]]), np.eye(2), atol=0.05)
-    assert np.allclose(basis.mean, seen.mean(0), atol=1e-5)
-
-
-def test_a_controller_in_a_basis_acts_on_what_its_components_show():
-    rng = np.random.default_rng(0)
-    basis = controller.principal_components(rng.normal(size=(50, 6)), 3)
-    place = jr.normal(jr.key(0), (12,))
-    one = basis.controller(Controller(features=6), place)
-    seen = jr.normal(jr.key(1), (6,))
-    shown = basis.directions @ (seen - basis.mean)
-    raw = place[:9].reshape(3, 3) @ shown + place[9:]
-    assert np.allclose(one(seen[:2], seen[2:]), controller.squash(raw, "sigmoid"), atol=1e-5)
-    assert np.allclose(basis.coordinates(one), place, atol=1e-5)

@@ -18,17 +18,27 @@ from wm.models import fit, rnn, vae
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
-from wm.params import file
 from wm.runtime import devices, model_file
+from wm.search.fitness import Objective, Problem, World, dream_fitness
+from wm.search.payoff import Payoff
+from wm.search.space import ControllerSpace
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = {"reward_weight": 1.0, "missed_weight": 1.0, "done_weight": 1.0, "dropout": 0.1}
+OBJECTIVE = Objective(
+    payoff=Payoff(fastest_lap_steps=350, missed_tile_cost=20.0, action_repeat=4),
+    rollouts=64,
+    horizon_steps=50,
+    cvar_level=0.5,
+    dropout=0.1,
+    precision="bfloat16",
+)
 
 
 def trained(model, loss, batch):
     """The losses of a few steps, and what the model has become."""
     optimiser = fit.adam(1e-3, 4, 10.0)
-    for one in fit.fit(model, loss, [batch] * 4, optimiser, key=jr.key(1)):
+    for one in fit.updates(model, loss, [batch] * 4, optimiser, key=jr.key(1)):
         yield one.metrics["loss"]
     yield from (leaf.ravel()[::97] for leaf in jax.tree.leaves(eqx.filter(one.model, eqx.is_array)))
 
@@ -42,6 +52,7 @@ def random_batch(rng, shape):
 
 
 def fitness(model, rng):
+<<<<<<< HEAD
     """A generation's, from starts of no meaning."""
     from stages import evolve
 
@@ -54,6 +65,15 @@ def fitness(model, rng):
     judge = evolve.dream_fitness([world], model, first.with_parameters, settings, rules, jr.key(2))
     candidates = rng.normal(size=(16, first.parameters.size)) / 10
     return judge(0, candidates)
+=======
+    """The fitness of a generation, from random start states."""
+    memory = model.start(OBJECTIVE.rollouts)
+    z = jnp.asarray(rng.normal(size=(OBJECTIVE.rollouts, 32)), jnp.float32)
+    world = World(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore
+    space = ControllerSpace(Controller(features=288), jnp.eye(288), jnp.zeros(288))
+    judge = dream_fitness(Problem([world], model, Rules(1.0, 0, 4), OBJECTIVE), space, jr.key(2))
+    return judge(0, rng.normal(size=(16, 3 * 289)) / 10)
+>>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 
 
 def figures():

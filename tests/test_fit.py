@@ -43,14 +43,10 @@ def train(folder, kill_at=None, spoilt=None):
 
     return fit.train(
         eqx.nn.Linear(4, 4, key=jr.key(0)),
-        loss,
-        lambda done: batches(done, spoilt),
-        fit.adam(1e-2, STEPS, 1.0),
+        fit.Training(loss, lambda done: batches(done, spoilt), STEPS, learning_rate=1e-2, gradient_clip=1.0),
+        fit.Validation(check, every=3),
+        Checkpoints(folder, seconds=0.0),
         key=jr.key(1),
-        steps=STEPS,
-        check=check,
-        check_every=3,
-        checkpoints=Checkpoints(folder, seconds=0.0),
         label="train_x",
     )
 
@@ -91,9 +87,11 @@ def test_steps_are_counted_from_those_that_were_done():
     def linear():
         return eqx.nn.Linear(4, 4, key=jr.key(0))
 
-    whole = [one.metrics for one in fit.fit(linear(), loss, batches(0), optimiser, key=jr.key(1))]
-    *_, half = islice(fit.fit(linear(), loss, batches(0), optimiser, key=jr.key(1)), 5)
-    rest = fit.fit(half.model, loss, batches(5), optimiser, key=jr.key(1), done=5, state=half.state)
+    whole = [one.metrics for one in fit.updates(linear(), loss, batches(0), optimiser, key=jr.key(1))]
+    *_, half = islice(fit.updates(linear(), loss, batches(0), optimiser, key=jr.key(1)), 5)
+    rest = fit.updates(
+        half.model, loss, batches(5), optimiser, key=jr.key(1), resume=fit.Resume(5, half.state)
+    )
     assert [one.metrics for one in rest] == whole[5:]
 
 
@@ -106,7 +104,7 @@ def test_the_next_batch_is_read_before_a_steps_metrics_are_waited_for():
             yield batch
 
     model = eqx.nn.Linear(4, 4, key=jr.key(0))
-    fitting = fit.fit(model, loss, counted(), fit.adam(1e-2, STEPS, 1.0), key=jr.key(1))
+    fitting = fit.updates(model, loss, counted(), fit.adam(1e-2, STEPS, 1.0), key=jr.key(1))
     next(fitting)
     assert read == [0, 1]
     assert len(list(fitting)) == STEPS - 1

@@ -3,7 +3,7 @@ import pytest
 
 from wm.errors import Halted
 from wm.runtime.journal import Journal
-from wm.search.cma_es import Schedule, evolve
+from wm.search.cma_es import Schedule, maximise
 
 SEARCH = Schedule(
     population=16, generations=80, sigma0=0.5, max_std=10.0, final_std=10.0, decay_start=0.5, diagonal=True
@@ -15,7 +15,7 @@ def sphere(generation, candidates):
 
 
 def search(journal=None, fitness=sphere, generations=None):
-    run = evolve(fitness, np.zeros(8), SEARCH, seed=5, journal=journal)
+    run = maximise(fitness, np.zeros(8), SEARCH, seed=5, journal=journal)
     return [one.mean for _, one in zip(range(generations or SEARCH.generations), run, strict=False)]
 
 
@@ -78,9 +78,9 @@ def test_returns_that_are_no_numbers_end_the_search_where_they_are_many():
         return returns
 
     counted = []
-    with pytest.raises(Halted, match="generation 2: 3 of 16 returns are not finite"):
-        counted += [one.broken for one in evolve(broken, np.zeros(8), SEARCH, seed=1)]
-    few = evolve(
+    with pytest.raises(Halted, match="generation 2: found 3 of 16 returns that are not finite"):
+        counted += [one.broken for one in maximise(broken, np.zeros(8), SEARCH, seed=1)]
+    few = maximise(
         lambda number, c: np.where(np.arange(16) == 0, np.nan, sphere(number, c)), np.zeros(8), SEARCH, seed=1
     )
     assert next(few).broken == 1

@@ -1,18 +1,21 @@
+from itertools import islice
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from stages import train_rnn, train_vae
 from wm.data import resident
 from wm.data.episode import Episode, Record
+from wm.data.resident import FrameOrder
 from wm.data.shards import Shards, Writer
+from wm.models import rnn_data
+from wm.models.rnn_data import DriveBatches
 from wm.runtime import files
 
 LENGTHS = [7, 4, 9, 5, 9]
-VAE_SETTINGS = train_vae.Config.model_construct(batch_size=4, buffer_episodes=2, seed=3, steps=30)
-RNN_SETTINGS = train_rnn.Config.model_construct(batch_size=3, newest_share=0.4, seed=3)
+ORDER = FrameOrder(batch_size=4, buffer_episodes=2, seed=3)
+BATCH = 3  # drives
 
 
 def shards(folder, observations):
@@ -43,19 +46,19 @@ def latents(rng, length):
     return {name: rng.normal(size=(length, 4)).astype(np.float32) for name in ("mu", "logvar")}
 
 
-def same(some, others):
-    for one, other in zip(jax.tree.leaves(some), jax.tree.leaves(others), strict=True):
+def same(trees, others):
+    for one, other in zip(jax.tree.leaves(trees), jax.tree.leaves(others), strict=True):
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("done", [0, 11])
-def test_frames_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypatch, done):
+def test_frames_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypatch):
     data = shards(tmp_path / "frames", frames)
-    read = list(train_vae.batches(data, VAE_SETTINGS, done))
+    records = data.kept(validation=False)
+    read = list(islice(resident.frames(data, records, ORDER), 30))
     monkeypatch.setattr(resident, "fits", lambda size: size == sum(LENGTHS) * 64 * 64 * 3)
-    picked = list(train_vae.batches(data, VAE_SETTINGS, done))
-    assert len(picked) == 30 - done
+    picked = list(islice(resident.frames(data, records, ORDER), 30))
+    assert not any(isinstance(batch, jax.Array) for batch in read)
     assert all(isinstance(batch, jax.Array) for batch in picked)
     same(picked, read)
 
@@ -63,26 +66,27 @@ def test_frames_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypat
 @pytest.mark.parametrize("done", [0, 11])
 def test_drives_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypatch, done):
     data = shards(tmp_path / "latents", latents)
+    records = data.kept(validation=False)
 
-    def batches():
-        together = train_rnn.batcher(data, data.kept(validation=False))
-        return list(train_rnn.batches(data, together, RNN_SETTINGS, ["a"], 1, 20, done))
+    def batches(done):
+        batcher = rnn_data.batcher(data, records)
+        return list(DriveBatches(batcher, records, ["a"], 0.4, BATCH, [3, 1, 1]).draw(20, done))
 
-    read, asked = batches(), []
-    monkeypatch.setattr(resident, "fits", lambda size: asked.append(size) or True)
-    picked = batches()
+    read, sizes = batches(0), []
+    monkeypatch.setattr(resident, "fits", lambda size: sizes.append(size) or True)
+    picked = batches(done)
     assert len(picked) == 20 - done
-    assert asked == [len(LENGTHS) * resident.nbytes(picked[0]) // RNN_SETTINGS.batch_size]
-    same(picked, read)
+    assert sizes == [len(LENGTHS) * resident.nbytes(picked[0]) // BATCH]
+    same(picked, read[done:])
 
 
-def test_a_device_that_keeps_data_is_not_asked_for_episodes_again(tmp_path, monkeypatch):
+def test_drives_on_the_device_are_read_once(tmp_path, monkeypatch):
     data = shards(tmp_path / "latents", latents)
     monkeypatch.setattr(resident, "fits", lambda size: True)
     records = data.kept(validation=False)
-    together = train_rnn.batcher(data, records)
+    batcher = rnn_data.batcher(data, records)
     monkeypatch.setattr(data, "read", lambda record: pytest.fail("read again"))
-    assert np.array_equal(together(records[1:3]).mask.sum(axis=1), LENGTHS[1:3])
+    assert np.array_equal(batcher(records[1:3]).mask.sum(axis=1), LENGTHS[1:3])
 
 
 @pytest.mark.parametrize(
@@ -101,8 +105,8 @@ def test_data_stays_on_one_device_with_room(monkeypatch, devices, memory, size, 
     assert resident.fits(size) == fits
 
 
-def test_the_host_keeps_no_copy(tmp_path):
-    assert not resident.fits(1)  # a CPU's memory is the host's
+def test_nothing_is_kept_in_a_cpus_memory():
+    assert not resident.fits(1)  # it is the host's memory
 
 
 def test_no_pieces():

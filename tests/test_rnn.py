@@ -103,7 +103,7 @@ def test_overfits_one_batch():
     rewards = batch.reward
     batch = batch._replace(done=batch.done.at[0, -1].set(True))
     steps = 600
-    training = fit.fit(model, LOSS, [batch] * steps, fit.adam(1e-2, steps, 10.0), key=jr.key(3))
+    training = fit.updates(model, LOSS, [batch] * steps, fit.adam(1e-2, steps, 10.0), key=jr.key(3))
     curve = [fitted.metrics for fitted in training]
     assert curve[-1]["reward_error"] < 0.05 * float(rewards.var())
     assert curve[-1]["missed_error"] < 0.1

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from threading import Barrier, Event
 from time import sleep
@@ -9,12 +10,14 @@ import numpy as np
 import optax
 import pytest
 
-from stages.train_rnn import InMemory, report, rounded, side_by_side
+from stages.train_rnn import report
+from wm.data.cached import CachedShards
 from wm.data.episode import Episode, Record
 from wm.data.shards import Shards, Writer
 from wm.errors import Halted
 from wm.models import fit
-from wm.models.rnn import RNN
+from wm.models.fit import side_by_side
+from wm.models.rnn import RNN, with_rounded_weights
 from wm.runtime import files
 from wm.runtime.files import read_json
 
@@ -42,7 +45,7 @@ def test_an_episode_is_read_from_its_shard_once(tmp_path, drives):
         for drive in drives:
             writer.write(drive)
         writer.finish()
-    shards = InMemory(tmp_path / "raw")
+    shards = CachedShards(tmp_path / "raw")
     first = [shards.read(record) for record in shards.records]
     for path in (tmp_path / "raw").glob("*.parquet"):
         path.unlink()
@@ -52,7 +55,7 @@ def test_an_episode_is_read_from_its_shard_once(tmp_path, drives):
         assert (seen.actions == drive.actions).all()
 
 
-def test_threads_read_one_after_the_other(tmp_path, monkeypatch):
+def test_threads_read_one_after_the_other(tmp_path, monkeypatch, drives):
     reading, most = [], []
 
     def read(self, record):
@@ -60,53 +63,54 @@ def test_threads_read_one_after_the_other(tmp_path, monkeypatch):
         most.append(len(reading))
         sleep(0.01)
         reading.remove(record)
+        return drives[0]
 
     monkeypatch.setattr(Shards, "read", read)
     monkeypatch.setattr(Shards, "__init__", lambda self, folder: None)
-    shards = InMemory(tmp_path)
+    shards = CachedShards(tmp_path)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(shards.read, range(8)))
+        list(pool.map(shards.read, [replace(drives[0].record, seed=seed) for seed in range(8)]))
     assert most == [1] * 8
 
 
-def test_curves_lie_side_by_side(tmp_path):
+def test_curves_are_written_side_by_side(tmp_path):
     curves = {"rnn": [{"step": 1, "nll": 3.0}], "simulator_0": [{"step": 1, "nll": 4.0}]}
     report(curves, tmp_path)
     assert (tmp_path / "train_rnn.csv").read_text() == "step,nll,simulator_0_nll\n1,3.0,4.0\n"
     assert read_json(tmp_path / "train_rnn.json") == {"rnn": {"nll": 3.0}, "simulator_0": {"nll": 4.0}}
 
 
-def test_trainings_run_at_once_and_come_back_in_their_order():
+def test_trainings_run_at_the_same_time_and_their_results_keep_their_order():
     first_is_there = Event()
 
-    def first(leave_off):
+    def first(stop):
         first_is_there.set()
         return 1
 
-    def second(leave_off):
+    def second(stop):
         assert first_is_there.wait(10)
         return 2
 
     assert side_by_side([second, first]) == [2, 1]
 
 
-def test_one_that_fails_ends_the_others():
-    left_off, all_run = [], Barrier(3, timeout=10)
+def test_a_training_that_fails_stops_the_others():
+    stopped, all_run = [], Barrier(3, timeout=10)
 
-    def fails(leave_off):
+    def fails(stop):
         all_run.wait()
         raise Halted("no more")
 
-    def goes_on(number, leave_off):
+    def goes_on(number, stop):
         all_run.wait()
-        left_off.append((number, leave_off.wait(10)))
+        stopped.append((number, stop.wait(10)))
 
     with pytest.raises(Halted, match="no more"):
         side_by_side([partial(goes_on, 1), fails, partial(goes_on, 2)])
-    assert sorted(left_off) == [(1, True), (2, True)]
+    assert sorted(stopped) == [(1, True), (2, True)]
 
 
-def test_what_is_learnt_of_rounded_weights_is_added_to_those_that_are_not():
+def test_gradients_of_rounded_weights_update_those_that_are_not_rounded():
     model = RNN(latent_size=4, hidden_size=16, mixtures=3, key=jr.key(0))
     before = np.asarray(model.hidden_weight)
 
@@ -114,7 +118,9 @@ def test_what_is_learnt_of_rounded_weights_is_added_to_those_that_are_not():
         assert model.hidden_weight.dtype == jnp.bfloat16
         return (model.hidden_weight * batch).sum(), {}
 
-    steps = fit.fit(model, rounded(loss, "bfloat16"), [jnp.ones(())], optax.sgd(1e-6), key=jr.key(1))
+    steps = fit.updates(
+        model, with_rounded_weights(loss, "bfloat16"), [jnp.ones(())], optax.sgd(1e-6), key=jr.key(1)
+    )
     after = next(steps).model.hidden_weight
     assert after.dtype == jnp.float32
     assert np.allclose(before - after, 1e-6, rtol=0.05)  # a bfloat16 beside 0.1 has steps of 5e-4

@@ -4,6 +4,7 @@ At step t it sees z_t and a_t; its hidden state then predicts z_{t+1}, the rewar
 a_t ended in failure (Ha & Schmidhuber 2018, section 2.2 and appendix A.2).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -146,6 +147,11 @@ def product(
 def in_precision(rnn: RNN, precision: str) -> RNN:
     """The same RNN with its weights (not its biases) rounded, for faster matrix products."""
     return jax.tree.map(lambda leaf: leaf.astype(precision) if leaf.ndim == 2 else leaf, rnn)
+
+
+def with_rounded_weights(loss: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """The loss of the RNN `in_precision`. Its gradients are those of the weights that are not rounded."""
+    return lambda model, *others: loss(in_precision(model, precision), *others)
 
 
 class Ensemble(eqx.Module):

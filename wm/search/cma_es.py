@@ -1,4 +1,4 @@
-"""CMA-ES (Hansen 2016) by the library `cma`, as a generator of generations."""
+"""CMA-ES (Hansen 2016) with the library `cma`, as a generator of generations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from jaxtyping import Float
 from wm.errors import Halted
 from wm.runtime.journal import Journal
 
-MOST_BROKEN = 0.1  # of a generation's returns may be no finite number
+MAX_BROKEN = 0.1  # share of a generation's returns that may be NaN or infinite
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long CMA-ES searches, and how wide.
+    """How long CMA-ES searches, and how widely.
 
-    Noisy returns keep CMA-ES from converging by itself, and on a plateau it diverges. So each parameter's
-    standard deviation is bounded by `max_std`, and after the share `decay_start` of the generations by a
-    bound that falls geometrically to `final_std`.
+    Noisy returns keep CMA-ES from converging, and on a plateau it diverges. So each parameter's standard
+    deviation is bounded by `max_std`, and after the share `decay_start` of the generations by a bound that
+    falls geometrically to `final_std`.
     """
 
     population: int
@@ -37,8 +37,10 @@ class Schedule:
 
 
 class Generation(NamedTuple):
-    """What came of one generation, the returns being those that are finite; `mean` is the centre of the
-    search distribution after it."""
+    """A generation's number, its finite returns' mean and maximum, and the state of CMA-ES after it.
+
+    `mean` is the centre of the search distribution.
+    """
 
     number: int
     mean_return: float
@@ -48,44 +50,43 @@ class Generation(NamedTuple):
     mean: Float[np.ndarray, " parameter"]
 
 
-def evolve(
+def maximise(
     fitness: Callable[[int, Float[np.ndarray, "population parameter"]], Any],
     start: Float[np.ndarray, " parameter"],
-    search: Schedule,
+    schedule: Schedule,
     *,
     seed: int,
     journal: Journal | None = None,
 ) -> Iterator[Generation]:
-    """Maximises `fitness(generation, candidates)`, one return a candidate, from `start`.
+    """Maximises `fitness(generation, candidates)`, which returns a number per candidate, from `start`.
 
-    A candidate whose return is not finite is ranked worst; Halted is raised where more than a tenth of a
-    generation's are. Returns are written to `journal`; those found there are not asked for again, but told to
-    the library once more, which so comes to where it was.
+    A candidate whose return is not finite is ranked last; more than a tenth of these in one generation raise
+    Halted. Returns are written to `journal`. Those already there are not computed again, but passed to the
+    library, which thereby reaches the same state.
     """
-    import cma  # here, for it takes longer to import than all of params.yaml to be checked
+    import cma  # here because its import is slow, and checking params.yaml must not wait for it
 
-    strategy = cma.CMAEvolutionStrategy(start, search.sigma0, _options(search, seed))
-    for number in range(search.generations):
-        strategy.opts.set("maxstd", search.bound(number))
+    strategy = cma.CMAEvolutionStrategy(start, schedule.sigma0, _options(schedule, seed))
+    for number in range(schedule.generations):
+        strategy.opts.set("maxstd", schedule.bound(number))
         candidates = strategy.ask()
         returns = _returns(fitness, number, np.stack(candidates), journal)
-        broken = int(np.sum(~np.isfinite(returns)))
-        if broken > MOST_BROKEN * len(returns):
-            found = f"{broken} of {len(returns)} returns are not finite"
-            raise Halted(f"generation {number}: {found}, wanted a tenth at most")
-        whole = returns[np.isfinite(returns)]
-        ranked = np.where(np.isfinite(returns), returns, np.min(whole) - 1)
+        finite = np.isfinite(returns)
+        broken = int(np.sum(~finite))
+        if broken > MAX_BROKEN * len(returns):
+            found = f"found {broken} of {len(returns)} returns that are not finite"
+            raise Halted(f"generation {number}: {found}, expected at most a tenth")
+        ranked = np.where(finite, returns, np.min(returns[finite]) - 1)
         strategy.tell(candidates, (-ranked).tolist())
-        mean_return, best_return = float(np.mean(whole)), float(np.max(whole))
-        yield Generation(
-            number, mean_return, best_return, broken, float(strategy.sigma), np.array(strategy.mean)
-        )
+        mean_return, best_return = float(np.mean(returns[finite])), float(np.max(returns[finite]))
+        sigma, mean = float(strategy.sigma), np.array(strategy.mean)
+        yield Generation(number, mean_return, best_return, broken, sigma, mean)
 
 
 def _returns(
     fitness: Callable[..., Any], number: int, candidates: np.ndarray, journal: Journal | None
 ) -> Float[np.ndarray, " population"]:
-    """The candidates' returns, from the journal if it has them, and then in it."""
+    """The candidates' returns, from the journal if it has them; otherwise they are added to it."""
     known = journal.returns(number, candidates) if journal else None
     if known is not None:
         return known
@@ -95,16 +96,16 @@ def _returns(
     return returns
 
 
-def _options(search: Schedule, seed: int) -> dict[str, Any]:
-    """The library's options: its own random generator, no files read, no stopping before time."""
+def _options(schedule: Schedule, seed: int) -> dict[str, Any]:
+    """The library's options: a random generator of its own, no files read, no early stopping."""
     rng = np.random.default_rng(seed)
     return {
-        "popsize": search.population,
-        "CMA_diagonal": search.diagonal,
-        "maxstd": search.bound(0),
+        "popsize": schedule.population,
+        "CMA_diagonal": schedule.diagonal,
+        "maxstd": schedule.bound(0),
         "randn": lambda *shape: rng.standard_normal(shape),
-        "seed": np.nan,  # it would seed NumPy's global generator
-        "signals_filename": "",  # it would obey a file that lies in the working directory
+        "seed": np.nan,  # any number would seed NumPy's global generator
+        "signals_filename": "",  # otherwise it obeys a file of that name in the working directory
         "verbose": -10,
         "verb_log": 0,
     }

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wm.search.cma_es import Schedule, evolve
+from wm.search.cma_es import Schedule, maximise
 
-SEARCH = Schedule(
+SCHEDULE = Schedule(
     population=16, generations=80, sigma0=0.5, max_std=10.0, final_std=10.0, decay_start=0.5, diagonal=True
 )
 
@@ -15,22 +15,25 @@ def sphere(generation, candidates):
 
 
 @pytest.mark.parametrize("diagonal", [True, False])
-def test_finds_the_top_of_a_hill(diagonal):
-    search = replace(SEARCH, diagonal=diagonal)
-    *_, last = evolve(sphere, np.zeros(8), search, seed=1)
+def test_the_maximum_of_a_sphere_is_found(diagonal):
+    schedule = replace(SCHEDULE, diagonal=diagonal)
+    *_, last = maximise(sphere, np.zeros(8), schedule, seed=1)
     assert np.allclose(last.mean, 1.5, atol=0.05)
     assert last.number == 79
 
 
-def test_same_seed_same_search():
-    runs = [[one.mean for one in evolve(sphere, np.zeros(8), SEARCH, seed=seed)] for seed in (5, 5, 6)]
+def test_the_seed_determines_the_search():
+    runs = [
+        [generation.mean for generation in maximise(sphere, np.zeros(8), SCHEDULE, seed=seed)]
+        for seed in (5, 5, 6)
+    ]
     assert np.array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
 
 
-def test_numpys_own_generator_is_left_alone():
+def test_numpys_global_generator_is_not_used():
     before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
-    list(evolve(sphere, np.zeros(8), SEARCH, seed=5))
+    list(maximise(sphere, np.zeros(8), SCHEDULE, seed=5))
     assert (np.random.get_state(legacy=False)["state"]["key"] == before).all()  # noqa: NPY002
 
 
@@ -39,17 +42,17 @@ def test_a_candidate_without_a_finite_return_is_ranked_worst():
         returns = sphere(generation, candidates)
         return np.where(np.arange(len(returns)) == 0, np.nan, returns)
 
-    *_, last = evolve(sometimes_nan, np.zeros(8), SEARCH, seed=1)
+    *_, last = maximise(sometimes_nan, np.zeros(8), SCHEDULE, seed=1)
     assert np.allclose(last.mean, 1.5, atol=0.05)
 
 
 def test_a_signals_file_in_the_working_directory_is_not_obeyed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cma_signals.in").write_text("{'ftarget': 1e9, 'maxiter': 1}")
-    assert len(list(evolve(sphere, np.zeros(8), SEARCH, seed=1))) == 80
+    assert len(list(maximise(sphere, np.zeros(8), SCHEDULE, seed=1))) == 80
 
 
-def test_the_search_narrows_though_returns_are_noise():
+def test_the_bound_narrows_the_search_even_if_returns_are_noise():
     rng = np.random.default_rng(0)
     spreads = []
 
@@ -57,10 +60,10 @@ def test_the_search_narrows_though_returns_are_noise():
         spreads.append(candidates.std(axis=0).max())
         return rng.normal(size=len(candidates))
 
-    search = replace(SEARCH, population=64, max_std=0.4, final_std=0.01)
-    list(evolve(noise, np.zeros(8), search, seed=1))
-    assert search.bound(40) == pytest.approx(0.4)
-    assert search.bound(60) == pytest.approx((0.4 * 0.01) ** 0.5)
+    schedule = replace(SCHEDULE, population=64, max_std=0.4, final_std=0.01)
+    list(maximise(noise, np.zeros(8), schedule, seed=1))
+    assert schedule.bound(40) == pytest.approx(0.4)
+    assert schedule.bound(60) == pytest.approx((0.4 * 0.01) ** 0.5)
     assert max(spreads[:41]) < 1.4 * 0.4
     assert np.mean(spreads[30:41]) > 0.2
-    assert max(spreads[-3:]) < 1.4 * search.bound(77)
+    assert max(spreads[-3:]) < 1.4 * schedule.bound(77)

@@ -1,0 +1,130 @@
+"""The fitness of controllers: what their dreams return, and what the moments in which these end are worth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from wm.dream import scoring, unroll
+from wm.dream.dynamics import Rules, without_miracles
+from wm.dream.starts import Starts
+from wm.models import rnn
+from wm.models.rnn import RNN
+from wm.models.value import Value
+from wm.runtime import devices
+from wm.search.payoff import Payoff
+from wm.search.space import ControllerSpace
+from wm.search.start_states import StartMoments, start_states
+
+
+class World(NamedTuple):
+    """A simulator, the start states of its dreams, and the terminal value of its hidden states."""
+
+    simulator: RNN
+    starts: Starts
+    value: Value
+
+
+def worlds_at(
+    moments: StartMoments,
+    simulators: Sequence[RNN],
+    values: Sequence[Value],
+    watcher: RNN,
+    rules: Rules,
+    key: PRNGKeyArray,
+) -> list[World]:
+    """A world for each simulator; all of them start dreams at the same moments."""
+    return [
+        World(simulator, start_states(simulator, watcher, moments, rules, key), value)
+        for simulator, value in zip(simulators, values, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How the fitness of a generation is computed from dreams."""
+
+    payoff: Payoff
+    rollouts: int  # dreams per candidate
+    horizon_steps: int  # of each dream
+    cvar_level: float  # share of the dreams, the worst ones, that count; 1: all
+    dropout: float  # rate, of the simulators
+    precision: str  # of the matrix products
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What controllers are searched for: high fitness in the dreams of these worlds, under these rules."""
+
+    worlds: Sequence[World]
+    watcher: RNN
+    rules: Rules
+    objective: Objective
+
+
+def dream_fitness(
+    problem: Problem, space: ControllerSpace, key: PRNGKeyArray
+) -> Callable[[int, Float[np.ndarray, "population coordinate"]], Float[np.ndarray, " population"]]:
+    """The function that computes the fitness of a generation's candidates, in one jitted call.
+
+    The simulators generate the dreams in turn. All candidates meet the same start states and noise.
+    """
+    objective, rules = problem.objective, problem.rules
+    in_precision = partial(rnn.in_precision, precision=objective.precision)
+    dreamt = partial(
+        unroll.unroll,
+        steps=objective.horizon_steps,
+        rules=rules,
+        dropout=objective.dropout,
+    )
+    worlds = [world._replace(simulator=in_precision(world.simulator)) for world in problem.worlds]
+    watcher = in_precision(problem.watcher)
+
+    @eqx.filter_jit
+    def returns(worlds: list[World], watcher: RNN, candidates: jax.Array, key: jax.Array) -> jax.Array:
+        start_key, dream_key = jr.split(key)
+        pool = len(worlds[0].starts.mu)
+        chosen = jr.choice(start_key, pool, (objective.rollouts,), replace=False)
+        population, worth = jax.vmap(space.controller)(candidates), []
+        for i, world in enumerate(worlds):
+            turn = chosen[i :: len(worlds)]
+            starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
+            noise_key = jr.fold_in(dream_key, i)
+            end, outcome, _, _ = dreamt(world.simulator, watcher, population, starts, noise_key)
+            outcome = without_miracles(outcome, rules)
+            outcome = objective.payoff.within_lap(outcome, objective.horizon_steps)
+            missed = objective.payoff.missed_tile_cost * outcome.missed.sum(axis=0)
+            worth.append(scoring.returns(outcome) - missed + world.value(end.memory.hidden))
+        return conditional_value_at_risk(jnp.concatenate(worth, axis=-1), objective.cvar_level)
+
+    def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
+        vectors = devices.split(jnp.asarray(candidates, jnp.float32))
+        return devices.whole(returns(worlds, watcher, vectors, jr.fold_in(key, generation)))
+
+    return fitness
+
+
+def conditional_value_at_risk(
+    worth: Float[Array, "population start"], level: float
+) -> Float[Array, " population"]:
+    """The mean of the worst dreams of each candidate, a share `level` of all (CVaR; Rockafellar and Uryasev
+    2000). Not finite for a candidate one of whose dreams is not.
+
+    The worst are those that fall furthest short of the population's mean from the same start state, so that a
+    hard start state makes no dream a bad one. Returned is the mean over all dreams plus the mean of the
+    differences of the worst ones.
+    """
+    if level == 1:
+        return worth.mean(axis=-1)
+    finite = jnp.isfinite(worth).all(axis=-1)
+    usual = worth.mean(axis=0, where=finite[:, None])
+    worst = max(1, round(level * worth.shape[-1]))
+    cautious = usual.mean() + jnp.sort(worth - usual, axis=-1)[:, :worst].mean(axis=-1)
+    return jnp.where(finite, cautious, jnp.nan)

@@ -1,0 +1,50 @@
+"""What a step may earn: the reward, capped at the pace of a fast lap, less a cost for missed tiles.
+
+A dream has a fixed number of steps, so a controller gains by haste; on the track haste beyond a good lap pays
+little and costs control. So neither dreams nor the drives that teach the terminal value pay more than their
+share of a lap of `fastest_lap_steps`.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from wm.dream.dynamics import Outcome
+from wm.models.rnn import MOST_MISSED
+from wm.spec import FRAME_REWARD, LAP_POINTS
+
+
+@dataclass(frozen=True)
+class Payoff:
+    """`missed_tile_cost` is in points per tile, in addition to the reward lost."""
+
+    fastest_lap_steps: int
+    missed_tile_cost: float
+    action_repeat: int
+
+    @property
+    def idle(self) -> float:
+        """Reward of a step that visits no tile."""
+        return FRAME_REWARD * self.action_repeat
+
+    @property
+    def pace(self) -> float:
+        """Reward per step of the fastest lap."""
+        return LAP_POINTS / self.fastest_lap_steps + self.idle
+
+    def of_drive(
+        self, rewards: Float[np.ndarray, " time"], missed: Int[np.ndarray, " time"]
+    ) -> Float[np.ndarray, " time"]:
+        """What each step of a real drive pays."""
+        return np.minimum(rewards, self.pace) - self.missed_tile_cost * np.minimum(missed, MOST_MISSED)
+
+    def within_lap(self, outcome: Outcome, horizon_steps: int) -> Outcome:
+        """The outcome of dreams, time first, zero after a dream has earned the horizon's share of a lap."""
+        share = LAP_POINTS * horizon_steps / self.fastest_lap_steps
+        earned = jnp.cumsum(outcome.reward - self.idle, axis=0)
+        before = jnp.concatenate([jnp.zeros_like(earned[:1]), earned[:-1]])
+        driving = jnp.cumprod(before < share, axis=0).astype(bool)
+        return jax.tree.map(lambda part: jnp.where(driving, part, 0), outcome)
