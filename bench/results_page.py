@@ -161,8 +161,7 @@ def fill(item: str) -> str:
 
 def folder(round_name: str) -> Path:
     """The metrics of a round."""
-    nested = METRICS / "rounds"
-    return (nested if nested.exists() else METRICS) / round_name
+    return METRICS / "rounds" / round_name
 
 
 def rounds() -> list[str]:
