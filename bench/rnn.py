@@ -19,14 +19,8 @@ import jax.random as jr
 import numpy as np
 
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
-<<<<<<< HEAD
-from stages.train_rnn import rounded
 from wm.dream import scoring
 from wm.dream.dynamics import Rules, Simulation
-=======
-from wm.dream import scoring, unroll
-from wm.dream.dynamics import Rules
->>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 from wm.dream.starts import Starts
 from wm.dream.unroll import unroll
 from wm.models import fit, rnn
@@ -169,18 +163,10 @@ def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
 
     @jax.jit
     def returns(candidates: jax.Array) -> jax.Array:
-<<<<<<< HEAD
-        population = jax.vmap(partial(basis.controller, first))(candidates)
+        population = jax.vmap(space.controller)(candidates)
         simulation = Simulation(simulator, watcher, rules)
         dreams = unroll(simulation, population, starts, jr.key(0), steps=HORIZON)
         return scoring.returns(dreams.outcome).mean(axis=-1)
-=======
-        population = jax.vmap(space.controller)(candidates)
-        outcome = unroll.unroll(
-            simulator, watcher, population, starts, jr.key(0), steps=HORIZON, rules=rules, dropout=0.0
-        )[1]
-        return scoring.returns(outcome).mean(axis=-1)
->>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 
     return lambda candidates: returns(jnp.asarray(candidates, jnp.float32)).block_until_ready()
 

@@ -30,7 +30,6 @@ from wm.data.resident import FrameOrder
 from wm.data.shards import Shards, Writer
 from wm.models import fit, rnn, rnn_data, vae
 from wm.models.vae import VAE
-from wm.params.train_vae import TrainVAE
 
 FIRST_TRACK = 910_000_000  # not used by any stage
 DRIVES, COPIES = 8, 8
@@ -110,13 +109,7 @@ def with_latents(drives: list[Episode]) -> list[Episode]:
 def vae_loops(shards: Shards) -> list[Row]:
     """Frames per second of the VAE's training, read from shards or selected on the device."""
     model = VAE(latent_size=bench_rnn.LATENT, widths=(16, 32, 64, 128), key=jr.key(0))
-<<<<<<< HEAD
-    settings = TrainVAE.model_construct(
-        batch_size=VAE_BATCH, shuffle_buffer_episodes=BUFFER, seed=0, steps=VAE_STEPS * 10
-    )
-=======
     order = FrameOrder(VAE_BATCH, BUFFER, seed=0)
->>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
     records = shards.kept()
     batches: dict[str, Iterator[Any]] = {"from shards": resident.frames_read(shards, records, order)}
     if resident.fits(ROOM):
@@ -155,17 +148,10 @@ def loops(model: Any, loss: Callable, batches: dict[str, Iterator[Any]], steps: 
     always = repeat(jax.tree.map(jnp.asarray, next(next(iter(batches.values())))))
     seconds = dict.fromkeys([*batches, STEPS], 0.0)
     running = {
-<<<<<<< HEAD
-        name: fit.fit(
+        name: fit.updates(
             jax.tree.map(jnp.copy, model), loss, source, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1)
         )
         for name, source in {**batches, STEPS: always}.items()
-=======
-        name: fit.updates(
-            jax.tree.map(jnp.copy, model), loss, some, fit.adam(1e-3, 10_000, 10.0), key=jr.key(1)
-        )
-        for name, some in {**batches, STEPS: always}.items()
->>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
     }
     for fitting in running.values():
         next(fitting)  # compiles

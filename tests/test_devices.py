@@ -52,28 +52,17 @@ def random_batch(rng, shape):
 
 
 def fitness(model, rng):
-<<<<<<< HEAD
-    """A generation's, from starts of no meaning."""
-    from stages import evolve
-
-    settings = file.section(evolve.Config, "evolve", path=ROOT / "params.yaml")
-    memory = model.start(settings.rollouts)
-    z = jnp.asarray(rng.normal(size=(settings.rollouts, 32)), jnp.float32)
-    world = evolve.World(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore
-    first = Controller(features=288)
-    rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
-    judge = evolve.dream_fitness([world], model, first.with_parameters, settings, rules, jr.key(2))
-    candidates = rng.normal(size=(16, first.parameters.size)) / 10
-    return judge(0, candidates)
-=======
     """The fitness of a generation, from random start states."""
     memory = model.start(OBJECTIVE.rollouts)
     z = jnp.asarray(rng.normal(size=(OBJECTIVE.rollouts, 32)), jnp.float32)
     world = World(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore
     space = ControllerSpace(Controller(features=288), jnp.eye(288), jnp.zeros(288))
-    judge = dream_fitness(Problem([world], model, Rules(1.0, 0, 4), OBJECTIVE), space, jr.key(2))
+    judge = dream_fitness(
+        Problem([world], model, Rules(temperature=1.0, stuck_steps=0, action_repeat=4), OBJECTIVE),
+        space,
+        jr.key(2),
+    )
     return judge(0, rng.normal(size=(16, 3 * 289)) / 10)
->>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 
 
 def figures():

@@ -10,17 +10,12 @@ import pytest
 
 from stages import evolve
 from wm.data.episode import Record
+from wm.dream.scoring import LatentRange
 from wm.errors import BadInput
 from wm.models.controller import Controller
 from wm.params import file
 from wm.runtime import model_file
-<<<<<<< HEAD
-
-RULES = Rules(temperature=1.0, stuck_steps=4, action_repeat=4)
-IDLE = -0.4
-=======
 from wm.search.evolution import Evolved
->>>>>>> f5efc44 (The search lives in wm/search: start moments, payoff, terminal value, fitness, space, evolution; training's batches in wm/models/rnn_data and wm/data/resident; stages read, call and write)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +64,8 @@ def test_of_equally_good_searches_the_one_with_the_largest_off_track_share_is_ke
     first = Controller(features=3)
     searches = {
         name: evolve.Search(
-            Any,
             Evolved([{"number": 0, "best": name}], [first, first.with_parameters(jnp.full(12, name))]),
+            LatentRange(jnp.zeros(2), jnp.ones(2)),
             {"score": {"mean": mean, "sem": 10.0}},
         )
         for name, mean in means.items()

@@ -12,9 +12,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from wm.dream import scoring, unroll
-from wm.dream.dynamics import Rules, without_miracles
+from wm.dream import scoring
+from wm.dream.dynamics import Rules, Simulation, apply_stuck_rule
 from wm.dream.starts import Starts
+from wm.dream.unroll import unroll
 from wm.models import rnn
 from wm.models.rnn import RNN
 from wm.models.value import Value
@@ -42,7 +43,7 @@ def worlds_at(
 ) -> list[World]:
     """A world for each simulator; all of them start dreams at the same moments."""
     return [
-        World(simulator, start_states(simulator, watcher, moments, rules, key), value)
+        World(simulator, start_states(Simulation(simulator, watcher, rules), moments, key), value)
         for simulator, value in zip(simulators, values, strict=True)
     ]
 
@@ -78,12 +79,6 @@ def dream_fitness(
     """
     objective, rules = problem.objective, problem.rules
     in_precision = partial(rnn.in_precision, precision=objective.precision)
-    dreamt = partial(
-        unroll.unroll,
-        steps=objective.horizon_steps,
-        rules=rules,
-        dropout=objective.dropout,
-    )
     worlds = [world._replace(simulator=in_precision(world.simulator)) for world in problem.worlds]
     watcher = in_precision(problem.watcher)
 
@@ -97,11 +92,12 @@ def dream_fitness(
             turn = chosen[i :: len(worlds)]
             starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
             noise_key = jr.fold_in(dream_key, i)
-            end, outcome, _, _ = dreamt(world.simulator, watcher, population, starts, noise_key)
-            outcome = without_miracles(outcome, rules)
+            simulation = Simulation(world.simulator, watcher, rules, objective.dropout)
+            dreams = unroll(simulation, population, starts, noise_key, steps=objective.horizon_steps)
+            outcome = apply_stuck_rule(dreams.outcome, rules)
             outcome = objective.payoff.within_lap(outcome, objective.horizon_steps)
             missed = objective.payoff.missed_tile_cost * outcome.missed.sum(axis=0)
-            worth.append(scoring.returns(outcome) - missed + world.value(end.memory.hidden))
+            worth.append(scoring.returns(outcome) - missed + world.value(dreams.end.memory.hidden))
         return conditional_value_at_risk(jnp.concatenate(worth, axis=-1), objective.cvar_level)
 
     def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:

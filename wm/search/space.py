@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from wm.dream.starts import Starts, sample_starts
+from wm.dream.starts import Starts
 from wm.models.controller import Controller
 from wm.spec import ACTION_SIZE
 
@@ -41,7 +41,7 @@ class ControllerSpace(NamedTuple):
 def at_starts(zero: Controller, starts: Starts, count: int, key: PRNGKeyArray) -> ControllerSpace:
     """The space of the main directions of what controllers read at start states: z, drawn with `key`, and the
     watcher's hidden state."""
-    features = np.concatenate([sample_starts(starts, key), starts.watched.hidden], axis=-1)
+    features = np.concatenate([starts.sample(key), starts.watched.hidden], axis=-1)
     return principal_components(zero, features, count)
 
 

@@ -11,10 +11,9 @@ from jaxtyping import Float, Int, PRNGKeyArray
 
 from wm.data.batches import longest
 from wm.data.episode import Record
-from wm.dream.dynamics import Rules
+from wm.dream.dynamics import Simulation
 from wm.dream.starts import Starts, starts_at
 from wm.models import rnn
-from wm.models.rnn import RNN
 from wm.search.real_drives import DriveSample, padded_batches
 
 OFF_TRACK_FRAMES = 40  # without a tile, after which a drive counts as off the track
@@ -69,9 +68,7 @@ class StartMoments:
         return np.flatnonzero(idle & (rewards[: len(idle)] > 0)) + 1
 
 
-def start_states(
-    simulator: RNN, watcher: RNN, moments: StartMoments, rules: Rules, key: PRNGKeyArray
-) -> Starts:
+def start_states(simulation: Simulation, moments: StartMoments, key: PRNGKeyArray) -> Starts:
     """The start states, (moment, ...): the moments are the same for every simulator."""
     drives, states = moments.drives, []
     rng, states_at = np.random.default_rng(drives.seed + 1), eqx.filter_jit(starts_at)
@@ -84,6 +81,6 @@ def start_states(
             times.append(choose(columns["reward"][i, : record.length], rng))
         drive_key = jr.fold_in(key, number)
         at = jnp.asarray(np.stack(times))
-        states.append(states_at(simulator, watcher, rnn.to_batch(columns), at, drive_key, rules))
+        states.append(states_at(simulation, rnn.to_batch(columns), at, drive_key))
     flat = [jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), state) for state in states]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
