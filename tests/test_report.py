@@ -1,14 +1,17 @@
 """The report: one file that needs no other, escaped values, any number of rounds, an honest first screen."""
 
 import base64
+import csv
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stages.report import read_csv, read_round
 from wm.agent import summary
 from wm.data.episode import Record
 from wm.params import profiles
@@ -16,6 +19,7 @@ from wm.report import charts
 from wm.report.content import Content, RoundResults, Source, score_rows, sources
 from wm.report.page import LEAST_SIZES, difference, flat, gap_figure, page, too_small
 from wm.report.summary import summary as summary_json
+from wm.runtime import files
 from wm.runtime.results import Measured
 
 HOSTILE = '"><script>alert(1)</script>&'
@@ -288,3 +292,18 @@ def test_the_table_of_rounds_numbers_them():
         (0, "first", 800.0, 700.0),
         (1, "r1", 712.0, 724.0),
     ]
+
+
+def test_the_metrics_in_git_follow_from_the_rounds_in_git():
+    metrics = Path(__file__).parents[1] / "metrics"
+    rows = [dict(row) for row in csv.DictReader((metrics / "rounds.csv").open())]
+    rounds = [read_round(row["round"], metrics / "rounds" / row["round"]) for row in rows]
+    assert [{name: str(value) for name, value in row.items()} for row in score_rows(rounds)] == rows
+    ranks = files.read_json(metrics / "ranks.json")
+    found = content(
+        *rounds,
+        chosen=next(results for results in rounds if results.name == ranks["chosen"]),
+        train_vae=read_csv(metrics / "train_vae.csv"),
+        rank_correlation=ranks["rank_correlation"],
+    )
+    assert files.read_json(metrics / "summary.json") == summary_json(found)

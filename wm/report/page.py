@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wm.agent.summary import IMPOSSIBLE
+from wm.agent.summary import IMPOSSIBLE, POOR
 from wm.report import charts
 from wm.report.content import Content, RoundResults, Source
 from wm.report.template import number, render
@@ -28,7 +28,6 @@ LEAST_SIZES = {
     "train_rnn.first_round_steps": 240,
     "evolve.search.generations": 20,
 }
-FAIR = 600  # points; with at least this score an agent drives in part
 CLOSE = 0.1  # of the real score; with at most this gap a dream is nearly true
 
 
@@ -41,6 +40,7 @@ def page(content: Content) -> str:
         "interval": interval,
         "lap_time": lap_time,
         "solved": SOLVED,
+        "poor": POOR,
         "paper_score": PAPER_SCORE,
         "too_small": too_small(parameters),
         "drives": drives(content.chosen),
@@ -81,7 +81,7 @@ def too_small(parameters: Mapping[str, Any]) -> list[str]:
 def drives(results: RoundResults) -> str:
     """Whether the agent drives, in a word or two."""
     mean = results.real.score.mean
-    return "Yes" if mean >= SOLVED else "In part" if mean >= FAIR else "No"
+    return "Yes" if mean >= SOLVED else "In part" if mean >= POOR else "No"
 
 
 def truth(results: RoundResults) -> str:
