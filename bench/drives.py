@@ -11,8 +11,8 @@ from wm.agent import driving
 from wm.agent.driving import Drive
 from wm.agent.folder import AgentFolder
 from wm.data.episode import Episode
+from wm.params.compute import LOCAL, Compute
 from wm.runtime import workers
-from wm.runtime.workers import Compute
 from wm.track.real_track import RealTrack
 
 FIRST_TRACK, TRACKS = 920_000_000, 100  # not used by any stage
@@ -20,13 +20,13 @@ FIRST_TRACK, TRACKS = 920_000_000, 100  # not used by any stage
 
 def rows() -> list[Row]:
     """Drives per minute, the start of the processes included."""
-    compute = Compute(scheduler=workers.LOCAL, workers=0)
+    compute = Compute(scheduler=LOCAL, workers=0)
     drives = [Drive(FIRST_TRACK + i) for i in range(TRACKS)]
     began = time.perf_counter()
     episodes = list(driving.drive_all(AgentFolder(PRETRAINED).files, drives, ENVIRONMENT, "bench", compute))
     driven = time.perf_counter() - began
     began = time.perf_counter()
-    with workers.pool(compute) as pool:
+    with workers.pool(LOCAL) as pool:
         list(workers.ordered(pool, repeat, episodes))
     limit = "the tracks without the agent", 60 * TRACKS / (time.perf_counter() - began)
     path = f"evaluation, {TRACKS} tracks in {driven:.0f} s"

@@ -18,9 +18,9 @@ from stages import collect
 from wm.agent import driving
 from wm.agent.driving import Drive
 from wm.agent.folder import AgentFolder
+from wm.params.compute import LOCAL, Compute
 from wm.params.environment import Environment
-from wm.runtime import workers
-from wm.runtime.workers import Compute
+from wm.runtime import startup, workers
 
 PRETRAINED = Path("models/pretrained")
 ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
@@ -32,12 +32,12 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=80, help="of each kind, each time")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     arguments = parser.parse_args()
-    print(f"{workers.cores()} cores; minutes for 1,000 episodes, from {arguments.episodes}")
+    print(f"{startup.cores()} cores; minutes for 1,000 episodes, from {arguments.episodes}")
     print("| workers | where | scripted | the agent's |\n|---|---|---|---|")
     for count in arguments.workers:
         local = Compute(scheduler=LOCAL, workers=count)
         print(row(count, "processes", local, arguments.episodes), flush=True)
-        with dask(workers) as cluster:
+        with dask(count) as cluster:
             print(row(count, "Dask", cluster, arguments.episodes), flush=True)
 
 
@@ -51,7 +51,7 @@ def scripted(compute: Compute, episodes: int) -> float:
     """Seconds for drives of the lane follower."""
     tasks = [("lane_follower", ENVIRONMENT, FIRST_TRACK + i) for i in range(episodes)]
     began = time.monotonic()
-    with workers.pool(compute) as pool:
+    with workers.pool(compute.scheduler, compute.workers) as pool:
         for _ in workers.ordered(pool, collect.episode, tasks):
             pass
     return time.monotonic() - began

@@ -42,7 +42,7 @@ def main(params: Params, source: str) -> None:
     compute = params.compute
 
     def driven(some: Sequence[tuple[str, Environment, int]]) -> Iterator[Episode]:
-        with workers.pool(compute) as pool:
+        with workers.pool(compute.scheduler, compute.workers) as pool:
             yield from workers.ordered(pool, episode, some)
 
     values, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"

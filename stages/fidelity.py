@@ -27,13 +27,13 @@ from wm.fidelity import plans as fidelity
 from wm.models import controller, rnn
 from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import RNN, Ensemble
+from wm.params.compute import Compute
 from wm.params.environment import Environment
 from wm.params.fidelity import Fidelity
 from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.runtime import files, model_file, places, results, workers
 from wm.runtime.progress import progress
-from wm.runtime.workers import Compute
 
 LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
 DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50, 100)  # real steps before, and dreamt steps after which
@@ -134,7 +134,7 @@ def exploitation(
                 drawn[turn], share.action, times[turn], found.action, strict=True
             )
         ]
-    with workers.pool(compute) as pool:
+    with workers.pool(compute.scheduler, compute.workers) as pool:
         running = workers.ordered(pool, carry_out, [(plan, environment) for plan in plans])
         carried = list(progress(running, "exploitation test", len(plans)))
     window, repeat = settings.window_steps, environment.action_repeat

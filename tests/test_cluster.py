@@ -15,8 +15,9 @@ import pytest
 from stages import collect
 from wm.errors import BadInput, Halted
 from wm.params import section
+from wm.params.compute import Compute
 from wm.params.environment import Environment
-from wm.runtime import workers
+from wm.runtime import dask, workers
 
 ROOT = Path(__file__).parents[1]
 TASKS = [("erratic", Environment(action_repeat=4, warm_up_frames=50), seed) for seed in range(12)]
@@ -56,8 +57,8 @@ def scheduler():
 
 
 @pytest.fixture
-def workers(scheduler):
-    """Two workers, as people start them."""
+def two_workers(scheduler):
+    """Two workers, started by `wm worker`."""
     processes = [started("wm.cli", "worker", scheduler, "--workers", "1") for _ in range(2)]
     wait_for(scheduler, len(processes))
     yield processes
@@ -77,42 +78,41 @@ def seen(episode):
     return (episode.record, *(part.tobytes() for part in (episode.actions, episode.rewards)))
 
 
-def test_drives_are_the_same_though_a_worker_is_killed_midway(scheduler, workers):
-    local = workers.Compute(scheduler="local", workers=2)
-    with workers.pool(local) as pool:
-        wanted = list(workers.ordered(pool, collect.episode, TASKS))
+def test_drives_are_the_same_though_a_worker_is_killed_midway(scheduler, two_workers):
+    with workers.pool("local", 2) as pool:
+        expected = list(workers.ordered(pool, collect.episode, TASKS))
     found = []
-    with workers.pool(workers.Compute(scheduler=scheduler, workers=0)) as pool:
+    with workers.pool(scheduler) as pool:
         assert pool.workers == 2
         for episode in workers.ordered(pool, collect.episode, TASKS):
             found.append(episode)
             if len(found) == 2:
-                kill(workers[0])
-    for one, other in zip(found, wanted, strict=True):
+                kill(two_workers[0])
+    for one, other in zip(found, expected, strict=True):
         assert seen(one) == seen(other)
         np.testing.assert_array_equal(one.observations["frame"], other.observations["frame"])
 
 
-def test_an_agent_drives_on_the_cluster_as_at_home(scheduler, workers):
+def test_an_agent_drives_on_the_cluster_as_at_home(scheduler, two_workers):
     given = ("--episodes", "12", "--json")
     home, away = (json.loads(evaluate(*given, *more).stdout) for more in ((), ("--scheduler", scheduler)))
     assert (home["real"], home["returns"]) == (away["real"], away["returns"])
 
 
-def test_what_no_worker_has_begun_is_dropped_with_the_pool(scheduler, workers):
+def test_what_no_worker_has_begun_is_dropped_with_the_pool(scheduler, two_workers):
     from distributed import Client
 
-    with workers.pool(workers.Compute(scheduler=scheduler, workers=0)) as pool:
+    with workers.pool(scheduler) as pool:
         next(workers.ordered(pool, time.sleep, [0, *[20] * 7]))
     with Client(scheduler, timeout=60, set_as_default=False) as client:
         assert not client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.tasks)
 
 
 def test_a_scheduler_without_workers_is_refused(scheduler, monkeypatch):
-    monkeypatch.setattr(parallel, "CONNECT_SECONDS", 3)
+    monkeypatch.setattr(dask, "CONNECT_SECONDS", 3)
     with (
         pytest.raises(BadInput, match=f"has no workers. Run `wm worker {scheduler}`"),
-        workers.pool(workers.Compute(scheduler=scheduler, workers=0)),
+        workers.pool(scheduler),
     ):
         pass
 
@@ -121,29 +121,29 @@ def test_no_scheduler_is_told_of_in_one_line():
     address = f"tcp://127.0.0.1:{free_port()}"
     ended = evaluate("--scheduler", address)
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"error: compute.scheduler: found {address}, wanted the address")
+    assert ended.stderr.startswith(f"error: compute.scheduler: found {address}, expected the address")
     assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("scheduler", ["dask", "http://host:8786", "tcp://"])
 def test_what_is_no_address_is_refused(scheduler):
     with pytest.raises(
-        BadInput, match=f"here: compute.scheduler: found '{scheduler}', wanted local, slurm or the address"
+        BadInput, match=f"here: compute.scheduler: found '{scheduler}', expected local, slurm or the address"
     ):
-        section.validated(workers.Compute, {"scheduler": scheduler, "workers": 0}, "here: compute")
+        section.validated(Compute, {"scheduler": scheduler, "workers": 0}, "here: compute")
 
 
 @pytest.mark.parametrize("scheduler", ["local", "host:8786"])
 def test_a_worker_wants_an_address(scheduler):
     command = [sys.executable, "-m", "wm.cli", "worker", scheduler]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    wanted = "wanted the address of a Dask scheduler, tcp://host:8786"
-    assert (ended.returncode, ended.stderr) == (2, f"error: worker: found {scheduler!r}, {wanted}\n")
+    expected = "expected the address of a Dask scheduler, tcp://host:8786"
+    assert (ended.returncode, ended.stderr) == (2, f"error: worker: found {scheduler!r}, {expected}\n")
 
 
 def test_a_worker_of_other_code_is_refused(monkeypatch):
-    task = workers.Elsewhere(abs)
+    task = workers.SameCode(abs)
     assert task(-3) == 3
-    task.code = "other"
-    with pytest.raises(Halted, match="runs other code"):
+    task.checksum = "other"
+    with pytest.raises(Halted, match="found other code"):
         task(-3)

@@ -1,16 +1,19 @@
-"""Worker processes: results in order, and an end at once where nobody waits for the rest."""
+"""Worker processes: results in order, killed at once when nobody reads the rest."""
 
 import multiprocessing
+import os
 import time
 
 import numpy as np
 import pytest
 
+from wm.errors import BadInput, Halted
 from wm.runtime import workers
+from wm.runtime.startup import ONE_THREAD
 
 
 def numbers(seed):
-    """Megabytes, so that some worker is always sending when it is stopped."""
+    """32 MB, so that some worker is always sending when it is killed."""
     return np.full(4_000_000, seed)
 
 
@@ -20,12 +23,12 @@ def sleep(seconds):
 
 def test_results_come_in_the_order_of_the_tasks():
     with workers.processes(2) as pool:
-        found = [int(one[0]) for one in workers.ordered(pool, numbers, range(6))]
-    assert found == list(range(6))
+        firsts = [int(array[0]) for array in workers.ordered(pool, numbers, range(6))]
+    assert firsts == list(range(6))
 
 
 @pytest.mark.parametrize("reads", [1, 2, 3])
-def test_an_abandoned_pool_ends_at_once_whatever_its_workers_are_at(reads):
+def test_an_abandoned_pool_ends_at_once_whatever_its_workers_do(reads):
     def abandon():
         with workers.processes(2) as pool:
             for count, _ in enumerate(workers.ordered(pool, numbers, range(1000)), 1):
@@ -45,6 +48,45 @@ def test_a_task_under_way_is_not_waited_for():
     running = results()
     next(running)
     began = time.monotonic()
-    running.close()  # nobody reads on
+    running.close()
     assert time.monotonic() - began < 60
     assert multiprocessing.active_children() == []
+
+
+def refuse(task):
+    raise BadInput(f"task {task}: found nothing")
+
+
+def test_an_error_of_a_task_comes_back_with_its_traceback():
+    with workers.processes(1) as pool, pytest.raises(BadInput, match="task 7: found nothing") as caught:
+        list(workers.ordered(pool, refuse, [7]))
+    assert "in refuse" in caught.value.__notes__[0]
+
+
+def die(task):
+    os._exit(3)
+
+
+def test_a_worker_that_dies_ends_the_work_in_one_line():
+    with workers.processes(2) as pool, pytest.raises(Halted, match=r"a worker process ended \(exit code 3\)"):
+        list(workers.ordered(pool, die, range(4)))
+    assert multiprocessing.active_children() == []
+
+
+def variables(names):
+    return [os.environ.get(name) for name in names]
+
+
+def test_workers_have_one_thread_and_this_process_keeps_its_environment():
+    before = variables(ONE_THREAD)
+    with workers.processes(1) as pool:
+        assert next(workers.ordered(pool, variables, [list(ONE_THREAD)])) == list(ONE_THREAD.values())
+        assert variables(ONE_THREAD) == before
+
+
+def test_tasks_are_read_as_workers_become_free():
+    read = []
+    with workers.processes(2) as pool:
+        running = workers.ordered(pool, abs, (read.append(i) or i for i in range(100)))
+        next(running)
+        assert len(read) == workers.TASKS_PER_WORKER * 2 + 1

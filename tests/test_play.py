@@ -23,7 +23,7 @@ from wm.models.controller import Controller, stack
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.params.environment import Environment
-from wm.runtime.workers import Compute
+from wm.params.compute import Compute
 from wm.track.renderer import shrink
 from wm.viewer import scenes, window
 from wm.viewer.game import Game, steered

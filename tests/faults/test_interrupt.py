@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import small
 
-from wm.runtime import workers
+from wm.runtime import startup
 from wm.runtime.files import hold
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def killed_and_run_again(project, folder, stage):
 def outcomes(project, tmp_path_factory):
     """All stages killed and run again, some of them side by side: they mostly start and compile."""
     folders = {stage: tmp_path_factory.mktemp(stage) for stage in PROGRESS}
-    with ThreadPoolExecutor(workers.cores()) as pool:
+    with ThreadPoolExecutor(startup.cores()) as pool:
         yield {s: pool.submit(killed_and_run_again, project, folders[s], s) for s in PROGRESS}
         pool.shutdown(cancel_futures=True)
 

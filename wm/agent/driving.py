@@ -51,7 +51,7 @@ def drive_all(
         _Task(models, tuple(drives[start : start + DRIVES_PER_TASK]), environment, source)
         for start in range(0, len(drives), DRIVES_PER_TASK)
     ]
-    with workers.pool(compute) as pool:
+    with workers.pool(compute.scheduler, compute.workers) as pool:
         for episodes in workers.ordered(pool, _episodes, tasks):
             yield from episodes
 

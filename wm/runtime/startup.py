@@ -1,19 +1,45 @@
-"""What a process sets up before it imports JAX: compiled programs are cached, freed memory is kept."""
+"""What a process sets up before it imports JAX: caches, allocator, threads and XLA's flags."""
 
 import ctypes
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD, ARENA_MAX = -4, -1, -2, -8  # of glibc's malloc.h
+ONE_THREAD = {  # environment of a worker process
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_PLATFORMS": "cpu",
+}
+
+
+def cores() -> int:
+    """Number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables for the processes that are started within."""
+    saved = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def cache_compiled() -> None:
-    """Caches what JAX compiles in the scratch folder, per kind of processor, for the next stage."""
-    described = Path("/proc/cpuinfo")
-    if not described.exists():
+    """Makes JAX keep its compiled programs in `.scratch`, one folder per kind of processor."""
+    processors = Path("/proc/cpuinfo")
+    if not processors.exists():
         return
-    kinds = [line for line in described.read_text().splitlines() if line.startswith(("flags", "Features"))]
+    kinds = [line for line in processors.read_text().splitlines() if line.startswith(("flags", "Features"))]
     name = f"compiled-{hashlib.sha256(''.join(kinds[:1]).encode()).hexdigest()[:16]}"
     folder = Path(os.environ.get("DVC_ROOT", "."), ".scratch", name).absolute()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
