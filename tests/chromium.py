@@ -1,4 +1,4 @@
-"""A headless Chromium at the end of two pipes: raw DevTools protocol, no driver and no port."""
+"""A headless Chromium controlled over two pipes with the DevTools protocol, without a driver or a port."""
 
 import base64
 import fcntl
@@ -29,14 +29,14 @@ KEY_CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, 
 
 
 def program() -> str:
-    """Where Chromium is; the test fails, and says how to mend it, where there is none."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    assert found, f"none of {', '.join(NAMES)} is on PATH. Run `apt-get install chromium`."
-    return found
+    """The path of Chromium; without one the test fails and names the remedy."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    assert path, f"none of {', '.join(NAMES)} is on PATH. Run `apt-get install chromium`."
+    return path
 
 
 class Chromium:
-    """One tab of one browser with a profile of its own; `errors` are what its pages complained of."""
+    """One tab of a browser with its own profile; `errors` are the errors and warnings of its pages."""
 
     def __init__(self, profile: Path, width: int, height: int, touch: bool = False) -> None:
         command = [program(), *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"]
@@ -63,7 +63,7 @@ class Chromium:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._out)  # it ends when nobody listens
+        os.close(self._out)  # Chromium ends when the pipe is closed
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -72,7 +72,7 @@ class Chromium:
         os.close(self._in)
 
     def __call__(self, method: str, **parameters: Any) -> Any:
-        """A DevTools command's result."""
+        """The result of a DevTools command."""
         number = next(self._numbers)
         order = {"id": number, "method": method, "params": parameters}
         if self._session:
@@ -87,7 +87,7 @@ class Chromium:
 
     def _receive(self, seconds: float = 120) -> dict[str, Any]:
         while b"\0" not in self._pending:
-            assert select.select([self._in], [], [], seconds)[0], f"Chromium said nothing for {seconds} s"
+            assert select.select([self._in], [], [], seconds)[0], f"no message from Chromium for {seconds} s"
             part = os.read(self._in, 1 << 16)
             assert part, "Chromium ended"
             self._pending += part
@@ -95,7 +95,7 @@ class Chromium:
         return json.loads(message)
 
     def _note(self, message: dict[str, Any]) -> None:
-        """Keeps what is an error, and any request for more than the page itself and its worker."""
+        """Records errors, and requests for anything but the page and its worker."""
         method, about = message.get("method"), message.get("params", {})
         if method == "Runtime.exceptionThrown":
             self.errors.append(str(about["exceptionDetails"]))
@@ -106,44 +106,44 @@ class Chromium:
         elif method == "Network.requestWillBeSent":
             url = about["request"]["url"]
             if not url.startswith(("file:", "blob:", "data:", "about:")):
-                self.errors.append(f"asked for {url}")
+                self.errors.append(f"requested {url}")
 
     def open(self, url: str) -> None:
-        """Goes to a page, by way of an empty one, so that a mere #fragment loads it anew."""
+        """Opens a page after an empty one, so that it is loaded again where only the #fragment differs."""
         self("Page.navigate", url="about:blank")
         self("Page.navigate", url=url)
 
     def evaluate(self, script: str) -> Any:
-        """What a JavaScript expression, or the promise it gives, comes to."""
-        found = self("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, f"{script}: {found['exceptionDetails']}"
-        return found["result"].get("value")
+        """The value of a JavaScript expression, or of the promise that it returns."""
+        result = self("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, f"{script}: {result['exceptionDetails']}"
+        return result["result"].get("value")
 
     def wait(self, condition: str, seconds: float = 120) -> None:
-        """Until a JavaScript expression is true."""
+        """Waits until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         while not self.evaluate(condition):
-            assert time.monotonic() < end, f"after {seconds} s still not: {condition}"
+            assert time.monotonic() < end, f"still false after {seconds} s: {condition}"
             time.sleep(0.02)
 
     def key(self, key: str, kind: str) -> None:
-        """A key goes "keyDown" or "keyUp"."""
+        """Sends a key event, "keyDown" or "keyUp"."""
         code = KEY_CODES.get(key) or ord(key.upper())
         text = {"text": key} if len(key) == 1 and kind == "keyDown" else {}
         self("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
 
     def press(self, key: str) -> None:
-        """A key, down and up."""
+        """Presses and releases a key."""
         self.key(key, "keyDown")
         self.key(key, "keyUp")
 
     def screenshot(self) -> bytes:
-        """What is seen, as PNG."""
+        """The page as PNG."""
         return base64.b64decode(self("Page.captureScreenshot", format="png")["data"])
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe whose ends are numbered from 10 on, out of the way of files 3 and 4."""
+    """A pipe with file descriptors of 10 or more, since Chromium uses 3 and 4."""
     ends = []
     for end in os.pipe():
         ends.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10))

@@ -1,27 +1,27 @@
-// Dreams with the scripts and the weights of a page that `wm export-web` wrote, outside any browser.
-// Usage: node dream_in_node.mjs PAGE < ORDERS > ANSWERS, both JSON; `do` of an order names one of `answers`.
+// Runs the scripts and the models of a page that `wm export-web` wrote in Node, without a browser.
+// Usage: node dream_in_node.mjs PAGE < ORDERS > ANSWERS, both JSON; `do` of an order names the function of `answers` to call.
 import fs from "node:fs";
 import vm from "node:vm";
 
 const page = fs.readFileSync(process.argv[2], "utf8");
 const part = (id) => page.split(`<script id="${id}"`)[1].split(/>(.*)/s)[1].split("</script>")[0];
-globalThis.onmessage = null; // a worker's global scope has it
-const { Models, Dream, Episode, Drives } = vm.runInThisContext(`${part("worker")}; ({ Models, Dream, Episode, Drives })`);
+globalThis.onmessage = null; // part of a worker's global scope
+const { Models, Dream, Episode, Dreams } = vm.runInThisContext(`${part("worker")}; ({ Models, Dream, Episode, Dreams })`);
 const packed = JSON.parse(part("model"));
 
 const answers = {
-  /** The dream from z under given noise; where there is no action the agent drives. */
+  /** The dream from z with the given noise; the agent drives where a step has no action. */
   dream({ simulator, z, steps, temperature }) {
     const models = new Models(packed);
     const dream = new Dream(models, models.simulators[simulator], Float32Array.from(z));
     return steps.map(({ action, gumbel, normal }) => {
-      const done = action ?? dream.agentAction();
-      const brought = dream.step(Float32Array.from(done), { gumbel: gumbel.flat(), normal }, temperature);
-      return { z: [...dream.z], picture: [...models.decoder.decode(dream.z)], action: [...done], ...brought };
+      const taken = action ?? dream.agentAction();
+      const outcome = dream.step(Float32Array.from(taken), { gumbel: gumbel.flat(), normal }, temperature);
+      return { z: [...dream.z], picture: [...models.decoder.decode(dream.z)], action: [...taken], ...outcome };
     });
   },
 
-  /** What an episode comes to when `steps` happen in it. */
+  /** The result of an episode with the given steps. */
   episode({ rules, warmUpReward, steps }) {
     const episode = new Episode(rules, warmUpReward);
     for (const step of steps) if (!episode.over) episode.count(step);
@@ -29,20 +29,20 @@ const answers = {
     return { score, frames, lap, failure: 1 - survival };
   },
 
-  /** The scores of whole drives by the agent. */
+  /** The scores of whole dreams of the agent. */
   drives({ count, seed }) {
-    const drives = new Drives(packed, seed);
+    const dreams = new Dreams(packed, seed);
     return Array.from({ length: count }, () => {
-      while (!drives.episode.over) drives.step();
-      const { score, lap } = drives.episode;
-      drives.restart();
+      while (!dreams.episode.over) dreams.step();
+      const { score, lap } = dreams.episode;
+      dreams.restart();
       return { score, lap };
     });
   },
 
-  /** Milliseconds of processor time a step and a picture take, means over `count`. */
+  /** Milliseconds of CPU time of a step and of a picture, means over `count`. */
   speed({ count }) {
-    const drives = new Drives(packed, 1);
+    const dreams = new Dreams(packed, 1);
     const cost = (work) => {
       for (let i = 0; i < 30; i++) work();
       const before = process.cpuUsage();
@@ -50,7 +50,7 @@ const answers = {
       const { user, system } = process.cpuUsage(before);
       return (user + system) / 1000 / count;
     };
-    return { step: cost(() => drives.step()), picture: cost(() => drives.picture(0.5)) };
+    return { step: cost(() => dreams.step()), picture: cost(() => dreams.picture(0.5)) };
   },
 };
 

@@ -64,11 +64,11 @@ def test_the_mode_and_the_mean_are_deterministic(model):
         simulation = Simulation(model, model, rules(sampling=sampling))
         return np.asarray(unroll(simulation, population, still, jr.key(seed), steps=6).end.z)
 
-    found = {kind: (ends(kind, 1), ends(kind, 2)) for kind in ("sampled", "mode", "mean")}
-    assert not np.allclose(*found["sampled"], atol=1e-2)
-    assert np.allclose(*found["mode"], atol=1e-6)
-    assert np.allclose(*found["mean"], atol=1e-6)
-    assert not np.allclose(found["mode"][0], found["mean"][0], atol=1e-3)
+    result = {kind: (ends(kind, 1), ends(kind, 2)) for kind in ("sampled", "mode", "mean")}
+    assert not np.allclose(*result["sampled"], atol=1e-2)
+    assert np.allclose(*result["mode"], atol=1e-6)
+    assert np.allclose(*result["mean"], atol=1e-6)
+    assert not np.allclose(result["mode"][0], result["mean"][0], atol=1e-3)
 
 
 def test_denoised_dreams_start_at_the_encoders_mean_and_spread_less(model):
@@ -102,10 +102,10 @@ def test_simulators_generate_whole_episodes_in_turn(model):
     mu = jr.normal(jr.key(1), (5, 4))
     dream = Dream([safe, fatal], model, rules(action_repeat=40), warm_up_frames=50)
     frames = StartFrames(mu, jnp.full_like(mu, -1.0), jnp.zeros(5))
-    found = whole_episodes(dream, Controller(features=12), frames, jr.key(0))
-    scores = found.score
-    assert np.allclose(found.failure[1::2], 1)
-    assert np.allclose(found.failure[::2], 0)
+    result = whole_episodes(dream, Controller(features=12), frames, jr.key(0))
+    scores = result.score
+    assert np.allclose(result.failure[1::2], 1)
+    assert np.allclose(result.failure[::2], 0)
     assert (scores[1::2] < FAILURE_REWARD + 5).all()
     assert (scores[::2] > -50).all()
 
@@ -135,10 +135,10 @@ def test_a_dreamt_lap_is_complete_with_all_tiles():
     reward = jnp.full((steps, 1), 100.0 - 0.1 * repeat)  # a tenth of the lap's tiles per step
     outcome = Outcome(reward, jnp.zeros((steps, 1)), jnp.zeros((steps, 1)))
     warm_up = jnp.array([-5.0])  # 50 frames without a tile
-    found = as_episodes(outcome, warm_up, rules(stuck_steps=3, action_repeat=repeat), warm_up_frames=50)
-    assert bool(found.lap[0])
-    assert int(found.frames[0]) == 50 + 10 * repeat
-    assert float(found.score[0]) == pytest.approx(1000 - 0.1 * float(found.frames[0]), abs=1e-3)
+    result = as_episodes(outcome, warm_up, rules(stuck_steps=3, action_repeat=repeat), warm_up_frames=50)
+    assert bool(result.lap[0])
+    assert int(result.frames[0]) == 50 + 10 * repeat
+    assert float(result.score[0]) == pytest.approx(1000 - 0.1 * float(result.frames[0]), abs=1e-3)
 
 
 def test_start_states_remember_the_drive_before_them(model):
@@ -146,22 +146,22 @@ def test_start_states_remember_the_drive_before_them(model):
     zeros = jnp.zeros((2, 9))
     batch = Batch(mu, jnp.full_like(mu, -60.0), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     other = RNN(**model.sizes, key=jr.key(9))
-    found = starts_at(Simulation(model, other, rules()), batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
+    result = starts_at(Simulation(model, other, rules()), batch, jnp.array([[0, 5], [8, 1]]), jr.key(0))
     memories = rnn.unroll(model, mu, action)
-    assert np.allclose(found.mu[0, 1], mu[0, 5])
-    assert np.allclose(found.memory.hidden[0, 0], 0)
-    assert np.allclose(found.memory.hidden[0, 1], memories.hidden[4, 0], atol=1e-6)
-    assert np.allclose(found.memory.cell[1, 0], memories.cell[7, 1], atol=1e-6)
+    assert np.allclose(result.mu[0, 1], mu[0, 5])
+    assert np.allclose(result.memory.hidden[0, 0], 0)
+    assert np.allclose(result.memory.hidden[0, 1], memories.hidden[4, 0], atol=1e-6)
+    assert np.allclose(result.memory.cell[1, 0], memories.cell[7, 1], atol=1e-6)
     watched = rnn.unroll(other, mu, action)
-    assert np.allclose(found.watched.hidden[0, 1], watched.hidden[4, 0], atol=1e-6)
+    assert np.allclose(result.watched.hidden[0, 1], watched.hidden[4, 0], atol=1e-6)
 
 
 def test_denoised_start_states_remember_the_encoders_mean(model):
     mu, action, zeros = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3)), jnp.zeros((2, 9))
     batch = Batch(mu, jnp.ones_like(mu), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     simulation = Simulation(model, model, rules(sampling="denoised", encoder_variance=(0.1,) * 4))
-    found = starts_at(simulation, batch, jnp.array([[5], [8]]), jr.key(0))
-    assert np.allclose(found.memory.hidden[0, 0], rnn.unroll(model, mu, action).hidden[4, 0], atol=1e-6)
+    result = starts_at(simulation, batch, jnp.array([[5], [8]]), jr.key(0))
+    assert np.allclose(result.memory.hidden[0, 0], rnn.unroll(model, mu, action).hidden[4, 0], atol=1e-6)
 
 
 def test_a_perfect_model_has_no_drift(model):

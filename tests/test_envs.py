@@ -38,11 +38,11 @@ GAS = np.array([0.0, 0.5, 0.0], np.float32)
 
 
 def save_agent(folder, done=-50.0, reward=0.1):
-    """A small untrained agent whose dreams fail with the logit `done` and win `reward` (in units of 3)."""
+    """Saves a small untrained agent; its dreams have the failure logit `done` and `reward`, in units of 3."""
     rnn = RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(1))
-    behind = 3 * 4 * 2  # the mixtures' logits, means and sigmas
-    bias = rnn.head_bias.at[behind].set(reward).at[-1].set(done)
-    weight = rnn.head_weight.at[:, behind:].set(0)
+    after_mixture = 3 * 4 * 2  # logits, means and sigmas
+    bias = rnn.head_bias.at[after_mixture].set(reward).at[-1].set(done)
+    weight = rnn.head_weight.at[:, after_mixture:].set(0)
     rnn = eqx.tree_at(lambda m: (m.head_bias, m.head_weight), rnn, (bias, weight))
     model_file.save(folder / "vae.eqx", VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0)))
     model_file.save(folder / "rnn.eqx", rnn)
@@ -70,7 +70,7 @@ def random_actions(count, steps=6):
 
 @pytest.mark.parametrize("name", [DREAM, REAL])
 @pytest.mark.parametrize("observation", ["latent", "pixels"])
-def test_gymnasiums_checker_has_nothing_to_say(models, name, observation):
+def test_gymnasiums_checker_finds_no_fault(models, name, observation):
     env = gymnasium.make(name, models=models, observation=observation, render_mode="rgb_array")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -78,7 +78,7 @@ def test_gymnasiums_checker_has_nothing_to_say(models, name, observation):
     env.close()
 
 
-def test_dream_and_reality_have_one_face_and_the_actions_of_the_real_one(models):
+def test_dream_and_real_track_have_the_same_spaces(models):
     for observation in ("latent", "pixels"):
         dreamt, real = (
             gymnasium.make(name, models=models, observation=observation) for name in (DREAM, REAL)
@@ -88,7 +88,7 @@ def test_dream_and_reality_have_one_face_and_the_actions_of_the_real_one(models)
         assert dreamt.metadata["render_fps"] == real.metadata["render_fps"] == 50 / 40
 
 
-def test_what_comes_out_is_numpy_and_python(models, vector):
+def test_results_are_numpy_arrays_and_python_scalars(models, vector):
     env = envs.CarRacingDream(models)
     observation, info = env.reset(seed=0)
     assert type(observation) is np.ndarray
@@ -106,7 +106,7 @@ def test_what_comes_out_is_numpy_and_python(models, vector):
     assert infos["score"].shape == infos["_score"].shape == (3,)
 
 
-def test_a_seed_and_actions_settle_everything_to_the_last_byte(vector):
+def test_seed_and_actions_determine_every_byte(vector):
     def played(seed):
         out = [vector.reset(seed=seed)[0]]
         for actions in random_actions(3):
@@ -117,7 +117,7 @@ def test_a_seed_and_actions_settle_everything_to_the_last_byte(vector):
     assert played(5) != played(6)
 
 
-def test_the_ith_of_many_is_the_single_one_of_its_seed(models, vector):
+def test_the_ith_of_a_vector_equals_the_single_environment_of_its_seed(models, vector):
     env = envs.CarRacingDream(models)
     single = [env.reset(seed=7 + 2)[0]] + [env.step(actions[2])[0] for actions in random_actions(3)]
     many = [vector.reset(seed=7)[0]] + [vector.step(actions)[0] for actions in random_actions(3)]
@@ -131,26 +131,26 @@ def test_without_a_seed_dreams_differ(models):
     assert not np.array_equal(env.reset()[0], env.reset()[0])
 
 
-def test_an_ended_episode_begins_anew_with_the_next_step(models):
-    """The horizon is 2 steps: over at the second, new at the third, whose action and reward are none."""
+def test_the_step_after_the_end_resets_an_episode(models):
+    """The horizon is 2 steps: the second ends the episode, and the third resets it, with a reward of 0."""
     many = gymnasium.make_vec(DREAM, num_envs=2, models=models, horizon_steps=2)
     assert many.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     many.reset(seed=0)
-    told = [many.step(actions) for actions in random_actions(2, steps=5)]
-    assert [truncations.tolist() for _, _, _, truncations, _ in told] == [
+    results = [many.step(actions) for actions in random_actions(2, steps=5)]
+    assert [truncations.tolist() for _, _, _, truncations, _ in results] == [
         [over] * 2 for over in (False, True, False, False, True)
     ]
-    assert not any(terminations.any() for _, _, terminations, _, _ in told)
-    assert told[2][1].tolist() == [0, 0]
-    assert [info["frames"].tolist()[0] for *_, info in told] == [90, 130, 50, 90, 130]
+    assert not any(terminations.any() for _, _, terminations, _, _ in results)
+    assert results[2][1].tolist() == [0, 0]
+    assert [info["frames"].tolist()[0] for *_, info in results] == [90, 130, 50, 90, 130]
     single = envs.CarRacingDream(models, horizon_steps=2)
     single.reset(seed=0)
     assert [single.step(GAS)[3] for _ in range(2)] == [False, True]
     again, _ = single.reset()
-    assert np.allclose(told[2][0][0], again, atol=1e-6)  # goes on with the seed's chance, as a reset does
+    assert np.allclose(results[2][0][0], again, atol=1e-6)  # from the seed's random numbers, as for a reset
 
 
-def test_a_mask_begins_some_anew_and_leaves_the_others(vector):
+def test_a_mask_resets_only_its_episodes(vector):
     vector.reset(seed=0)
     before = vector.step(random_actions(3)[0])[0]
     mask = np.array([False, True, False])
@@ -172,8 +172,8 @@ def test_a_failure_terminates_and_is_fined(tmp_path):
         env.step(GAS)
 
 
-def test_all_tiles_terminate_as_a_lap(tmp_path):
-    """The warm-up wins 15 points of tiles, every step 604: the second completes them."""
+def test_a_complete_lap_terminates(tmp_path):
+    """15 tile points in the warm-up and 604 in each step: the second step completes the lap."""
     env = envs.CarRacingDream(save_agent(tmp_path, reward=200.0))
     env.reset(seed=0)
     ends = [env.step(GAS) for _ in range(2)]
@@ -183,7 +183,7 @@ def test_all_tiles_terminate_as_a_lap(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [[2.0, 0, 0], [0, -0.1, 0], [0, 0, np.nan], [0, 0], [[0, 0, 0]]])
-def test_an_action_that_is_none_is_refused(models, vector, wrong):
+def test_an_invalid_action_is_refused(models, vector, wrong):
     for name in (DREAM, REAL):
         env = gymnasium.make(name, models=models).unwrapped
         env.reset(seed=0)
@@ -194,7 +194,7 @@ def test_an_action_that_is_none_is_refused(models, vector, wrong):
         vector.step(np.array([wrong] * 3, np.float32))
 
 
-def test_pixels_are_the_decoded_latent_and_rendered_large(models):
+def test_pixels_are_the_decoded_latent_and_rendered_enlarged(models):
     env = envs.CarRacingDream(models, observation="pixels", render_mode="rgb_array")
     observation, _ = env.reset(seed=4)
     latent, _ = envs.CarRacingDream(models).reset(seed=4)
@@ -244,8 +244,8 @@ except ValueError as error:
 """
 
 
-def test_what_is_of_a_wrong_type_is_named_where_types_are_not_checked(models):
-    """Tests check the types of arguments, programs do not."""
+def test_options_of_a_wrong_type_are_named_in_programs(models):
+    """The tests check the types of all arguments; programs do not, so the environments must."""
     command = [sys.executable, "-c", UNCHECKED, str(models)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines() == [
@@ -266,7 +266,7 @@ def test_seeds_and_masks_may_be_lists(models):
         vector.reset(seed=[1])
 
 
-def test_the_real_track_asks_for_a_reset_as_the_dream_does(models):
+def test_the_real_track_needs_a_reset_like_the_dream(models):
     env = envs.RealCarRacing(models, render_mode="rgb_array")
     with pytest.raises(ResetNeeded, match="step: the episode is over"):
         env.step(np.zeros(3, np.float32))
@@ -275,7 +275,7 @@ def test_the_real_track_asks_for_a_reset_as_the_dream_does(models):
     env.close()
 
 
-def test_dreams_can_begin_on_given_tracks_and_follow_the_agents_rules(models, tmp_path):
+def test_dreams_start_on_given_tracks_and_follow_the_agents_rules(models, tmp_path):
     for path in models.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     rules = {"temperature": 1.3, "patience": 7, "action_repeat": 40}
@@ -295,34 +295,34 @@ def test_dreams_can_begin_on_given_tracks_and_follow_the_agents_rules(models, tm
 
 def controlled(controller, latent_size):
     return eqx.filter_jit(
-        lambda seen: eqx.filter_vmap(controller)(seen[:, :latent_size], seen[:, latent_size:])
+        lambda features: eqx.filter_vmap(controller)(features[:, :latent_size], features[:, latent_size:])
     )
 
 
-def test_the_published_agent_scores_here_what_it_scores_in_whole_episodes():
-    """Means over as many episodes differ by less than three standard errors."""
+def test_the_published_agent_scores_as_in_whole_episodes():
+    """The means of 256 episodes each differ by less than three standard errors."""
     count = 256
     many = envs.CarRacingDreams(count, models=PRETRAINED)
     dreams, agent = many.player.dreams, AgentFolder(PRETRAINED).agent()
     act = controlled(agent.controller, agent.rnn.latent_size)
-    seen, _ = many.reset(seed=0)
+    features, _ = many.reset(seed=0)
     scores, frames, running = np.zeros(count), np.zeros(count), np.ones(count, bool)
     while running.any():
-        seen, _, terminated, truncated, info = many.step(np.asarray(act(seen)))
+        features, _, terminated, truncated, info = many.step(np.asarray(act(features)))
         scores = np.where(running, info["score"], scores)
         frames = np.where(running, info["frames"], frames)
         running &= ~(terminated | truncated)
     drawn = dreams.starts.draw(count, seed=1)
     whole = whole_episodes(dreams.dream, agent.controller, drawn, jr.key(1))
-    for found, wanted in ((scores, whole.score), (frames, whole.frames)):
-        wanted = np.asarray(wanted)
-        error = np.sqrt((found.var() + wanted.var()) / count)
-        assert abs(found.mean() - wanted.mean()) < 3 * error
+    for played, computed in ((scores, whole.score), (frames, whole.frames)):
+        computed = np.asarray(computed)
+        error = np.sqrt((played.var() + computed.var()) / count)
+        assert abs(played.mean() - computed.mean()) < 3 * error
         assert error < 15
 
 
-def test_the_published_agent_drives_the_real_track_here_as_it_is_evaluated():
-    """The first 30 steps of a track: actions and rewards of `wm evaluate`, to the last bit."""
+def test_the_published_agent_drives_the_real_track_as_in_evaluation():
+    """The first 30 steps of a track have the actions and rewards of `wm evaluate`."""
     seed, agent = 900003, AgentFolder(PRETRAINED).agent()
     environment = AgentFolder(PRETRAINED).environment()
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
@@ -330,16 +330,16 @@ def test_the_published_agent_drives_the_real_track_here_as_it_is_evaluated():
     env = envs.RealCarRacing(PRETRAINED)
     act = controlled(agent.controller, agent.rnn.latent_size)
     observation = track.reset(seed)
-    seen, info = env.reset(seed=seed)
+    features, info = env.reset(seed=seed)
     assert info["score"] == observation.reward
     for _ in range(30):
-        wanted = drivers.act([observation.pixels])[0]
-        action = np.asarray(act(seen[None]))[0]
-        assert np.allclose(action, wanted, atol=1e-5)
-        observation = track.step(wanted)
-        seen, reward, *_ = env.step(wanted)
+        expected = drivers.act([observation.pixels])[0]
+        action = np.asarray(act(features[None]))[0]
+        assert np.allclose(action, expected, atol=1e-5)
+        observation = track.step(expected)
+        features, reward, *_ = env.step(expected)
         assert reward == observation.reward
-    assert np.allclose(seen[: agent.rnn.latent_size], encoded(agent, observation), atol=1e-6)
+    assert np.allclose(features[: agent.rnn.latent_size], encoded(agent, observation), atol=1e-6)
 
 
 def encoded(agent, observation):

@@ -64,7 +64,7 @@ def game(models, kind="real", driver=False):
     return Game(models, kind=kind, seed=7, agent=driver)
 
 
-def test_held_keys_move_the_controls_little_by_little_and_released_ones_let_go():
+def test_held_keys_move_the_controls_gradually_and_released_keys_centre_them():
     action, turned = np.zeros(3, np.float32), []
     for _ in range(8):
         action = steered(action, {"left", "up"}, 4)
@@ -73,7 +73,7 @@ def test_held_keys_move_the_controls_little_by_little_and_released_ones_let_go()
     assert (np.diff(turned) <= 0).all()
     assert turned[-1] == -1
     assert 0.5 < action[1] <= 1
-    assert steered(action, {"left", "right"}, 4)[0] > -1  # both are neither
+    assert steered(action, {"left", "right"}, 4)[0] > -1  # both keys cancel out
     for _ in range(8):
         action = steered(action, set(), 4)
     assert np.allclose(action, 0)
@@ -90,7 +90,7 @@ def test_the_real_car_turns_to_the_side_of_the_key(models, key, sign):
     assert sign * (played.real.track.heading - before) > 0.2
 
 
-def test_restart_takes_the_next_track_and_the_same_seed_the_same_one(models):
+def test_restart_takes_the_next_track_and_a_seed_repeats_its_track(models):
     played, again = game(models), game(models)
     first = played.scenes["real"].picture
     assert np.array_equal(first, again.scenes["real"].picture)
@@ -101,7 +101,7 @@ def test_restart_takes_the_next_track_and_the_same_seed_the_same_one(models):
     assert played.scenes["real"].score == pytest.approx(RealWorld(models).restart(8).score)
 
 
-def test_both_worlds_start_from_the_same_place_and_hear_the_same_keys(pretrained):
+def test_both_worlds_start_in_the_same_state_and_get_the_same_actions(pretrained):
     played = game(pretrained, "both")
     real, dreamt = played.scenes["real"], played.scenes["dream"]
     error = np.abs(shrink(real.picture).astype(float) - dreamt.picture).mean()
@@ -115,8 +115,8 @@ def test_both_worlds_start_from_the_same_place_and_hear_the_same_keys(pretrained
     assert np.abs(shrink(real.picture).astype(float) - dreamt.picture).mean() < 20
 
 
-def test_an_agent_plays_as_it_drives_for_its_score(pretrained):
-    """RealWorld draws every frame and advances two memories: rewards and actions stay as they are."""
+def test_an_agent_plays_as_in_evaluation(pretrained):
+    """RealWorld draws every frame and updates two memories, without effect on rewards and actions."""
     played = game(pretrained, driver=True)
     rewards = [played.step(set())["real"].reward for _ in range(12)]
     episode = next(
@@ -132,7 +132,7 @@ def test_an_agent_plays_as_it_drives_for_its_score(pretrained):
     assert np.allclose(played.action, episode.actions[11], atol=1e-3)
 
 
-def test_a_game_dreams_what_evolution_dreams(models):
+def test_a_game_dreams_as_evolution_does(models):
     """Without randomness the agent's dream, step by step, is the one of `unroll`."""
     rules = RULES.replace(sampling="mean")
     played = game(replace(models, dream=replace(models.dream, rules=rules)), "dream", driver=True)
@@ -157,7 +157,7 @@ def test_a_dream_that_fails_is_over_until_the_next_track(models):
     ended = played.step(set())["dream"]
     assert ended.ending == scenes.FAILED
     assert ended.score == pytest.approx(before - 100)
-    assert not played.over  # the real car drives on
+    assert not played.over  # the real car continues
     assert played.step(set())["dream"] is ended
     assert played.scenes["real"].frames == 50 + 2 * 4
     quiet = window.picture(played, 3)
@@ -193,8 +193,8 @@ def test_the_windows_keys_reach_the_game(models, dummy):
     pygame.display.init()
     post(pygame.K_LEFT)
     window.run(played, 6)
-    assert not played.agent_drives  # a key takes the wheel
-    assert played.action[0] == -1  # and holds it until it is released
+    assert not played.agent_drives  # a key takes over from the agent
+    assert played.action[0] == -1  # and keeps steering until it is released
     pygame.display.init()
     post(pygame.K_r)
     post(pygame.K_a)
@@ -212,8 +212,8 @@ def test_the_window_closes_at_once(models, dummy, event):
     assert not pygame.display.get_init()
 
 
-def test_an_interrupt_waits_for_the_end_of_a_step(models, dummy, monkeypatch):
-    """It ends the game, its window closed, but never reaches Box2D in the midst of a step."""
+def test_an_interrupt_takes_effect_after_the_step(models, dummy, monkeypatch):
+    """It closes the window and ends the game, but never during a step of Box2D, which would crash."""
     played, whole, step = game(models), [], RealWorld.step
 
     def interrupted(world, action):
@@ -231,7 +231,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step(models, dummy, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_released_key_lets_go_and_a_short_tap_counts(dummy):
+def test_a_released_key_is_not_held_and_a_short_tap_counts(dummy):
     keyboard = window.Keyboard()
     tap = [pygame.Event(kind, key=pygame.K_LEFT, mod=0) for kind in (pygame.KEYDOWN, pygame.KEYUP)]
     assert keyboard.read(tap) == ["left"]
@@ -241,8 +241,8 @@ def test_a_released_key_lets_go_and_a_short_tap_counts(dummy):
     assert keyboard.held == {"left"}
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there always is a display")
-def test_without_a_display_it_is_one_line_and_exit_2():
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+def test_without_a_display_there_is_a_one_line_error_and_exit_code_2():
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     command = [sys.executable, "-m", "wm.cli", "play", "--steps", "1"]

@@ -1,4 +1,4 @@
-"""The page dreams what JAX dreams, and a person at the keys can drive in it."""
+"""The web page computes the same dreams as JAX, and a person can drive in them."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ STEPS, PRESSED = 20, 24
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The published agent's page."""
+    """The page of the published agent."""
     path = tmp_path_factory.mktemp("page") / "dream.html"
     web.export(PRETRAINED, path, "float16", RULES)
     return path
@@ -42,7 +42,7 @@ def page(tmp_path_factory):
 
 @pytest.fixture(params=[False, True], ids=["mixtures", "joint mixture"])
 def tiny(tmp_path, request):
-    """A folder with a small agent by chance, of two simulators, tanh pedals and narrow limits."""
+    """The folder of a small random agent with two simulators, tanh pedals and narrow action limits."""
     sizes = {"latent_size": 4, "hidden_size": 6, "mixtures": 3, "joint": request.param}
     controller = Controller(features=10, limits=((-0.5, 0.4), (0.0, 0.6), (0.1, 1.0)), pedals="tanh")
     controller = controller.with_parameters(jr.normal(jr.key(4), controller.parameters.shape))
@@ -62,7 +62,7 @@ def write_starts(folder, **changes):
 
 
 def in_node(page, *orders):
-    """The answers of the page's own scripts, run by Node."""
+    """The answers of the page's scripts, run by Node."""
     node = shutil.which("node")
     assert node, "node is not on PATH. Install Node.js, 18 or newer."
     command = [node, str(ROOT / "tests/dream_in_node.mjs"), str(page)]
@@ -72,7 +72,7 @@ def in_node(page, *orders):
 
 
 def order(models, seed, simulator=0, driven=False, temperature=1.0):
-    """A dream to be dreamt here and there, under the same noise; `driven` by given actions."""
+    """A dream to compute on both sides; `driven` by random actions, else by the agent."""
     keys = jr.split(jr.key(seed), STEPS + 2)
     latents, mixtures = models.vae.latent_size, models.rnn.mixtures
     noises = [mdn.draw_noise(key, (latents,), mixtures) for key in keys[2:]]
@@ -87,41 +87,41 @@ def order(models, seed, simulator=0, driven=False, temperature=1.0):
 
 
 def in_jax(models: Agent, simulators, order, answer, rules=RULES):
-    """The same dream by wm.dream: what dream_in_node.mjs answers, as arrays.
+    """The same dream by wm.dream: the values that dream_in_node.mjs returns, as arrays.
 
-    Where the agent drives, its action is taken here, too, and compared, but the one of `answer` is carried
-    out: steering goes from one side to the other within a hair, and would make much of the last digit.
+    Where the agent drives, its action is computed and compared, but the action of `answer` is taken: steering
+    is so steep a function that it would amplify differences in the last digit.
     """
     simulator, rules = simulators[order["simulator"]], rules.replace(temperature=order["temperature"])
     simulation = Simulation(simulator, models.rnn, rules)
     state = State(jnp.array(order["z"]), simulator.start(), models.rnn.start())
-    found = []
-    for step, told in zip(order["steps"], answer, strict=True):
-        given = jnp.array(told["action"])
-        action = given if step["action"] else models.controller(state.z, state.watched.hidden)
+    rows = []
+    for step, answered in zip(order["steps"], answer, strict=True):
+        taken = jnp.array(answered["action"])
+        action = taken if step["action"] else models.controller(state.z, state.watched.hidden)
         noise = mdn.Noise(jnp.array(step["gumbel"]), jnp.array(step["normal"]))
-        state, outcome = dynamics.step(simulation, state, given, noise)
+        state, outcome = dynamics.step(simulation, state, taken, noise)
         mixture = simulator.predict(state.memory.hidden).mixture
         if rules.denoised:
             mixture = mdn.narrowed(mixture, jnp.array(rules.encoder_variance))
-        brought = outcome.reward, outcome.failure
-        found.append((state.z, models.vae.decode(state.z).ravel(), action, *brought, *spread(mixture)))
+        predicted = outcome.reward, outcome.failure
+        rows.append((state.z, models.vae.decode(state.z).ravel(), action, *predicted, *spread(mixture)))
     names = ("z", "picture", "action", "reward", "failure", "sigma", "entropy")
-    return {name: np.stack(values) for name, values in zip(names, zip(*found, strict=True), strict=True)}
+    return {name: np.stack(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 def spread(mixture):
-    """Mean sigma by weight, and the weights' entropy, means over the latents: by the textbook."""
+    """The weighted mean of sigma and the entropy of the weights, as means over the latents."""
     weight = np.exp(mixture.logits) / np.exp(mixture.logits).sum(axis=0)
     sigma = (weight * np.exp(mixture.log_sigma)).sum(axis=0).mean()
     return sigma, -(weight * np.log(weight)).sum(axis=0).mean()
 
 
-def errors(answer, wanted):
-    """The largest difference in each of a dream's figures."""
+def errors(answer, expected):
+    """The largest difference of each value of a dream."""
     return {
         name: float(np.abs(np.array([step[name] for step in answer]) - values).max())
-        for name, values in wanted.items()
+        for name, values in expected.items()
     }
 
 
@@ -131,61 +131,61 @@ def loaded(folder):
 
 
 @pytest.mark.parametrize("driven", [False, True])
-def test_the_page_dreams_what_jax_dreams(page, driven, capsys):
-    """Under the same noise, whoever drives, with weights rounded as the page has them."""
+def test_the_page_computes_the_dreams_of_jax(page, driven, capsys):
+    """With the same noise and rounded weights, for the agent's and for other actions."""
     whole = loaded(PRETRAINED)
     models, simulators = (web.rounded_weights(one, "float16") for one in whole)
     asked = order(whole[0], seed=3, driven=driven)
     (answer,) = in_node(page, asked)
-    found = errors(answer, in_jax(models, simulators, asked, answer))
+    result = errors(answer, in_jax(models, simulators, asked, answer))
     with capsys.disabled():
-        print(f"\npage against JAX, {STEPS} steps: z {found['z']:.1e}, picture {found['picture']:.1e}")
-    assert found.pop("picture") < 2 / 255
-    assert max(found.values()) < 1e-3, found
+        print(f"\npage against JAX, {STEPS} steps: z {result['z']:.1e}, picture {result['picture']:.1e}")
+    assert result.pop("picture") < 2 / 255
+    assert max(result.values()) < 1e-3, result
 
 
-def test_halves_are_near_to_the_floats_they_round(page, capsys):
-    """How far the page is from the agent itself after `STEPS` steps, the same noise given: in most dreams,
-    for where two components of the mixture are as likely to a hair, either may be drawn."""
+def test_float16_weights_change_dreams_little(page, capsys):
+    """The difference to the agent's own dreams after `STEPS` steps with the same noise: a median, since a
+    dream differs more where two components of the mixture are almost equally likely."""
     whole = loaded(PRETRAINED)
     asked = [order(whole[0], seed=seed, driven=True) for seed in range(1, 9)]
     answers = in_node(page, *asked)
-    found = [errors(answer, in_jax(*whole, one, answer)) for one, answer in zip(asked, answers, strict=True)]
-    z, shown = (float(np.median([one[name] for one in found])) for name in ("z", "picture"))
+    result = [errors(answer, in_jax(*whole, one, answer)) for one, answer in zip(asked, answers, strict=True)]
+    z, picture_error = (float(np.median([one[name] for one in result])) for name in ("z", "picture"))
     with capsys.disabled():
         print(f"\nfloat16 against float32, {STEPS} steps, median of 8: z {z:.4f}, picture {shown:.4f}")
     assert z < 0.01
-    assert shown < 0.01
+    assert picture_error < 0.01
 
 
 @pytest.mark.parametrize(("precision", "simulator", "temperature"), [("float16", 0, 0.3), ("int8", 1, 2.0)])
-def test_other_agents_dream_on_the_page_too(tiny, precision, simulator, temperature):
-    """Several simulators, pedals by tanh, limits, other sizes and temperatures, weights of 8 bits."""
+def test_other_agents_dream_on_the_page(tiny, precision, simulator, temperature):
+    """Several simulators, tanh pedals, action limits, other sizes and temperatures, int8 weights."""
     web.export(tiny, tiny / "dream.html", precision, RULES)
     whole = loaded(tiny)
     models, simulators = (web.rounded_weights(one, precision) for one in whole)
     asked = order(whole[0], seed=5, simulator=simulator, temperature=temperature)
     (answer,) = in_node(tiny / "dream.html", asked)
-    found = errors(answer, in_jax(models, simulators, asked, answer))
-    assert max(found.values()) < 1e-4, found
+    result = errors(answer, in_jax(models, simulators, asked, answer))
+    assert max(result.values()) < 1e-4, result
 
 
-def test_dreams_without_the_encoders_noise_are_the_same_on_the_page(tiny):
-    """Of which more or less is left over, dimension by dimension."""
+def test_denoised_dreams_are_the_same_on_the_page(tiny):
+    """With a different share of the encoder's noise in each dimension."""
     rules = RULES.replace(sampling="denoised", encoder_variance=(0.1, 0.3, 0.9, 20.0))
     web.export(tiny, tiny / "dream.html", "float16", rules)
     whole = loaded(tiny)
     models, simulators = (web.rounded_weights(one, "float16") for one in whole)
     asked = order(whole[0], seed=5)
     (answer,) = in_node(tiny / "dream.html", asked)
-    found = errors(answer, in_jax(models, simulators, asked, answer, rules))
-    assert max(found.values()) < 1e-4, found
+    result = errors(answer, in_jax(models, simulators, asked, answer, rules))
+    assert max(result.values()) < 1e-4, result
     noisy = errors(answer, in_jax(models, simulators, asked, answer))
     assert noisy["z"] > 0.1
 
 
 @pytest.mark.parametrize("precision", web.WEIGHTS)
-def test_rounding_is_by_half_a_unit_at_most(precision):
+def test_rounding_changes_a_weight_by_at_most_half_a_unit(precision):
     weight = jr.normal(jr.key(0), (40, 6)) * jnp.array([1, 10, 0.1, 1, 1, 0])
     rounded = web.rounded_weights({"weight": weight, "bias": weight[0]}, precision)
     assert (rounded["bias"] == weight[0]).all()
@@ -197,31 +197,31 @@ def test_rounding_is_by_half_a_unit_at_most(precision):
 
 @pytest.mark.parametrize("stuck_steps", [0, 3])
 @pytest.mark.parametrize("speed", [1.0, 3.5, 9.0])
-def test_drives_are_scored_as_dreamt_episodes_are(page, stuck_steps, speed):
-    """Slow ones to the last frame, quick ones to the last tile, stuck ones as stuck; failures count."""
+def test_the_page_scores_episodes_as_jax_does(page, stuck_steps, speed):
+    """Slow ones up to the last frame, fast ones up to the last tile, stuck ones, and all with failures."""
     rules = RULES.replace(stuck_steps=stuck_steps)
-    chance = np.random.default_rng(int(speed))
-    reward = chance.normal(speed, 2.5, 238).round(3)
-    failure = (chance.uniform(size=238) ** 60).round(4)
+    rng = np.random.default_rng(int(speed))
+    reward = rng.normal(speed, 2.5, 238).round(3)
+    failure = (rng.uniform(size=238) ** 60).round(4)
     none = jnp.zeros((238, 1))
     outcome = Outcome(jnp.array(reward)[:, None], none, jnp.array(failure)[:, None])
-    wanted = as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
+    expected = as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
     steps = [{"reward": r, "failure": f} for r, f in zip(reward, failure, strict=True)]
     played = {"do": "episode", "rules": web.episode_rules(rules, 50), "warmUpReward": 12.0, "steps": steps}
-    (found,) = in_node(page, played)
-    assert found["score"] == pytest.approx(float(wanted.score[0]), abs=0.02)
-    assert found["frames"] == int(wanted.frames[0])
-    assert found["lap"] == bool(wanted.lap[0])
-    assert found["failure"] == pytest.approx(float(wanted.failure[0]), abs=1e-4)
+    (result,) = in_node(page, played)
+    assert result["score"] == pytest.approx(float(expected.score[0]), abs=0.02)
+    assert result["frames"] == int(expected.frames[0])
+    assert result["lap"] == bool(expected.lap[0])
+    assert result["failure"] == pytest.approx(float(expected.failure[0]), abs=1e-4)
 
 
-def test_the_agent_drives_well_on_the_page(page):
-    """Its own chance is as good as JAX's: a dream scores as the agent's dreams do (826 +- 226)."""
+def test_the_agent_scores_well_on_the_page(page):
+    """With the page's own random numbers a dream scores like the agent's dreams (826 +- 226)."""
     scores = [drive["score"] for drive in in_node(page, {"do": "drives", "count": 5, "seed": 1})[0]]
     assert np.mean(scores) > 750
 
 
-def test_a_page_is_one_small_file_and_always_the_same(page, tmp_path):
+def test_a_page_is_one_small_reproducible_file(page, tmp_path):
     size = web.export(PRETRAINED, tmp_path / "dream.html", "float16", RULES)
     assert (tmp_path / "dream.html").read_bytes() == page.read_bytes()
     assert size == page.stat().st_size <= web.MAX_BYTES
@@ -230,7 +230,7 @@ def test_a_page_is_one_small_file_and_always_the_same(page, tmp_path):
     assert not [word for word in ("http:", "https:", " src=", "@import", "url(") if word in text]
 
 
-def test_bad_input_is_named_and_leaves_no_page(tiny, monkeypatch):
+def test_bad_input_is_named_and_writes_no_page(tiny, monkeypatch):
     def refused(message, out=tiny / "dream.html", rules=RULES):
         with pytest.raises(BadInput, match=message):
             web.export(tiny, out, "float16", rules)
@@ -268,13 +268,13 @@ def browser(tmp_path_factory):
 
 
 def driven_with(browser, page, keys):
-    """Picture, meters and score after `PRESSED` dreamt steps from the same start, by the same chance."""
+    """Picture and meters after `PRESSED` dreamt steps from the same start with the same random numbers."""
     browser.open(f"{page.as_uri()}#seed=4")
     browser.wait("document.getElementById('picture')?.dataset.steps >= 0")
     browser.press(" ")
     browser.press("r")
     browser.wait("document.getElementById('picture').dataset.steps === '0'")
-    browser.press("ArrowUp")  # takes the wheel
+    browser.press("ArrowUp")  # takes over from the agent
     for key in keys:
         browser.key(key, "keyDown")
     for _ in range(PRESSED):
@@ -288,19 +288,19 @@ def driven_with(browser, page, keys):
 
 
 def picture(browser):
-    """The dream's 64 x 64 pixels."""
+    """The 64 x 64 pixels of the dream."""
     pixels = browser.evaluate(
         "[...document.getElementById('picture').getContext('2d').getImageData(0, 0, 64, 64).data]"
     )
     return np.array(pixels).reshape(64, 64, 4)[..., :3]
 
 
-def test_a_person_at_the_keys_drives_the_dream(browser, page):
+def test_a_person_drives_the_dream_with_the_keys(browser, page):
     still, resting = driven_with(browser, page, [])
     again, _ = driven_with(browser, page, [])
     left, turning_left = driven_with(browser, page, ["ArrowLeft", "ArrowUp"])
     right, turning_right = driven_with(browser, page, ["ArrowRight", "ArrowUp"])
-    assert (again == still).all()  # the same chance: only what is pressed can make a difference
+    assert (again == still).all()  # the same random numbers, so only the keys can make a difference
     assert [one["steering"] for one in (resting, turning_left, turning_right)] == [0, -1, 1]
     assert [one["gas"] for one in (resting, turning_left, turning_right)] == [0, 0.5, 0.5]
     for one, other in ((still, left), (still, right), (left, right)):
@@ -308,7 +308,7 @@ def test_a_person_at_the_keys_drives_the_dream(browser, page):
     assert not browser.errors
 
 
-def test_the_page_dreams_in_time_and_shows_a_road_and_a_car(browser, page, tmp_path, capsys):
+def test_the_page_keeps_real_time_and_shows_a_road_and_a_car(browser, page, tmp_path, capsys):
     browser.open(f"{page.as_uri()}#seed=1")
     browser.wait("document.getElementById('picture')?.dataset.steps > 30")
     in_time = rate(browser)
@@ -319,7 +319,7 @@ def test_the_page_dreams_in_time_and_shows_a_road_and_a_car(browser, page, tmp_p
         time.sleep(0.2)
         fastest = max(fastest, rate(browser))
     with capsys.disabled():
-        print(f"\npictures a second: {in_time} in real time, {fastest} at most; {tmp_path / 'page.png'}")
+        print(f"\npictures per second: {in_time} in real time, {fastest} at most; {tmp_path / 'page.png'}")
     assert fastest >= 20
     assert not browser.errors
 
@@ -334,7 +334,7 @@ def test_the_page_dreams_in_time_and_shows_a_road_and_a_car(browser, page, tmp_p
     assert 0.05 < road.mean() < 0.6
     assert 0.001 < car.mean() < 0.03
     rows, columns = np.nonzero(car)
-    assert 0.7 < rows.mean() / 720 < 0.95  # where CarRacing has its car
+    assert 0.7 < rows.mean() / 720 < 0.95  # the place of the car in CarRacing
     assert 0.45 < columns.mean() / 760 < 0.55
 
 
@@ -342,7 +342,7 @@ def rate(browser):
     return int(browser.evaluate("document.getElementById('rate').value"))
 
 
-def test_a_drive_ends_and_another_begins(browser, page):
+def test_a_dream_ends_and_another_begins(browser, page):
     browser.open(f"{page.as_uri()}#seed=3")
     browser.wait("document.getElementById('picture')?.dataset.steps > 0")
     browser.evaluate("document.querySelector('[data-speed=\"0\"]').click()")
@@ -354,7 +354,7 @@ def test_a_drive_ends_and_another_begins(browser, page):
     assert int(browser.evaluate("document.getElementById('score').value")) < 600
 
 
-def test_a_phone_shows_dream_and_pedals_and_a_finger_steers(page, tmp_path):
+def test_a_phone_shows_the_dream_and_the_pedals_and_touch_steers(page, tmp_path):
     with Chromium(tmp_path / "profile", width=390, height=844, touch=True) as phone:
         phone.open(f"{page.as_uri()}#seed=1")
         phone.wait("document.getElementById('picture')?.dataset.steps > 0")

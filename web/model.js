@@ -1,12 +1,12 @@
-// The models, as wm/ has them: the RNNs of wm/rnn.py, the mixture of wm/mdn.py, the decoder of wm/vae.py, the
-// controller of wm/controller.py, the dream of wm/dream.py. Mathematics alone: no clock, no page, no chance of its own.
+// The models and the dream of wm/ in JavaScript: wm/models (rnn.py, mdn.py, vae.py, controller.py) and
+// wm/dream/dynamics.py. Pure computation without clock, page or random numbers; tests/test_web.py compares it with JAX.
 "use strict";
 
 /**
  * @typedef {{shape: number[], values: Float32Array}} Tensor  row-major
  * @typedef {{hidden: Float32Array, cell: Float32Array}} Memory  (hidden)
  * @typedef {{logits: Float32Array, mean: Float32Array, logSigma: Float32Array}} Mixture  (mixture, latent) each, or
- *   logits (mixture, 1): one choice for all latents
+ *   logits (mixture, 1): one choice of component for all latents
  * @typedef {{gumbel: Float32Array, normal: Float32Array}} Noise  (mixture, latent) and (latent)
  */
 
@@ -15,7 +15,7 @@ const ACTION_SIZE = 3;
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
-/** The bytes of a base64 text. */
+/** The bytes of a base64 string. */
 function bytesOf(text) {
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
@@ -23,7 +23,7 @@ function bytesOf(text) {
   return bytes;
 }
 
-/** The number of an IEEE 754 half. */
+/** The value of an IEEE 754 half-precision number. */
 function halfToNumber(half) {
   const sign = half & 0x8000 ? -1 : 1;
   const exponent = (half >> 10) & 0x1f;
@@ -33,29 +33,29 @@ function halfToNumber(half) {
 }
 
 /**
- * A tensor as the page holds it, as floats.
- * @param {{shape: number[], kind: string, data: string, scale?: string}} packed  int8 has one scale a column
+ * A tensor of the page as floats.
+ * @param {{shape: number[], kind: string, data: string, scale?: string}} packed  int8 has one scale per column
  * @returns {Tensor}
  */
 function unpacked({ shape, kind, data, scale }) {
   const { buffer } = bytesOf(data);
   if (kind === "float32") return { shape, values: new Float32Array(buffer) };
   if (kind === "float16") return { shape, values: Float32Array.from(new Uint16Array(buffer), halfToNumber) };
-  const worth = new Float32Array(bytesOf(scale).buffer);
-  return { shape, values: Float32Array.from(new Int8Array(buffer), (code, i) => code * worth[i % worth.length]) };
+  const scales = new Float32Array(bytesOf(scale).buffer);
+  return { shape, values: Float32Array.from(new Int8Array(buffer), (code, i) => code * scales[i % scales.length]) };
 }
 
-/** The (rows, columns) tensor turned over: (columns, rows). */
+/** The transpose of a (rows, columns) tensor. */
 function transposed({ shape: [rows, columns], values }) {
-  const turned = new Float32Array(values.length);
+  const result = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) turned[column * rows + row] = values[row * columns + column];
+    for (let column = 0; column < columns; column++) result[column * rows + row] = values[row * columns + column];
   }
-  return turned;
+  return result;
 }
 
 /**
- * out[at + i] = bias[i] + sum_j weight[i, j] x[j], four rows at a time, so that every x[j] is read once for four.
+ * out[at + i] = bias[i] + sum_j weight[i, j] x[j], four rows at a time, so that each x[j] is read once per four rows.
  * @param {Float32Array} weight (bias.length, x.length)
  */
 function affine(out, at, weight, bias, x) {
@@ -90,7 +90,7 @@ function affine(out, at, weight, bias, x) {
   }
 }
 
-/** An LSTM, and where it is a simulator its linear head for mixture, reward and done (`RNN` of wm/rnn.py). */
+/** An LSTM; a simulator also has a linear head for mixture, reward and done (`RNN` of wm/models/rnn.py). */
 class RNN {
   /** @param {(name: string) => Tensor | undefined} tensor  input_weight, hidden_weight, gate_bias, head_... */
   constructor(tensor, { mixtures, reward_unit, min_log_sigma }) {
@@ -106,34 +106,34 @@ class RNN {
     Object.assign(this, { mixtures, rewardUnit: reward_unit, minLogSigma: min_log_sigma });
   }
 
-  /** @returns {Memory} before anything was seen */
+  /** @returns {Memory} before the first step */
   start() {
     return { hidden: new Float32Array(this.hiddenSize), cell: new Float32Array(this.hiddenSize) };
   }
 
   /**
    * The memory after (z, action).
-   * @param {Float32Array} seen (latent + action)
+   * @param {Float32Array} input (latent + action)
    * @param {Memory} memory
    * @returns {Memory}
    */
-  step(seen, memory) {
+  step(input, memory) {
     const size = this.hiddenSize;
     const { gates, recurrent } = this;
-    affine(gates, 0, this.inputWeight, this.gateBias, seen);
+    affine(gates, 0, this.inputWeight, this.gateBias, input);
     affine(recurrent, 0, this.hiddenWeight, this.noBias, memory.hidden);
     const gate = (which, i) => gates[which * size + i] + recurrent[which * size + i];
     const after = this.start();
     for (let i = 0; i < size; i++) {
-      const kept = sigmoid(gate(1, i)) * memory.cell[i];
-      after.cell[i] = kept + sigmoid(gate(0, i)) * Math.tanh(gate(3, i));
+      const remembered = sigmoid(gate(1, i)) * memory.cell[i];
+      after.cell[i] = remembered + sigmoid(gate(0, i)) * Math.tanh(gate(3, i));
       after.hidden[i] = sigmoid(gate(2, i)) * Math.tanh(after.cell[i]);
     }
     return after;
   }
 
   /**
-   * What a memory expects of the next step; the reward in points, the failure as a probability.
+   * The prediction from a memory: the mixture of the next latent, the reward in points, the probability of a failure.
    * @param {Float32Array} hidden (hidden)
    * @returns {{mixture: Mixture, reward: number, failure: number}}
    */
@@ -141,24 +141,24 @@ class RNN {
     const out = new Float32Array(this.head.bias.length);
     affine(out, 0, this.head.weight, this.head.bias, hidden);
     const part = this.mixtures * this.latents;
-    const end = out.length - 3; // of the mixture: reward, missed tiles and done follow
+    const end = out.length - 3; // of the mixture; then come reward, missed tiles and done
     const [logits, mean] = [out.subarray(0, end - 2 * part), out.subarray(end - 2 * part, end - part)];
-    const logSigma = out.subarray(end - part, end).map((one) => Math.max(one, this.minLogSigma));
+    const logSigma = out.subarray(end - part, end).map((value) => Math.max(value, this.minLogSigma));
     const reward = this.rewardUnit * out[end];
     return { mixture: { logits, mean, logSigma }, reward, failure: sigmoid(out[out.length - 1]) };
   }
 }
 
 /**
- * The mixture's sigma without noise of a variance that its components hold (`narrowed` of wm/mdn.py).
+ * The mixture's log sigma without noise of the given variance (`narrowed` of wm/models/mdn.py).
  * @param {Float32Array} logSigma (mixture, latent)
- * @param {number[]} variance (latent), or empty: of none
+ * @param {number[]} variance (latent); empty: no noise is removed
  * @returns {Float32Array} (mixture, latent)
  */
 function narrowed(logSigma, variance, leastVariance) {
   if (!variance.length) return logSigma;
-  const left = (one, i) => Math.max(Math.exp(2 * one) - variance[i % variance.length], leastVariance);
-  return logSigma.map((one, i) => Math.log(left(one, i)) / 2);
+  const remaining = (value, i) => Math.max(Math.exp(2 * value) - variance[i % variance.length], leastVariance);
+  return logSigma.map((value, i) => Math.log(remaining(value, i)) / 2);
 }
 
 /**
@@ -170,19 +170,19 @@ function narrowed(logSigma, variance, leastVariance) {
 function sample({ logits, mean, logSigma }, { gumbel, normal }, temperature) {
   const size = normal.length;
   const choices = (logits.length * size) / mean.length;
-  return Float32Array.from(normal, (chance, i) => {
+  return Float32Array.from(normal, (noise, i) => {
     const choice = i % choices;
-    const worth = (k) => logits[k * choices + choice] / temperature + gumbel[k * size + choice];
+    const logit = (k) => logits[k * choices + choice] / temperature + gumbel[k * size + choice];
     let best = 0;
-    for (let k = 1; k * size < mean.length; k++) if (worth(k) > worth(best)) best = k;
+    for (let k = 1; k * size < mean.length; k++) if (logit(k) > logit(best)) best = k;
     const at = best * size + i;
-    return mean[at] + Math.exp(logSigma[at]) * Math.sqrt(temperature) * chance;
+    return mean[at] + Math.exp(logSigma[at]) * Math.sqrt(temperature) * noise;
   });
 }
 
 /**
- * How wide a mixture of (mixture, latent) is, means over the latents: `sigma`, the mean sigma by weight, and
- * `entropy` of the weights in nats.
+ * The uncertainty of a mixture, as means over the latents: `sigma`, the weighted mean of sigma, and `entropy`, that of
+ * the weights in nats.
  * @param {Mixture} mixture
  */
 function spread({ logits, logSigma }, latents) {
@@ -205,8 +205,8 @@ function spread({ logits, logSigma }, latents) {
 }
 
 /**
- * The transpose of a convolution of kernel 4, stride 2 and padding 1, bias included (`ConvTranspose` of wm/vae.py).
- * Every 2 x 2 inputs give 2 x 2 outputs, one each by a matrix of its own.
+ * A transposed convolution of kernel 4, stride 2 and padding 1, with bias (`ConvTranspose` of wm/models/vae.py).
+ * Every 2 x 2 inputs give 2 x 2 outputs, each by its own matrix.
  */
 class Upsample {
   /** @param {Tensor} kernel (4, 4, out, channel) */
@@ -214,7 +214,7 @@ class Upsample {
     [, , this.out, this.channels] = kernel.shape;
     this.bias = bias.values;
     this.weights = [0, 1, 2, 3].map((which) => this.weightOf(kernel, which >> 1, which & 1));
-    this.seen = new Float32Array(4 * this.channels);
+    this.patch = new Float32Array(4 * this.channels);
   }
 
   /** The matrix (out, 2 * 2 * channel) of the outputs in odd or even rows (`down`) and columns (`across`). */
@@ -240,34 +240,34 @@ class Upsample {
     const result = new Float32Array(4 * side * side * this.out);
     for (let top = -1; top < side; top++) {
       for (let left = -1; left < side; left++) {
-        this.look(x, side, top, left);
+        this.copyPatch(x, side, top, left);
         for (let which = 0; which < 4; which++) {
           const row = 2 * top + 2 - (which >> 1);
           const column = 2 * left + 2 - (which & 1);
           if (row < 0 || column < 0 || row >= 2 * side || column >= 2 * side) continue;
-          affine(result, (row * 2 * side + column) * this.out, this.weights[which], this.bias, this.seen);
+          affine(result, (row * 2 * side + column) * this.out, this.weights[which], this.bias, this.patch);
         }
       }
     }
     return result;
   }
 
-  /** Copies the 2 x 2 inputs from (top, left) on, zeros where there are none. */
-  look(x, side, top, left) {
+  /** Copies the 2 x 2 inputs at (top, left) to `patch`, with zeros outside the input. */
+  copyPatch(x, side, top, left) {
     for (let tap = 0; tap < 4; tap++) {
       const row = top + (tap >> 1);
       const column = left + (tap & 1);
       const at = tap * this.channels;
-      if (row < 0 || column < 0 || row >= side || column >= side) this.seen.fill(0, at, at + this.channels);
+      if (row < 0 || column < 0 || row >= side || column >= side) this.patch.fill(0, at, at + this.channels);
       else {
         const from = (row * side + column) * this.channels;
-        this.seen.set(x.subarray(from, from + this.channels), at);
+        this.patch.set(x.subarray(from, from + this.channels), at);
       }
     }
   }
 }
 
-/** From a latent to the picture it stands for (`VAE.decode` of wm/vae.py). */
+/** From a latent to its picture (`VAE.decode` of wm/models/vae.py). */
 class Decoder {
   constructor(tensor, { widths, tones }) {
     this.tones = tones;
@@ -294,19 +294,19 @@ class Decoder {
     return x.map((value) => this.denormalise(value));
   }
 
-  /** The value in [0, 1] that V sees as `toned` (`denormalise` of wm/vae.py). */
+  /** The pixel value in [0, 1] that the tone curve maps to `toned` (`denormalise` of wm/models/vae.py). */
   denormalise(toned) {
-    let found = 0;
+    let value = 0;
     for (let i = 1; i < this.tones.length; i++) {
       const [start, low] = this.tones[i - 1];
       const [end, high] = this.tones[i];
-      found += ((clamp(255 * toned, low, high) - low) * (end - start)) / (high - low) / 255;
+      value += ((clamp(255 * toned, low, high) - low) * (end - start)) / (high - low) / 255;
     }
-    return found;
+    return value;
   }
 }
 
-/** The agent's driving: linear in the latent and the watcher's memory (`Controller` of wm/controller.py). */
+/** The linear policy on the latent and the watcher's hidden state (`Controller` of wm/models/controller.py). */
 class Controller {
   constructor(tensor, { limits, pedals }) {
     this.weight = tensor("weight").values;
@@ -323,10 +323,10 @@ class Controller {
   }
 }
 
-/** All models of a page, from what `wm export-web` wrote into it. */
+/** The models of a page, from the content that `wm export-web` wrote into it. */
 class Models {
   constructor({ tensors, sizes }) {
-    this.encoderVariance = sizes.encoder_variance; // left out of what is drawn; empty: nothing is
+    this.encoderVariance = sizes.encoder_variance; // removed from the mixtures; empty: none
     this.leastVariance = sizes.least_variance;
     const byName = new Map(tensors.map((packed) => [packed.name, unpacked(packed)]));
     const within = (part) => (name) => byName.get(`${part}.${name}`);
@@ -337,7 +337,8 @@ class Models {
   }
 }
 
-/** One dream, from a latent on: what is seen, and what simulator and watcher remember (wm/dream.py). */
+/** One dream from a first latent: the current latent and the memories of simulator and watcher (`step` of
+ * wm/dream/dynamics.py). */
 class Dream {
   /** @param {Float32Array} z (latent) */
   constructor(models, simulator, z) {
@@ -346,73 +347,74 @@ class Dream {
     this.watched = models.watcher.start();
   }
 
-  /** What the agent would do now: steering, gas, brake. */
+  /** The agent's action: steering, gas, brake. */
   agentAction() {
     return this.models.controller.act(this.z, this.watched.hidden);
   }
 
   /**
-   * One step under an action; the dream's `z` is then the next.
+   * One step under an action; afterwards `z` is the next latent.
    * @param {Float32Array} action (3)
    * @param {Noise} noise
    */
   step(action, noise, temperature) {
-    const seen = Float32Array.from([...this.z, ...action]);
-    this.memory = this.simulator.step(seen, this.memory);
+    const input = Float32Array.from([...this.z, ...action]);
+    this.memory = this.simulator.step(input, this.memory);
     const { mixture, reward, failure } = this.simulator.predict(this.memory.hidden);
     const { encoderVariance, leastVariance } = this.models;
     mixture.logSigma = narrowed(mixture.logSigma, encoderVariance, leastVariance);
-    this.watched = this.models.watcher.step(seen, this.watched);
+    this.watched = this.models.watcher.step(input, this.watched);
     this.z = sample(mixture, noise, temperature);
     return { reward, failure, ...spread(mixture, this.z.length) };
   }
 }
 
-/** The score of one dreamt drive, step by step, by the rules of a real one (`as_episodes` of wm/dream.py). */
+/**
+ * The bookkeeping of one episode, step by step (`Progress`, `begin` and `count` of wm/dream/dynamics.py), and its expected
+ * score (`returns` of wm/dream/scoring.py).
+ */
 class Episode {
   constructor(rules, warmUpReward) {
     this.rules = rules;
-    this.score = warmUpReward;
-    this.tiles = warmUpReward - rules.frame_reward * rules.warm_up_frames;
-    this.survival = 1;
-    this.stuck = false;
-    this.won = [];
-    this.idle = rules.frame_reward * rules.action_repeat;
-    this.steps = 0;
+    this.idle = rules.frame_reward * rules.action_repeat; // reward of a step that visits no tile
     this.lastStep = Math.ceil((rules.frames_per_episode - rules.warm_up_frames) / rules.action_repeat);
+    this.steps = 0;
+    this.frames = rules.warm_up_frames;
+    this.tilePoints = warmUpReward - rules.frame_reward * rules.warm_up_frames;
+    this.recent = []; // tile points of each of the last `stuck_steps` steps
+    this.stuck = false;
+    this.score = warmUpReward;
+    this.survival = 1; // probability that no failure has happened
   }
 
   get lap() {
-    return this.tiles >= this.rules.lap_points;
+    return this.tilePoints >= this.rules.lap_points;
   }
 
   get over() {
     return this.lap || this.steps >= this.lastStep;
   }
 
-  get frames() {
-    const { warm_up_frames, action_repeat, frames_per_episode } = this.rules;
-    return Math.min(warm_up_frames + action_repeat * this.steps, frames_per_episode);
-  }
-
-  /** Counts what a step brought: a failure costs its fine and all that follows, by its probability. */
+  /** Counts a step: a failure costs its fine and all later rewards, weighted with its probability. */
   count({ reward, failure }) {
-    if (this.isStuck(reward)) [reward, failure] = [this.idle, 0];
+    const { action_repeat, frames_per_episode, failure_reward } = this.rules;
+    this.steps += 1;
+    this.frames = Math.min(this.frames + action_repeat, frames_per_episode);
+    this.updateStuck(reward);
+    if (this.stuck) [reward, failure] = [this.idle, 0];
     const before = this.survival;
     this.survival *= 1 - failure;
-    this.score += this.survival * reward + (before - this.survival) * this.rules.failure_reward;
-    this.tiles += reward - this.idle;
-    this.steps += 1;
+    this.score += this.survival * reward + (before - this.survival) * failure_reward;
+    this.tilePoints += reward - this.idle;
   }
 
-  /** Whether the car has won nothing for so long that it counts as stuck for good (`without_miracles`). */
-  isStuck(reward) {
+  /** A car without a new tile for more than `stuck_steps` steps is stuck for the rest of the episode. */
+  updateStuck(reward) {
     const { stuck_steps, stuck_below } = this.rules;
-    const { won } = this;
-    won.push((won.length ? won[won.length - 1] : 0) + reward - this.idle);
-    if (stuck_steps > 0 && won.length > stuck_steps) {
-      this.stuck ||= won[won.length - 1] - won[won.length - 1 - stuck_steps] < stuck_below;
-    }
-    return this.stuck;
+    if (stuck_steps === 0) return;
+    this.recent.push(reward - this.idle);
+    if (this.recent.length > stuck_steps) this.recent.shift();
+    const sum = this.recent.reduce((total, points) => total + points, 0);
+    this.stuck ||= this.steps > stuck_steps && sum < stuck_below;
   }
 }

@@ -1,27 +1,27 @@
-// What the page shows of the dream, and what it tells the dream's thread of keys, touches and settings.
+// The page: it shows the pictures and numbers of the worker, and sends keys, touches and settings to it.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const SERIES = 125; // steps that the strip shows: ten seconds
+const SERIES = 125; // steps in the chart
 const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "gas", ArrowDown: "brake" };
 
 const model = JSON.parse(byId("model").textContent);
-const dreamer = new Worker(URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" })));
-const tell = (kind, content = {}) => dreamer.postMessage({ kind, ...content });
+const worker = new Worker(URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" })));
+const send = (kind, content = {}) => worker.postMessage({ kind, ...content });
 
 const style = getComputedStyle(document.documentElement);
 const colours = { warm: style.getPropertyValue("--warm"), cool: style.getPropertyValue("--cool") };
 const held = { left: false, right: false, gas: false, brake: false };
-const doubts = []; // of the last steps: {sigma, futures}
-const painted = []; // the times of the last pictures, in milliseconds
+const uncertainty = []; // of the last steps: {sigma, futures}
+const painted = []; // times of the last pictures in milliseconds
 let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let agentDrives = true;
-let drive = -1;
-let latest = null; // the state to be shown when the screen is drawn next
+let dreamNumber = -1;
+let latest = null; // the state to show in the next animation frame
 
-// ---- what comes from the dream
+// ---- from the worker
 
-/** Draws a picture of (side, side) RGBA bytes. */
+/** Draws a square picture of RGBA bytes. */
 function paint(pixels) {
   const side = Math.sqrt(pixels.length / 4);
   byId("picture").getContext("2d").putImageData(new ImageData(pixels, side, side), 0, 0);
@@ -32,12 +32,12 @@ function paint(pixels) {
   byId("rate").value = seconds > 0 ? Math.round((painted.length - 1) / seconds) : 0;
 }
 
-/** Sets a bar; it grows from zero to either side where its least value is negative. */
+/** Sets a meter, whose bar reaches from zero to the value. */
 function setMeter(id, value, text) {
   const bar = byId(id);
-  const least = Number(bar.getAttribute("aria-valuemin"));
-  const most = Number(bar.getAttribute("aria-valuemax"));
-  const place = (number) => (100 * (Math.min(Math.max(number, least), most) - least)) / (most - least);
+  const lowest = Number(bar.getAttribute("aria-valuemin"));
+  const highest = Number(bar.getAttribute("aria-valuemax"));
+  const place = (number) => (100 * (Math.min(Math.max(number, lowest), highest) - lowest)) / (highest - lowest);
   const [from, to] = [place(0), place(value)].sort((a, b) => a - b);
   bar.firstElementChild.style.left = `${from}%`;
   bar.firstElementChild.style.width = `${to - from}%`;
@@ -46,7 +46,7 @@ function setMeter(id, value, text) {
   bar.nextElementSibling.value = text;
 }
 
-/** A probability for people, who need no more than its size. */
+/** A probability, rounded for display. */
 function percent(probability) {
   if (probability < 0.001) return "<0.1%";
   return `${(100 * probability).toFixed(probability < 0.1 ? 1 : 0)}%`;
@@ -55,36 +55,36 @@ function percent(probability) {
 const secondsOf = (frames) => frames / model.rules.frames_per_second;
 const signed = (number, digits) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(digits)}`;
 
-function showMeters({ action, outcome, failed, tiles }) {
+function showMeters({ action, outcome, failed, tilePoints }) {
   const [steering, gas, brake] = action;
   setMeter("steering", steering, signed(steering, 2));
   setMeter("gas", gas, gas.toFixed(2));
   setMeter("brake", brake, brake.toFixed(2));
   setMeter("reward", outcome.reward, signed(outcome.reward, 1));
   setMeter("failed", failed, percent(failed));
-  const share = tiles / model.rules.lap_points;
+  const share = tilePoints / model.rules.lap_points;
   setMeter("lap", share, `${Math.round(100 * Math.max(share, 0))}%`);
 }
 
-/** Keeps what the last steps' mixtures were like, of the present drive alone. */
-function noteDoubt({ number, steps, whole, outcome }) {
-  if (number !== drive) {
-    drive = number;
-    doubts.length = 0;
+/** Records the uncertainty of each whole step of the current dream. */
+function recordUncertainty({ number, steps, whole, outcome }) {
+  if (number !== dreamNumber) {
+    dreamNumber = number;
+    uncertainty.length = 0;
   }
   if (!whole || steps === 0) return;
-  doubts.push({ sigma: outcome.sigma, futures: Math.exp(outcome.entropy) });
-  if (doubts.length > SERIES) doubts.shift();
+  uncertainty.push({ sigma: outcome.sigma, futures: Math.exp(outcome.entropy) });
+  if (uncertainty.length > SERIES) uncertainty.shift();
 }
 
-/** Two lanes, one below the other: open futures from one to all, and sigma from 0.5 to 1. */
-function showDoubt() {
-  if (doubts.length > 0) {
-    const { sigma, futures } = doubts[doubts.length - 1];
+/** Draws the chart: above, the number of futures from one to all components; below, sigma from 0.5 to 1. */
+function showUncertainty() {
+  if (uncertainty.length > 0) {
+    const { sigma, futures } = uncertainty[uncertainty.length - 1];
     byId("sigma").value = sigma.toFixed(2);
     byId("futures").value = `${futures.toFixed(1)} of ${model.sizes.mixtures}`;
   }
-  const pen = byId("strip").getContext("2d");
+  const pen = byId("chart").getContext("2d");
   const [width, height] = [pen.canvas.width / devicePixelRatio, pen.canvas.height / devicePixelRatio];
   pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
   pen.clearRect(0, 0, width, height);
@@ -93,9 +93,9 @@ function showDoubt() {
   const draw = (colour, floor, share) => {
     pen.strokeStyle = colour;
     pen.beginPath();
-    doubts.forEach((doubt, i) => {
-      const x = width * (1 - (doubts.length - 1 - i) / (SERIES - 1));
-      pen.lineTo(x, floor - 3 - (lane - 6) * Math.min(Math.max(share(doubt), 0), 1));
+    uncertainty.forEach((entry, i) => {
+      const x = width * (1 - (uncertainty.length - 1 - i) / (SERIES - 1));
+      pen.lineTo(x, floor - 3 - (lane - 6) * Math.min(Math.max(share(entry), 0), 1));
     });
     pen.stroke();
   };
@@ -103,19 +103,19 @@ function showDoubt() {
   draw(colours.warm, height, ({ sigma }) => 2 * sigma - 1);
 }
 
-/** Gives the strip as many pixels as the screen has for it. */
-function fitStrip() {
-  const strip = byId("strip");
-  const [width, height] = [strip.clientWidth, strip.clientHeight];
-  Object.assign(strip, { width: width * devicePixelRatio, height: height * devicePixelRatio });
-  showDoubt();
+/** Sets the chart's resolution to that of the screen. */
+function fitChart() {
+  const chart = byId("chart");
+  const [width, height] = [chart.clientWidth, chart.clientHeight];
+  Object.assign(chart, { width: width * devicePixelRatio, height: height * devicePixelRatio });
+  showUncertainty();
 }
 
-/** How the drive ended, for people. */
+/** The text that says how the dream ended. */
 function verdict({ lap, score, frames }) {
   const points = `${Math.round(score)} points`;
   const seconds = secondsOf(frames).toFixed(1);
-  return lap ? `All of the lap in ${seconds} s: ${points}` : `The dream is over: ${points}`;
+  return lap ? `Lap complete in ${seconds} s: ${points}` : `The dream is over: ${points}`;
 }
 
 function showState(state) {
@@ -123,20 +123,20 @@ function showState(state) {
   byId("score").value = Math.round(state.score);
   byId("time").value = secondsOf(state.frames).toFixed(1);
   showMeters(state);
-  showDoubt();
+  showUncertainty();
   const ended = state.over && state.whole;
   if (ended && byId("ending").hidden) byId("verdict").textContent = verdict(state);
   byId("ending").hidden = !ended;
   byId("picture").dataset.steps = state.steps;
 }
 
-dreamer.onmessage = ({ data }) => {
-  noteDoubt(data);
+worker.onmessage = ({ data }) => {
+  recordUncertainty(data);
   if (!latest) requestAnimationFrame(showLatest);
   latest = data;
 };
 
-/** A dream that is quicker than the screen is not shown in full. */
+/** Shows the latest state; a dream that is faster than the screen skips pictures. */
 function showLatest() {
   byId("loading").hidden = true;
   paint(latest.picture);
@@ -144,12 +144,12 @@ function showLatest() {
   latest = null;
 }
 
-dreamer.onerror = ({ message }) => {
+worker.onerror = ({ message }) => {
   byId("loading").hidden = false;
-  byId("loading").textContent = `The dream broke off: ${message}`;
+  byId("loading").textContent = `The dream stopped with an error: ${message}`;
 };
 
-// ---- what goes to the dream
+// ---- to the worker
 
 function showAgent(drives) {
   agentDrives = drives;
@@ -160,15 +160,15 @@ function showAgent(drives) {
 
 function setAgent(drives) {
   showAgent(drives);
-  tell("agent", { drives });
+  send("agent", { drives });
 }
 
 function setPaused(value) {
   paused = value;
   byId("pause").setAttribute("aria-pressed", paused);
-  byId("pause").firstElementChild.textContent = paused ? "Go on" : "Pause";
+  byId("pause").firstElementChild.textContent = paused ? "Continue" : "Pause";
   byId("step").disabled = !paused;
-  tell("pause", { paused });
+  send("pause", { paused });
 }
 
 function hold(pedal, down) {
@@ -176,33 +176,33 @@ function hold(pedal, down) {
   held[pedal] = down;
   document.querySelector(`[data-pedal="${pedal}"]`).classList.toggle("held", down);
   if (down) showAgent(false);
-  tell("pedals", { pedals: held });
+  send("pedals", { pedals: held });
 }
 
 function restart() {
   painted.length = 0;
-  tell("restart");
+  send("restart");
 }
 
 const shortcuts = {
   a: () => setAgent(!agentDrives),
   r: restart,
   " ": () => setPaused(!paused),
-  ".": () => tell("step"),
+  ".": () => send("step"),
 };
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const inSlider = event.target.matches("input");
   if (event.key in KEYS && !inSlider) hold(KEYS[event.key], true);
-  else if (event.key === " " && event.target.matches("button")) return; // it presses that button
+  else if (event.key === " " && event.target.matches("button")) return; // the browser presses that button
   else if (event.key.toLowerCase() in shortcuts && !event.repeat) shortcuts[event.key.toLowerCase()]();
   else return;
   event.preventDefault();
 });
 addEventListener("keyup", (event) => event.key in KEYS && hold(KEYS[event.key], false));
-const letGo = () => Object.keys(held).forEach((pedal) => hold(pedal, false));
-addEventListener("blur", letGo);
+const releaseAll = () => Object.keys(held).forEach((pedal) => hold(pedal, false));
+addEventListener("blur", releaseAll);
 document.addEventListener("visibilitychange", () => document.hidden && setPaused(true));
 
 for (const pad of document.querySelectorAll(".pad")) {
@@ -220,42 +220,42 @@ byId("agent").onclick = () => setAgent(!agentDrives);
 byId("restart").onclick = restart;
 byId("again").onclick = restart;
 byId("pause").onclick = () => setPaused(!paused);
-byId("step").onclick = () => tell("step");
+byId("step").onclick = () => send("step");
 
 function setTemperature(temperature) {
   byId("degrees").value = temperature.toFixed(1);
-  tell("temperature", { temperature });
+  send("temperature", { temperature });
 }
 
 const slider = byId("temperature");
 slider.oninput = () => setTemperature(slider.valueAsNumber);
-slider.onpointerup = () => slider.blur(); // the arrow keys steer again
+slider.onpointerup = () => slider.blur(); // so that the arrow keys steer again
 
 for (const button of document.querySelectorAll("[data-speed]")) {
   button.onclick = () => {
     painted.length = 0;
     for (const other of document.querySelectorAll("[data-speed]")) other.setAttribute("aria-pressed", other === button);
-    tell("speed", { speed: Number(button.dataset.speed) });
+    send("speed", { speed: Number(button.dataset.speed) });
   };
 }
-addEventListener("resize", fitStrip);
-// who has clicked a button steers on: the space bar is not to press it again
+addEventListener("resize", fitChart);
+// after a click the button loses the focus, so that the space bar does not press it again
 addEventListener("click", ({ target, detail }) => detail > 0 && target.closest("button")?.blur());
 
-// ---- beginning
+// ---- start
 
-/** The seed of all chance: `#seed=7` in the address dreams the same dreams again. */
+/** The seed of all random numbers: `#seed=7` in the address repeats the same dreams. */
 function seed() {
-  const given = /seed=(\d+)/.exec(location.hash);
-  return given ? Number(given[1]) : Math.floor(Math.random() * 2 ** 31);
+  const match = /seed=(\d+)/.exec(location.hash);
+  return match ? Number(match[1]) : Math.floor(Math.random() * 2 ** 31);
 }
 
 const { action_repeat, frames_per_second, frames_per_episode, temperature } = model.rules;
 byId("steps").textContent = Number((frames_per_second / action_repeat).toFixed(1));
 byId("length").textContent = secondsOf(frames_per_episode);
 byId("precision").textContent = model.precision;
-fitStrip();
-tell("load", { model, seed: seed(), paused });
+fitChart();
+send("load", { model, seed: seed(), paused });
 setPaused(paused);
 showAgent(true);
 slider.value = temperature;

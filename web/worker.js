@@ -1,11 +1,12 @@
-// The dream's own thread: it keeps time, dreams a step, paints it, and tells the page. Follows model.js in one script.
+// The worker of the page: it keeps time, computes each step of the dream and its pictures, and sends them to the page.
+// It follows model.js in the same script.
 
-const PICTURES_PER_SECOND = 25; // at least as many as this are painted, by going from one latent to the next in parts
-const KEY_GAS = 0.5; // what a pressed key gives; with more, the car is soon too fast for bends
+const PICTURES_PER_SECOND = 25; // at least; between two steps the latents are interpolated
+const KEY_GAS = 0.5; // while the key is pressed; with more gas the car is soon too fast for bends
 const KEY_BRAKE = 0.5;
 
-/** Numbers by chance, the same for the same seed (mulberry32). */
-class Chance {
+/** Random numbers, the same for the same seed (mulberry32). */
+class RandomNumbers {
   constructor(seed) {
     this.state = seed >>> 0;
   }
@@ -19,20 +20,20 @@ class Chance {
     return (((x ^ (x >>> 14)) >>> 0) + 0.5) / 2 ** 32;
   }
 
-  /** @returns {Float32Array} standard normal (Box and Muller 1958) */
+  /** @returns {Float32Array} standard normal numbers (Box and Muller 1958) */
   normal(count) {
-    const one = () => Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
-    return Float32Array.from({ length: count }, one);
+    const draw = () => Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
+    return Float32Array.from({ length: count }, draw);
   }
 
-  /** @returns {Float32Array} standard Gumbel */
+  /** @returns {Float32Array} standard Gumbel numbers */
   gumbel(count) {
     return Float32Array.from({ length: count }, () => -Math.log(-Math.log(this.uniform())));
   }
 }
 
-/** One drive after another, each by a chance of its own, so that the same seed gives the same drives. */
-class Drives {
+/** One dream after another, each with its own random numbers, so that the same seed gives the same dreams. */
+class Dreams {
   constructor(packed, seed) {
     this.models = new Models(packed);
     this.mixtures = packed.sizes.mixtures;
@@ -43,16 +44,16 @@ class Drives {
     this.restart();
   }
 
-  /** From the next real start, drawn by chance. */
+  /** A new dream from a random start frame. */
   restart() {
     this.number += 1;
-    this.chance = new Chance(Math.imul(this.seed + this.number, 0x9e3779b1));
+    this.random = new RandomNumbers(Math.imul(this.seed + this.number, 0x9e3779b1));
     const { mu, logvar, warm_up_reward } = this.starts;
-    this.start = Math.floor(this.chance.uniform() * mu.length);
-    const normal = this.chance.normal(mu[this.start].length);
-    const noisy = this.models.encoderVariance.length === 0;
-    const sigma = (i) => (noisy ? Math.exp(logvar[this.start][i] / 2) : 0);
-    const z = normal.map((chance, i) => mu[this.start][i] + sigma(i) * chance);
+    this.start = Math.floor(this.random.uniform() * mu.length);
+    const normal = this.random.normal(mu[this.start].length);
+    const denoised = this.models.encoderVariance.length > 0;
+    const sigma = (i) => (denoised ? 0 : Math.exp(logvar[this.start][i] / 2));
+    const z = normal.map((noise, i) => mu[this.start][i] + sigma(i) * noise);
     const { simulators } = this.models;
     this.dream = new Dream(this.models, simulators[this.number % simulators.length], z);
     this.episode = new Episode(this.rules, warm_up_reward[this.start]);
@@ -61,23 +62,23 @@ class Drives {
     this.outcome = { reward: 0, failure: 0, sigma: 0, entropy: 0 };
   }
 
-  /** One dreamt step under what the driver does. */
+  /** One step under the driver's action. */
   step() {
     this.action = this.agentDrives ? this.dream.agentAction() : this.personAction();
     this.before = this.dream.z;
     const latents = this.before.length;
-    const noise = { gumbel: this.chance.gumbel(this.mixtures * latents), normal: this.chance.normal(latents) };
+    const noise = { gumbel: this.random.gumbel(this.mixtures * latents), normal: this.random.normal(latents) };
     this.outcome = this.dream.step(this.action, noise, this.temperature);
     this.episode.count(this.outcome);
   }
 
-  /** The keys as steering, gas and brake. */
+  /** Steering, gas and brake from the pressed keys. */
   personAction() {
     const { left, right, gas, brake } = this.pedals;
     return Float32Array.of(right - left, gas ? KEY_GAS : 0, brake ? KEY_BRAKE : 0);
   }
 
-  /** The picture `part` of the way from the step before to the last, as RGBA bytes (64, 64, 4). */
+  /** The picture between the previous step (`part` 0) and the last (1), as RGBA bytes (64, 64, 4). */
   picture(part) {
     const mixed = this.dream.z.map((after, i) => this.before[i] + part * (after - this.before[i]));
     const colours = this.models.decoder.decode(mixed);
@@ -87,33 +88,33 @@ class Drives {
   }
 }
 
-/** Drives at a speed: 1 is real time, 0 as fast as it goes. Tells the page of every picture. */
+/** Advances the dream at a speed: 1 is real time, 0 as fast as possible. Sends every picture to the page. */
 class Clock {
-  constructor(drives) {
-    this.drives = drives;
+  constructor(dreams) {
+    this.dreams = dreams;
     this.speed = 1;
     this.paused = false;
-    this.parts = 1; // pictures of the present step
-    this.part = 1; // of which so many are shown
+    this.parts = 1; // pictures of the current step
+    this.part = 1; // how many of them have been shown
     this.late = false;
     this.due = performance.now();
     this.timer = 0;
   }
 
-  /** Seconds between two steps; 0 where no time is to be lost. */
+  /** Seconds between two steps; 0 at full speed. */
   interval() {
-    const { action_repeat, frames_per_second } = this.drives.rules;
+    const { action_repeat, frames_per_second } = this.dreams.rules;
     return this.speed === 0 ? 0 : action_repeat / frames_per_second / this.speed;
   }
 
-  /** Shows the next picture now and sets the time for the one after it. Who is late paints only whole steps. */
+  /** Shows the next picture and schedules the one after it. A late clock shows only whole steps. */
   tick() {
-    const { drives } = this;
+    const { dreams } = this;
     if (this.part >= this.parts) {
-      if (drives.episode.over) return;
+      if (dreams.episode.over) return;
       this.parts = this.late ? 1 : Math.max(1, Math.round(this.interval() * PICTURES_PER_SECOND));
       this.part = 0;
-      drives.step();
+      dreams.step();
     }
     this.part += 1;
     this.show();
@@ -124,22 +125,22 @@ class Clock {
   }
 
   show() {
-    const { drives } = this;
-    const { episode } = drives;
-    const picture = drives.picture(this.part / this.parts);
+    const { dreams } = this;
+    const { episode } = dreams;
+    const picture = dreams.picture(this.part / this.parts);
     const state = {
       kind: "picture",
       picture,
       whole: this.part >= this.parts,
-      action: [...drives.action],
-      outcome: drives.outcome,
-      number: drives.number,
-      agentDrives: drives.agentDrives,
+      action: [...dreams.action],
+      outcome: dreams.outcome,
+      number: dreams.number,
+      agentDrives: dreams.agentDrives,
       steps: episode.steps,
       lastStep: episode.lastStep,
       frames: episode.frames,
       score: episode.score,
-      tiles: episode.tiles,
+      tilePoints: episode.tilePoints,
       failed: 1 - episode.survival,
       lap: episode.lap,
       over: episode.over,
@@ -147,7 +148,7 @@ class Clock {
     postMessage(state, [picture.buffer]);
   }
 
-  /** Goes on from now, or stands still; what is begun is shown to its end. */
+  /** Continues, or stops after the current step if paused. */
   run() {
     clearTimeout(this.timer);
     this.due = performance.now();
@@ -155,7 +156,7 @@ class Clock {
   }
 
   restart() {
-    this.drives.restart();
+    this.dreams.restart();
     this.part = this.parts = 1;
     this.show();
     this.run();
@@ -163,8 +164,8 @@ class Clock {
 
   /** One whole step while paused. */
   stepOnce() {
-    if (!this.paused || this.drives.episode.over) return;
-    this.drives.step();
+    if (!this.paused || this.dreams.episode.over) return;
+    this.dreams.step();
     this.part = this.parts = 1;
     this.show();
   }
@@ -174,21 +175,20 @@ let clock;
 
 const commands = {
   load({ model, seed, paused }) {
-    const drives = new Drives(model, seed);
-    clock = new Clock(drives);
+    clock = new Clock(new Dreams(model, seed));
     clock.paused = paused;
     clock.show();
     clock.run();
   },
   pedals({ pedals }) {
-    clock.drives.pedals = pedals;
-    if (Object.values(pedals).some(Boolean)) clock.drives.agentDrives = false;
+    clock.dreams.pedals = pedals;
+    if (Object.values(pedals).some(Boolean)) clock.dreams.agentDrives = false;
   },
   agent({ drives }) {
-    clock.drives.agentDrives = drives;
+    clock.dreams.agentDrives = drives;
   },
   temperature({ temperature }) {
-    clock.drives.temperature = temperature;
+    clock.dreams.temperature = temperature;
   },
   speed({ speed }) {
     clock.speed = speed;

@@ -1,4 +1,4 @@
-"""The dream: an RNN run on its own samples. Pure functions, batched by their leading axes."""
+"""Open-loop drift: how fast a dream departs from the real drive under the same actions."""
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,10 @@ from wm.models.rnn import RNN, Memory
 def drift(
     model: RNN, batch: rnn.Batch, key: PRNGKeyArray, *, warm: int, steps: int
 ) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
-    """How far the dream strays from the real drive under the same actions, by steps dreamt.
+    """The errors of latents (all dimensions together) and of summed rewards (points) after each dreamt step.
 
-    The memory is warmed by `warm` real steps; from there each step sees the expectation of the
-    one before. Root mean square over episodes still running of the latents' error (all
-    dimensions together) and of the sum of rewards, the latter in points.
+    The memory has seen `warm` real steps; then the latent of each step is the mean of the predicted mixture.
+    Root mean squares over the drives that are not over yet.
     """
     z = rnn.sample_latents(batch, key)
     start = jax.tree.map(lambda leaf: leaf[-1], rnn.unroll(model, z[:, :warm], batch.action[:, :warm]))
@@ -23,12 +22,12 @@ def drift(
     window = slice(warm, warm + steps)
     actions = jnp.swapaxes(batch.action[:, window], 0, 1)
 
-    def dreamt(memory: Memory, action: Array) -> tuple[Memory, tuple[Array, Array]]:
+    def advance(memory: Memory, action: Array) -> tuple[Memory, tuple[Array, Array]]:
         z = mdn.expectation(model.predict(memory.hidden).mixture)
         memory = model.advance(model.inputs(z, action), memory)
         return memory, (z, model.predict(memory.hidden).reward)
 
-    latents, rewards = jax.lax.scan(dreamt, start, actions)[1]
+    latents, rewards = jax.lax.scan(advance, start, actions)[1]
     mask = jnp.swapaxes(batch.mask[:, window], 0, 1)
     error = jnp.sum((latents - jnp.swapaxes(batch.mu[:, window], 0, 1)) ** 2, axis=-1)
     real = jnp.swapaxes(batch.reward[:, window], 0, 1)
