@@ -12,7 +12,7 @@ const send = (kind, content = {}) => worker.postMessage({ kind, ...content });
 const style = getComputedStyle(document.documentElement);
 const colours = { warm: style.getPropertyValue("--warm"), cool: style.getPropertyValue("--cool") };
 const held = { left: false, right: false, gas: false, brake: false };
-const uncertainty = []; // of the last steps: {sigma, futures}
+const uncertainty = []; // of the last steps: {sigma, components}
 const painted = []; // times of the last pictures in milliseconds
 let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let agentDrives = true;
@@ -73,16 +73,16 @@ function recordUncertainty({ number, steps, whole, outcome }) {
     uncertainty.length = 0;
   }
   if (!whole || steps === 0) return;
-  uncertainty.push({ sigma: outcome.sigma, futures: Math.exp(outcome.entropy) });
+  uncertainty.push({ sigma: outcome.sigma, components: Math.exp(outcome.entropy) });
   if (uncertainty.length > SERIES) uncertainty.shift();
 }
 
-/** Draws the chart: above, the number of futures from one to all components; below, sigma from 0.5 to 1. */
+/** Draws the chart: above, the number of components from one to all components; below, sigma from 0.5 to 1. */
 function showUncertainty() {
   if (uncertainty.length > 0) {
-    const { sigma, futures } = uncertainty[uncertainty.length - 1];
+    const { sigma, components } = uncertainty[uncertainty.length - 1];
     byId("sigma").value = sigma.toFixed(2);
-    byId("futures").value = `${futures.toFixed(1)} of ${model.sizes.mixtures}`;
+    byId("components").value = `${components.toFixed(1)} of ${model.sizes.mixtures}`;
   }
   const pen = byId("chart").getContext("2d");
   const [width, height] = [pen.canvas.width / devicePixelRatio, pen.canvas.height / devicePixelRatio];
@@ -99,7 +99,7 @@ function showUncertainty() {
     });
     pen.stroke();
   };
-  draw(colours.cool, lane, ({ futures }) => (futures - 1) / Math.max(model.sizes.mixtures - 1, 1));
+  draw(colours.cool, lane, ({ components }) => (components - 1) / Math.max(model.sizes.mixtures - 1, 1));
   draw(colours.warm, height, ({ sigma }) => 2 * sigma - 1);
 }
 
