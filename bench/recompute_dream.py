@@ -15,19 +15,17 @@ import numpy as np
 
 from stages import report
 from wm.agent import summary
-from wm.agent.agent import Models
+from wm.agent.folder import AgentFolder
 from wm.dream import scoring
-from wm.dream.dynamics import Rules
 from wm.dream.scoring import Episodes
-from wm.dream.starts import FirstSight, read_starts
+from wm.dream.starts import StartFrames
 from wm.errors import Halted
-from wm.models.rnn import Ensemble
 from wm.params import file
 from wm.params.model import Params
 from wm.report import charts
 from wm.report.content import Content, score_rows
 from wm.report.summary import summary as summary_of
-from wm.runtime import files, model_file, results
+from wm.runtime import files, results
 from wm.runtime.places import METRICS, MODELS, ROUND_METRICS
 
 PRETRAINED, ROUND = MODELS / "pretrained", "r6"
@@ -47,7 +45,7 @@ def main() -> None:
 def write_dream(params: Params) -> None:
     """The published agent's dreamt episodes in dream.csv, and the number of poor ones in dream.json."""
     path = ROUND_METRICS / ROUND / "dream.json"
-    scores = summary.summary(np.asarray((episodes := dream(params)).score))
+    scores = summary.of_scores(np.asarray((episodes := dream(params)).score))
     recorded = files.read_json(path)["score"]
     if scores != recorded:
         raise Halted(f"{path}: found {recorded}, expected the same as again: {scores}")
@@ -57,17 +55,15 @@ def write_dream(params: Params) -> None:
 
 def dream(params: Params) -> Episodes:
     """The episodes behind the published agent's dream score."""
-    agent = Models.within(PRETRAINED).load()
-    simulators = model_file.load(PRETRAINED / "simulators.eqx", Ensemble).members
-    rules = Rules(**results.read(PRETRAINED / "dream.json", results.Dream)[0].rules.model_dump())
-    starts = read_starts(PRETRAINED / "starts.npz", agent.rnn.latent_size)
+    folder = AgentFolder(PRETRAINED)
+    agent = folder.agent()
+    starts = folder.starts(agent.rnn.latent_size)
     settings, before = params.evolve, len(params.rounds_until(ROUND)) - 1
-    starts = FirstSight(*(part[:-LATER_STARTS] for part in starts)).draw(
+    starts = StartFrames(*(part[:-LATER_STARTS] for part in starts)).draw(
         settings.score_episodes, settings.seed
     )
     key = jr.split(jr.fold_in(jr.key(settings.seed), before), 3)[2]
-    frames = params.environment.warm_up_frames
-    return scoring.whole_episodes(simulators, agent.rnn, agent.controller, *starts, rules, frames, key)
+    return scoring.whole_episodes(folder.dream(agent), agent.controller, starts, key)
 
 
 def add_below_600(path: Path, scores: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Collects drives of a scripted driver from the real environment: `python -m stages collect erratic`."""
+"""Collects drives of a scripted driver on real tracks: `python -m stages collect DRIVER`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +28,7 @@ def driver_params(params: Params, source: str) -> Collect:
 
 
 def episode(task: tuple[str, Environment, int]) -> Episode:
-    """One drive; the track and the driver's whims both follow from the seed alone."""
+    """One drive; the seed alone determines the track and the driver's random choices."""
     source, environment, seed = task
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
     driver = DRIVERS[source](np.random.default_rng(seed), environment.action_repeat / FPS)
@@ -41,9 +41,15 @@ def main(params: Params, source: str) -> None:
     tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]
     compute = params.compute
 
+<<<<<<< HEAD
     def driven(some: Sequence[tuple[str, Environment, int]]) -> Iterator[Episode]:
         with workers.pool(compute.scheduler, compute.workers) as pool:
             yield from workers.ordered(pool, episode, some)
+=======
+    def driven(left: Sequence[tuple[str, Environment, int]]) -> Iterator[Episode]:
+        with workers.pool(compute) as pool:
+            yield from workers.ordered(pool, episode, left)
+>>>>>>> e79ca35 (The algorithms of fidelity, rank, process and explore lie in the library; python -m bench.same_results compares two checkouts' outputs)
 
     values, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
     with scratch.folder(stage, values, []) as unfinished, files.replacing(RAW / source) as folder:

@@ -1,4 +1,4 @@
-"""Drives the agent of a round on real tracks that nothing else uses: `python -m stages evaluate r0`."""
+"""Scores a round's agent on real tracks that nothing else uses: `python -m stages evaluate ROUND`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,8 +26,8 @@ def main(params: Params, round_name: str) -> None:
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     values, stage = [settings.model_dump(), environment.model_dump()], f"evaluate {round_name}"
 
-    def driven(some: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive_all(models, some, environment, round_name, compute)
+    def driven(left: Sequence[Drive]) -> Iterator[Episode]:
+        return driving.drive_all(models, left, environment, round_name, compute)
 
     with scratch.folder(stage, values, models.paths) as unfinished:
         episodes = list(progress(resumable_episodes(unfinished, drives, driven), stage, len(drives)))
@@ -39,7 +39,7 @@ def main(params: Params, round_name: str) -> None:
 
 
 def report(episodes: list[Episode], environment: Environment, folder: Path) -> None:
-    """What the drives came to, and a line for each track."""
+    """Writes the summary of the drives, and a row for each track."""
     rows = [
         {
             "seed": episode.record.seed,

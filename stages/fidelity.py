@@ -1,14 +1,12 @@
-"""The dream of a round held against reality, once both are there: `python -m stages fidelity r0`.
+"""Compares a round's dream with reality: `python -m stages fidelity ROUND`.
 
 Writes the open-loop drift, the exploitation test by window, and for `rank` controllers of all qualities with
-their scores on real tracks and the first frames of validation drives, from which dreams start.
+their scores on real tracks and the start frames of validation drives.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import jax.random as jr
 import numpy as np
 
@@ -16,88 +14,103 @@ from wm import errors
 from wm.agent import driving
 from wm.agent.agent import AgentFiles
 from wm.agent.driving import Drive
-from wm.data.batches import longest, stacked
 from wm.data.episode import Record
 from wm.data.shards import Shards
-from wm.dream.drift import drift as open_loop_drift
-from wm.dream.dynamics import Simulation
+from wm.dream.dynamics import Dream
 from wm.dream.starts import unseen_starts
 from wm.errors import BadInput
-from wm.fidelity import plans as fidelity
-from wm.models import controller, rnn
+from wm.fidelity import plans
+from wm.fidelity.controllers import of_all_qualities
+from wm.fidelity.drift import mean_drift
+from wm.models import controller
 from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import RNN, Ensemble
+<<<<<<< HEAD
 from wm.params.compute import Compute
 from wm.params.environment import Environment
 from wm.params.fidelity import Fidelity
+=======
+>>>>>>> e79ca35 (The algorithms of fidelity, rank, process and explore lie in the library; python -m bench.same_results compares two checkouts' outputs)
 from wm.params.file import PARAMS
 from wm.params.model import Params
-from wm.runtime import files, model_file, places, results, workers
+from wm.runtime import files, model_file, results
+from wm.runtime.places import LATENTS, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import progress
 
-LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
-DRIFT_WARM, DRIFT_STEPS = 40, (5, 20, 50, 100)  # real steps before, and dreamt steps after which
+
+class Inputs(NamedTuple):
+    """What the stage reads; `unseen` are the validation drives that the round's agent made."""
+
+    shards: Shards
+    unseen: list[Record]
+    dream: Dream
+    controller: Controller
+    snapshots: Snapshots
 
 
 def main(params: Params, round_name: str) -> None:
-    settings = params.fidelity
-    environment = params.environment
-    compute = params.compute
+    settings, environment = params.fidelity, params.environment
+    folder, metrics = ROUND_MODELS / round_name, ROUND_METRICS / round_name
     key = jr.fold_in(jr.key(settings.seed), len(params.rounds_until(round_name)))
     drift_key, plan_key, noise_key = jr.split(key, 3)
-    folder, shards = MODELS / round_name, Shards(LATENTS / round_name)
-    watcher = model_file.load(folder / "rnn.eqx", RNN)
-    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
-    simulators = ensemble.members or [watcher]
-    last = model_file.load(folder / "controller.eqx", Controller)
-    snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
-    names = ("rnn.eqx", "controller.eqx", "snapshots.eqx")
-    AgentFiles(places.VAE_MODEL, *(folder / name for name in names)).load()  # whether they fit together
-    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
-    shards.expect_latents(watcher.latent_size)
-    unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
-    long = long_enough(unseen, settings, shards)
-    dreamt, _ = results.read(METRICS / round_name / "dream.json", results.Dream)
-    rules = dreamt.rules
+    shards, unseen, dream, last, snapshots = read(round_name, environment.warm_up_frames)
+    long = longer_than(settings.plan_steps, unseen, shards.folder)
 
-    drifts = drift(simulators, shards, unseen, drift_key)
-    table = exploitation(
-        simulators, watcher, last, shards, long, settings, environment, compute, rules, plan_key
+    drift = mean_drift(dream.simulators, shards, unseen, drift_key)
+    moments = plans.sample_moments(shards, long, settings.plans, settings.plan_steps, settings.seed)
+    made, promised = plans.make_plans(dream, last, moments, settings.plan_steps, plan_key)
+    replays = plans.replay_all(made, environment, params.compute)
+    table = plans.windows(
+        promised,
+        list(progress(replays, "exploitation test", len(made))),
+        window=settings.window_steps,
+        action_repeat=environment.action_repeat,
     )
-    ranked = candidates(last, snapshots, settings, noise_key)
-    real = on_the_track(ranked, folder, settings, environment, compute, round_name)
+    ranked = of_all_qualities(last, snapshots, settings.snapshots, settings.noise_scales, noise_key)
+    model_file.save(folder / "ranked.eqx", controller.snapshots(list(ranked.values())))
+    real = real_scores(params, round_name, len(ranked))
 
-    home = METRICS / round_name
-    files.write_csv(home / "exploitation.csv", table)
-    promise = {name: value for name, value in table[-1].items() if name != "steps"}
-    files.write_json(home / "fidelity.json", {"drift": drifts, "exploitation": promise})
-    files.write_json(home / "ranked.json", {"real": real})
+    files.write_csv(metrics / "exploitation.csv", table)
+    exploitation = {name: value for name, value in table[-1].items() if name != "steps"}
+    files.write_json(metrics / "fidelity.json", {"drift": drift, "exploitation": exploitation})
+    files.write_json(metrics / "ranked.json", {"real": dict(zip(ranked, real, strict=True))})
     with files.replacing(folder / "starts.npz") as unfinished, unfinished.open("wb") as file:
         np.savez(file, **unseen_starts(shards)._asdict())
 
 
-def drift(simulators: list[RNN], shards: Shards, records: list[Record], key: jax.Array) -> dict[str, float]:
-    """Root mean square error of the open-loop dream by steps dreamt, the mean over the simulators: of
-    the latents (all dimensions together), and of the sum of rewards in points."""
-    length = max(longest(records), DRIFT_WARM + max(DRIFT_STEPS))
-    batch = rnn.to_batch(stacked(shards, records, length))
-    measure = eqx.filter_jit(open_loop_drift)
-    found = [measure(one, batch, key, warm=DRIFT_WARM, steps=max(DRIFT_STEPS)) for one in simulators]
-    latents, rewards = (np.mean(values, axis=0) for values in zip(*found, strict=True))
-    named = {"latent": latents, "reward": rewards}
-    return {f"{name}_{n}": round(float(v[n - 1]), 4) for name, v in named.items() for n in DRIFT_STEPS}
+def read(round_name: str, warm_up_frames: int) -> Inputs:
+    """The inputs. Raises BadInput, also for files that do not fit together."""
+    folder, shards = ROUND_MODELS / round_name, Shards(LATENTS / round_name)
+    watcher = model_file.load(folder / "rnn.eqx", RNN)
+    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
+    last = model_file.load(folder / "controller.eqx", Controller)
+    snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
+    agent_files(round_name, "snapshots.eqx").load()  # checks that they fit together
+    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
+    shards.expect_latents(watcher.latent_size)
+    unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
+    scored, _ = results.read(ROUND_METRICS / round_name / "dream.json", results.Dream)
+    dream = Dream(ensemble.members or [watcher], watcher, scored.rules, warm_up_frames)
+    return Inputs(shards, unseen, dream, last, snapshots)
 
 
-def long_enough(records: list[Record], settings: Fidelity, shards: Shards) -> list[Record]:
-    """The drives in which a plan has room. Raises BadInput where there is none."""
-    long = [record for record in records if record.length > settings.plan_steps]
+def agent_files(round_name: str, snapshots: str) -> AgentFiles:
+    """The model files of the round's agent with controllers to choose from."""
+    folder = ROUND_MODELS / round_name
+    return AgentFiles(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx", folder / snapshots)
+
+
+def longer_than(steps: int, records: list[Record], folder: Path) -> list[Record]:
+    """The drives with more than `steps` steps. Raises BadInput if there is none."""
+    long = [record for record in records if record.length > steps]
     if not long:
         lengths = errors.listed(sorted((record.length for record in records), reverse=True)[:20]) or "none"
-        place = f"{PARAMS}: fidelity.plan_steps: found {settings.plan_steps}"
-        raise BadInput(f"{place}, wanted less than a drive in {shards.folder} has; they have {lengths}")
+        place = f"{PARAMS}: fidelity.plan_steps: found {steps}"
+        raise BadInput(f"{place}, expected less than the length of a drive in {folder}; they have {lengths}")
     return long
 
 
+<<<<<<< HEAD
 def exploitation(
     simulators: list[RNN],
     watcher: RNN,
@@ -166,13 +179,14 @@ def on_the_track(
     source: str,
 ) -> dict[str, float]:
     """Each controller's mean score on the same real tracks."""
+=======
+def real_scores(params: Params, round_name: str, count: int) -> list[float]:
+    """The mean scores of the ranked controllers, all on the same real tracks."""
+    settings = params.fidelity
+>>>>>>> e79ca35 (The algorithms of fidelity, rank, process and explore lie in the library; python -m bench.same_results compares two checkouts' outputs)
     seeds = range(settings.seed, settings.seed + settings.tracks)
-    shares = np.linspace(0, 1, len(ranked))
-    drives = [Drive(seed, snapshot=float(share)) for share in shares for seed in seeds]
-    snapshots = folder / "ranked.eqx"
-    model_file.save(snapshots, controller.snapshots(list(ranked.values())))
-    models = AgentFiles(places.VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx", snapshots)
-    running = driving.drive_all(models, drives, environment, source, compute)
-    found = [e.record.score for e in progress(running, "ranking on the track", len(drives))]
-    means = np.reshape(found, (len(ranked), settings.tracks)).mean(axis=1)
-    return dict(zip(ranked, means.round(2).tolist(), strict=True))
+    drives = [Drive(seed, snapshot=float(place)) for place in np.linspace(0, 1, count) for seed in seeds]
+    agent = agent_files(round_name, "ranked.eqx")
+    episodes = driving.drive_all(agent, drives, params.environment, round_name, params.compute)
+    scores = [one.record.score for one in progress(episodes, "ranking on real tracks", len(drives))]
+    return np.reshape(scores, (count, len(seeds))).mean(axis=1).round(2).tolist()

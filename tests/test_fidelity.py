@@ -3,10 +3,11 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm.dream.dynamics import Rules, Simulation
+from wm.dream.dynamics import Dream, Rules, Simulation
 from wm.fidelity import plans
-from wm.fidelity.plans import Carried, Plan
-from wm.models.controller import Controller
+from wm.fidelity.controllers import of_all_qualities, perturbed
+from wm.fidelity.plans import Moments, Plan, Replay
+from wm.models.controller import Controller, snapshots
 from wm.models.rnn import RNN, Batch
 from wm.params.environment import Environment
 from wm.track import rollout
@@ -22,22 +23,22 @@ def drive():
 
 
 @pytest.mark.parametrize("moment", [0, 30])
-def test_a_drive_carried_out_from_its_middle_goes_on_as_it_did(drive, moment):
+def test_a_drive_replays_out_from_its_middle_goes_on_as_it_did(drive, moment):
     plan = Plan(3, drive.actions[:moment], drive.actions[moment : moment + 25])
-    found = plans.carry_out(plan, ENVIRONMENT)
+    found = plans.replay(plan, ENVIRONMENT)
     assert np.allclose(found.reward, drive.rewards[moment : moment + 25], atol=1e-4)
 
 
 def test_a_plan_past_the_end_of_an_episode_brings_nothing(drive):
     plan = Plan(3, drive.actions, np.ones((5, 3), np.float32))
-    found = plans.carry_out(plan, ENVIRONMENT)
+    found = plans.replay(plan, ENVIRONMENT)
     assert not found.reward.any()
     assert not found.on_road.any()
 
 
 def test_the_car_starts_on_the_road_and_full_steering_takes_it_off():
     plan = Plan(5, np.zeros((0, 3), np.float32), np.tile(np.array([1, 0.6, 0], np.float32), (40, 1)))
-    on_road = plans.carry_out(plan, ENVIRONMENT).on_road
+    on_road = plans.replay(plan, ENVIRONMENT).on_road
     assert on_road[0]
     assert not on_road[-20:].all()
 
@@ -45,9 +46,9 @@ def test_the_car_starts_on_the_road_and_full_steering_takes_it_off():
 def test_windows_tell_a_dream_that_lies_from_one_that_does_not():
     rng = np.random.default_rng(0)
     real = rng.uniform(-1, 5, (40, 20))
-    carried = [Carried(row, row > 0) for row in real]
+    replays = [Replay(row, row > 0) for row in real]
     true, lying = (
-        plans.windows(promised, carried, window=10, action_repeat=4)
+        plans.windows(promised, replays, window=10, action_repeat=4)
         for promised in (real, np.full_like(real, 4.0))
     )
     assert [row["steps"] for row in true] == [10, 20]
@@ -69,10 +70,9 @@ def test_a_plan_is_dreamt_on_from_its_moment():
     found = plans.plan(
         Simulation(model, model, Rules(temperature=1.0, stuck_steps=0, action_repeat=4)),
         Controller(features=12),
-        drives,
-        np.array([0, 4, 8]),
+        Moments(drives, [1, 2, 3], np.array([0, 4, 8])),
+        6,
         jr.key(3),
-        steps=6,
     )
     assert found.action.shape == (3, 6, 3)
     assert np.allclose(found.action, [0, 0.5, 0.5])
@@ -83,6 +83,32 @@ def test_a_plan_is_dreamt_on_from_its_moment():
 def test_perturbed_parameters_differ_by_as_much_as_was_asked_for():
     one = Controller(features=400)
     one = one.with_parameters(jr.normal(jr.key(0), one.parameters.shape))
-    off = plans.perturbed(one, 0.5, jr.key(1)).parameters - one.parameters
+    off = perturbed(one, 0.5, jr.key(1)).parameters - one.parameters
     assert float(jnp.sqrt((off**2).mean())) == pytest.approx(0.5, rel=0.1)
-    assert np.array_equal(plans.perturbed(one, 0.0, jr.key(1)).parameters, one.parameters)
+    assert np.array_equal(perturbed(one, 0.0, jr.key(1)).parameters, one.parameters)
+
+
+def test_plans_follow_their_drives_and_the_simulators_take_turns():
+    models = [RNN(latent_size=4, hidden_size=8, mixtures=3, key=jr.key(i)) for i in range(2)]
+    zeros = jnp.zeros((3, 9))
+    mu, action = jr.normal(jr.key(1), (3, 9, 4)), jr.normal(jr.key(2), (3, 9, 3))
+    drives = Batch(mu, mu - 9, action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
+    rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
+    dream, times = Dream(models, models[0], rules, 50), np.array([2, 4, 8])
+    made, promised = plans.make_plans(
+        dream, Controller(features=12), Moments(drives, [11, 12, 13], times), 6, jr.key(3)
+    )
+    assert [plan.seed for plan in made] == [11, 13, 12]
+    for plan, i in zip(made, (0, 2, 1), strict=True):
+        assert np.array_equal(plan.before, action[i, : times[i]])
+        assert plan.dreamt.shape == (6, 3)
+    assert promised.shape == (3, 6)
+
+
+def test_controllers_of_all_qualities_are_snapshots_and_the_last_one_with_noise():
+    searched = [Controller(features=2).with_parameters(jnp.full(9, float(i))) for i in range(9)]
+    found = of_all_qualities(searched[-1], snapshots(searched), 3, [0.0, 1.0], jr.key(0))
+    assert list(found) == ["snapshot_1", "snapshot_3", "snapshot_8", "noise_0.0", "noise_1.0"]
+    for name, value in (("snapshot_1", 1), ("snapshot_3", 3), ("snapshot_8", 8), ("noise_0.0", 8)):
+        assert np.array_equal(found[name].parameters, np.full(9, value))
+    assert not np.allclose(found["noise_1.0"].parameters, 8)

@@ -331,8 +331,8 @@ def test_a_filter_that_keeps_nothing_shows_the_scores(project, capsys):
     params["process"]["min_score"] = {"erratic": 60}
     safe.dump(params, project / "params.yaml")
     said = run_refused(capsys, "process")
-    wanted = "process.min_score.erratic: no episode scores above 60.0; they score 50, 50, 50, 50"
-    assert said == f"error: params.yaml: {wanted}\n"
+    wanted = "found 60.0, expected less than a drive scores; the scores are 50, 50, 50, 50"
+    assert said == f"error: params.yaml: process.min_score.erratic: {wanted}\n"
 
 
 def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(project, capsys):
@@ -341,7 +341,7 @@ def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(proj
     params["fidelity"]["plan_steps"] = params["evolve"]["value_steps"] = STEPS
     safe.dump(params, project / "params.yaml")
     wanted = (
-        "fidelity.plan_steps: found 30, wanted less than a drive in data/latents/r0 has; they have 30, 30"
+        "fidelity.plan_steps: found 30, expected less than the length of a drive in data/latents/r0; they have 30, 30"
     )
     assert wanted in run_refused(capsys, "fidelity r0")
     assert "evolve.value_steps: found 30, wanted less than 30" in run_refused(capsys, "evolve r0 init")

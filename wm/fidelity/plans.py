@@ -1,12 +1,13 @@
-"""The dream held against reality: where they part, and what that does to the ranking of controllers.
+"""The exploitation test: dreamt actions, replayed on the real track.
 
-The exploitation test: the controller drives in the dream on from a moment of a real drive; then the
-same actions are carried out on the real track from that very moment, to which the simulator, being
-deterministic, is brought by replaying the drive from its start.
+The controller drives in the dream from a moment of a real drive. Then the same actions are replayed on the
+real track from that very moment. CarRacing is deterministic, so replaying the real drive from its start
+reaches the moment again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,50 +18,87 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from wm.agent import summary
-from wm.dream.dynamics import Simulation
+from wm.data.batches import longest, stacked
+from wm.data.episode import Record
+from wm.data.shards import Shards
+from wm.dream.dynamics import Dream, Simulation
 from wm.dream.starts import starts_at
 from wm.dream.unroll import unroll
+from wm.models import rnn
 from wm.models.controller import Controller
 from wm.models.rnn import Batch
 from wm.params.environment import Environment
+from wm.runtime import workers
+from wm.runtime.workers import Compute
 from wm.spec import FRAME_REWARD
 from wm.track.real_track import RealTrack
 
 
+class Moments(NamedTuple):
+    """Moments of real drives: the drives side by side, their tracks' seeds, and the step of each moment."""
+
+    drives: Batch
+    seeds: list[int]
+    times: Int[np.ndarray, " batch"]
+
+    def part(self, chosen: slice) -> "Moments":
+        """Some of them."""
+        drives = jax.tree.map(lambda leaf: leaf[chosen], self.drives)
+        return Moments(drives, self.seeds[chosen], self.times[chosen])
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A drive's actions up to a moment, (before, 3), and those dreamt from there on, (steps, 3)."""
+    """The actions of a real drive up to a moment, (before, 3), and those dreamt from there, (steps, 3)."""
 
     seed: int
     before: Float[np.ndarray, "before 3"]
     dreamt: Float[np.ndarray, "steps 3"]
 
 
-class Carried(NamedTuple):
-    """What came of a plan on the real track; once the episode is over, rewards of 0 off the road."""
-
-    reward: Float[np.ndarray, " steps"]
-    on_road: Bool[np.ndarray, " steps"]
-
-
 class Promise(NamedTuple):
-    """The actions that a controller takes in dreams, and the rewards it is promised, in points."""
+    """The actions that a controller takes in dreams, and the rewards predicted for them, in points."""
 
     action: Float[np.ndarray, "batch time 3"]
     reward: Float[np.ndarray, "batch time"]
 
 
+class Replay(NamedTuple):
+    """The replay of a plan; after the end of the episode the rewards are 0, off the road."""
+
+    reward: Float[np.ndarray, " steps"]
+    on_road: Bool[np.ndarray, " steps"]
+
+
+def sample_moments(shards: Shards, records: Sequence[Record], count: int, steps: int, seed: int) -> Moments:
+    """`count` random moments of these drives with more than `steps` steps to go, drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    drawn = [records[i] for i in rng.integers(len(records), size=count)]
+    times = np.array([rng.integers(record.length - steps) for record in drawn])
+    drives = rnn.to_batch(stacked(shards, drawn, longest(drawn)))
+    return Moments(drives, [record.seed for record in drawn], times)
+
+
+def make_plans(
+    dream: Dream, controller: Controller, moments: Moments, steps: int, key: PRNGKeyArray
+) -> tuple[list[Plan], Float[np.ndarray, "plan steps"]]:
+    """A plan from each moment and the rewards that the dream predicts. The simulators take turns."""
+    plans, rewards = [], []
+    for i, simulation in enumerate(dream.simulations):
+        turn = moments.part(slice(i, None, len(dream.simulators)))
+        promise = plan(simulation, controller, turn, steps, jr.fold_in(key, i))
+        rewards.append(promise.reward)
+        parts = zip(turn.seeds, turn.drives.action, turn.times, promise.action, strict=True)
+        plans += [Plan(seed, np.asarray(before[:time]), dreamt) for seed, before, time, dreamt in parts]
+    return plans, np.concatenate(rewards)
+
+
 def plan(
-    simulation: Simulation,
-    controller: Controller,
-    drives: Batch,
-    times: Int[np.ndarray, " batch"],
-    key: PRNGKeyArray,
-    *,
-    steps: int,
+    simulation: Simulation, controller: Controller, moments: Moments, steps: int, key: PRNGKeyArray
 ) -> Promise:
-    """A dream of `steps` steps on from the moment `times` of each real drive."""
+    """A dream of `steps` steps from each moment."""
     start_key, dream_key = jr.split(key)
+    drives = moments.drives
 
     @eqx.filter_jit
     def dreamt(simulation: Simulation, controller: Controller, times: Array) -> tuple[Array, Array]:
@@ -70,11 +108,11 @@ def plan(
         dreams = unroll(simulation, population, starts, dream_key, steps=steps)
         return dreams.action[:, 0], dreams.outcome.reward[:, 0]
 
-    found = dreamt(simulation, controller, jnp.asarray(times))
+    found = dreamt(simulation, controller, jnp.asarray(moments.times))
     return Promise(*[np.swapaxes(np.asarray(part), 0, 1) for part in found])
 
 
-def carry_out(plan: Plan, environment: Environment) -> Carried:
+def replay(plan: Plan, environment: Environment) -> Replay:
     """The plan's dreamt actions on the real track."""
     track = RealTrack(environment.action_repeat, environment.warm_up_frames)
     observation = track.reset(plan.seed)
@@ -86,24 +124,30 @@ def carry_out(plan: Plan, environment: Environment) -> Carried:
             break
         observation = track.step(action)
         reward[i], on_road[i] = observation.reward, track.on_road
-    return Carried(reward, on_road)
+    return Replay(reward, on_road)
+
+
+def replay_all(plans: Sequence[Plan], environment: Environment, compute: Compute) -> Iterator[Replay]:
+    """The replays of the plans, in their order; the same wherever they are computed."""
+    with workers.pool(compute) as pool:
+        yield from workers.ordered(pool, partial(replay, environment=environment), plans)
 
 
 def windows(
     promised: Float[np.ndarray, "plan steps"],
-    carried: Sequence[Carried],
+    replays: Sequence[Replay],
     *,
     window: int,
     action_repeat: int,
 ) -> list[dict[str, Any]]:
-    """A row for each `window` steps: mean rewards promised and real, how well they agree from plan to
-    plan, the share of steps that won tiles in either world, and the share really spent on the road.
+    """A row for each `window` steps: mean predicted and real rewards, their correlation over the plans, the
+    share of steps that reach a new tile in the dream and in reality, and the share spent on the real road.
 
-    Rewards in points a step. `agreement` is the correlation over the plans of the window's rewards.
+    Rewards are in points per step; the column of the correlation is `agreement`.
     """
-    real = np.stack([one.reward for one in carried])
-    on_road = np.stack([one.on_road for one in carried])
-    idle = 0.5 + action_repeat * FRAME_REWARD  # a step that wins less than half a point won no tile
+    real = np.stack([one.reward for one in replays])
+    on_road = np.stack([one.on_road for one in replays])
+    idle = 0.5 + action_repeat * FRAME_REWARD  # a step with less than half a point reaches no tile
     rows = []
     for start in range(0, promised.shape[1] - window + 1, window):
         part = slice(start, start + window)
@@ -117,10 +161,3 @@ def windows(
         }
         rows.append({"steps": start + window} | {name: round(float(v), 4) for name, v in row.items()})
     return rows
-
-
-def perturbed(controller: Controller, scale: float, key: PRNGKeyArray) -> Controller:
-    """The controller with noise on its parameters, `scale` times their root mean square."""
-    parameters = controller.parameters
-    size = scale * jnp.sqrt(jnp.mean(parameters**2))
-    return controller.with_parameters(parameters + size * jr.normal(key, parameters.shape))
