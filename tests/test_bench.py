@@ -1,4 +1,4 @@
-"""What the bench says follows from what it measured."""
+"""The bench's figures, and that its PyTorch models compute the same as ours."""
 
 import argparse
 
@@ -22,30 +22,30 @@ from wm.models.vae import VAE
 from wm.spec import FAILURE_REWARD
 
 
-def test_a_row_tells_the_ratio_and_the_share_of_the_limit():
+def test_a_row_has_the_ratio_and_the_share_of_the_limit():
     row = Row("dream", "steps", 3000.0, "PyTorch", 1200.0, "the matrix product", 4000.0)
     assert row.cells == ["dream", "steps", "3,000", "PyTorch 1,200", "2.50", "75 % of the matrix product"]
     assert Row("dream", "steps", 2.345).cells == ["dream", "steps", "2.35", "", "", ""]
 
 
-def test_all_take_turns_and_the_first_turn_does_not_count(monkeypatch):
+def test_runs_alternate_and_the_first_turn_does_not_count(monkeypatch):
     clock, turns = [0.0], []
 
     def run(name, *seconds):
         left = iter(seconds)
 
-        def one():
+        def turn():
             turns.append(name)
             clock[0] += next(left)
 
-        return one
+        return turn
 
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     assert alternate({"a": run("a", 100, 1, 9, 2), "b": run("b", 100, 5, 5, 5)}, rounds=3) == {"a": 2, "b": 5}
     assert turns == ["a", "b"] * 4
 
 
-def test_a_share_is_a_part_of_so_many():
+def test_a_share_is_written_as_part_and_number_of_parts():
     assert gap_causes.share("2/3") == (2, 3)
     for wrong in ("3/2", "0/2", "1/0", "1", "a/b", "-1/2"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected I/N"):
@@ -53,7 +53,7 @@ def test_a_share_is_a_part_of_so_many():
 
 
 def put(torch_layer, **ours):
-    """Gives PyTorch's layer our numbers."""
+    """Copies our weights to PyTorch's layer."""
     for name, values in ours.items():
         torch_layer.get_parameter(name).data = as_tensor(values)
 
@@ -64,24 +64,24 @@ def as_tensor(values):
 
 
 def put_lstm(layer, ours, suffix=""):
-    """PyTorch has candidate and output gate in each other's place."""
+    """PyTorch has candidate and output gate in the opposite order."""
 
-    def turned(leaf):
-        enter, forget, leave, candidate = np.split(np.asarray(leaf), 4, axis=-1)
-        return np.concatenate([enter, forget, candidate, leave], axis=-1).T
+    def reordered(leaf):
+        input_gate, forget, output, candidate = np.split(np.asarray(leaf), 4, axis=-1)
+        return np.concatenate([input_gate, forget, candidate, output], axis=-1).T
 
     put(
         layer,
         **{
-            f"weight_ih{suffix}": turned(ours.input_weight),
-            f"weight_hh{suffix}": turned(ours.hidden_weight),
-            f"bias_ih{suffix}": turned(ours.gate_bias),
+            f"weight_ih{suffix}": reordered(ours.input_weight),
+            f"weight_hh{suffix}": reordered(ours.hidden_weight),
+            f"bias_ih{suffix}": reordered(ours.gate_bias),
             f"bias_hh{suffix}": np.zeros_like(ours.gate_bias),
         },
     )
 
 
-def test_pytorchs_vae_is_ours():
+def test_pytorchs_vae_equals_ours():
     pytest.importorskip("torch")
     ours = VAE(latent_size=bench_vae.LATENT, widths=bench_vae.SMALL, key=jr.key(0))
     encoder, decoder = bench_vae.torch_networks(bench_vae.SMALL)
@@ -105,7 +105,7 @@ def test_pytorchs_vae_is_ours():
     assert np.ptp(mu, axis=0).max() > 1e-3
 
 
-def test_pytorchs_rnn_is_ours():
+def test_pytorchs_rnn_equals_ours():
     pytest.importorskip("torch")
     ours = bench_rnn.network(0)
     lstm, head = bench_rnn.torch_networks()
@@ -114,21 +114,21 @@ def test_pytorchs_rnn_is_ours():
     batch = bench_rnn.batch()._replace(logvar=jnp.full(bench_rnn.batch().mu.shape, -60.0))
     missed = np.random.default_rng(1).integers(0, 5, batch.missed.shape)
     batch = batch._replace(missed=jnp.asarray(missed))
-    wanted, _ = eqx.filter_jit(bench_rnn.LOSS)(ours, batch, jr.key(0))
+    expected, _ = eqx.filter_jit(bench_rnn.LOSS)(ours, batch, jr.key(0))
     mu, _, *data = bench_rnn.torch_batch(batch)
     found = bench_rnn.torch_loss(lstm, head, mu, *data)
-    assert found.item() == pytest.approx(float(wanted), rel=1e-5)
+    assert found.item() == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_pytorchs_dream_is_ours():
+def test_pytorchs_dream_equals_ours():
     torch = pytest.importorskip("torch")
     simulator, watcher = bench_rnn.network(0), bench_rnn.network(1)
     rng, population, rollouts = np.random.default_rng(0), 2, 3
     features = bench_rnn.LATENT + bench_rnn.HIDDEN
     weights = rng.normal(size=(population, 3, features)) / 10
     controllers = [
-        eqx.tree_at(lambda c: c.weight, Controller(features=features), jnp.asarray(one, jnp.float32))
-        for one in weights
+        eqx.tree_at(lambda c: c.weight, Controller(features=features), jnp.asarray(weight, jnp.float32))
+        for weight in weights
     ]
     dreams = bench_rnn.TorchDream(population, rollouts)
     put_lstm(dreams.simulator, simulator)
@@ -158,11 +158,11 @@ def test_pytorchs_dream_is_ours():
 
 @pytest.mark.parametrize("operation", ["down", "up", "kernel"])
 @pytest.mark.parametrize("channel", [3, 5])
-def test_all_ways_to_write_a_layer_come_to_what_torch_does(operation, channel, monkeypatch):
+def test_all_ways_to_write_a_layer_agree_with_pytorch(operation, channel, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(bench_layers, "BATCH", 16)
     pair = bench_layers.given(bench_layers.Layer(side=4, channel=channel, out=7))[operation]
-    wanted = np.asarray(bench_layers.in_torch(operation, *pair)())
-    wanted = wanted.transpose(2, 3, 1, 0) if operation == "kernel" else wanted.transpose(0, 2, 3, 1)
+    expected = np.asarray(bench_layers.in_torch(operation, *pair)())
+    expected = expected.transpose(2, 3, 1, 0) if operation == "kernel" else expected.transpose(0, 2, 3, 1)
     for name, way in bench_layers.ways(operation).items():
-        np.testing.assert_allclose(jax.jit(way)(*pair), wanted, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(jax.jit(way)(*pair), expected, atol=1e-3, err_msg=name)

@@ -1,3 +1,5 @@
+"""The real track: Gymnasium's pixels, rewards and endings, and what RealTrack adds."""
+
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,7 +43,7 @@ def forever(*action: float) -> Iterator[np.ndarray]:
         pytest.param(4, forever(0.02, 0.3, 0), id="a wide bend"),
     ],
 )
-def test_pixels_are_those_of_gymnasiums_renderer(seed: int, actions: Iterator[np.ndarray]) -> None:
+def test_pixels_equal_gymnasiums(seed: int, actions: Iterator[np.ndarray]) -> None:
     game = CarRacing()
     game.reset(seed=seed)
     left_field = False
@@ -58,7 +60,7 @@ def test_pixels_are_those_of_gymnasiums_renderer(seed: int, actions: Iterator[np
     ("seed", "actions", "ends"),
     [(OFF_FIELD_SEED, forever(*STRAIGHT_ON), True), (7, wander(7), False)],
 )
-def test_steps_are_gymnasiums(seed: int, actions: Iterator[np.ndarray], ends: bool) -> None:
+def test_steps_equal_gymnasiums(seed: int, actions: Iterator[np.ndarray], ends: bool) -> None:
     ours, theirs = CarRacing(), gymnasium.make("CarRacing-v3")
     np.testing.assert_array_equal(ours.reset(seed=seed)[0], theirs.reset(seed=seed)[0])
     terminated, frame = False, 0
@@ -79,29 +81,29 @@ def test_an_action_sums_the_rewards_of_its_frames() -> None:
     rng = np.random.default_rng(11)
     frames = 0
     for action in [warm_up, *(random_action(rng) for _ in range(15))]:
-        seen = track.step(action) if frames else track.reset(11)
+        observation = track.step(action) if frames else track.reset(11)
         expected, pixels = 0.0, None
         for _ in range(4 if frames else 50):
             pixels, reward, *_ = theirs.step(action)
             expected += float(reward)
             frames += 1
-        assert seen.reward == pytest.approx(expected, abs=1e-9)
-        assert (seen.frames, seen.over) == (frames, False)
-        np.testing.assert_array_equal(seen.pixels, pixels)
+        assert observation.reward == pytest.approx(expected, abs=1e-9)
+        assert (observation.frames, observation.over) == (frames, False)
+        np.testing.assert_array_equal(observation.pixels, pixels)
 
 
 def test_the_last_action_ends_with_the_thousandth_frame() -> None:
     track = RealTrack(action_repeat=70, warm_up_frames=50)
-    seen = track.reset(1)
-    while not seen.over:
-        seen = track.step(np.array([0, 0, 1], np.float32))
-    assert seen.frames == FRAMES_PER_EPISODE  # 950 is no multiple of 70
-    assert (seen.failed, seen.lap_finished, seen.truncated) == (False, False, True)
+    observation = track.reset(1)
+    while not observation.over:
+        observation = track.step(np.array([0, 0, 1], np.float32))
+    assert observation.frames == FRAMES_PER_EPISODE  # 950 is no multiple of 70
+    assert (observation.failed, observation.lap_finished, observation.truncated) == (False, False, True)
     with pytest.raises(ValueError, match="over"):
         track.step(np.zeros(3, np.float32))
 
 
-def test_missed_are_the_tiles_gone_past_untouched() -> None:
+def test_missed_tiles_are_unvisited_ones_behind_the_furthest_visited_one() -> None:
     track = RealTrack(action_repeat=4, warm_up_frames=50)
     track.reset(7)
     gentle = np.array([0.0, 0.1, 0.0], np.float32)
@@ -110,11 +112,11 @@ def test_missed_are_the_tiles_gone_past_untouched() -> None:
     road[100].road_visited = True
     missed = track.step(gentle).missed
     assert missed == sum(not tile.road_visited for tile in road[:100]) > 50
-    road[50].road_visited = True  # won after all
+    road[50].road_visited = True  # collected later
     assert track.step(gentle).missed == 0
 
 
-def test_a_track_tells_how_its_car_moves() -> None:
+def test_speed_heading_and_contact_with_the_road() -> None:
     track = RealTrack(action_repeat=1, warm_up_frames=0)
     track.reset(OFF_FIELD_SEED)
     for _ in range(3):
@@ -133,11 +135,11 @@ def test_a_track_tells_how_its_car_moves() -> None:
 
 def test_leaving_the_playfield_fails() -> None:
     track = RealTrack(action_repeat=4, warm_up_frames=50)
-    seen = track.reset(OFF_FIELD_SEED)
-    while not seen.over:
-        seen = track.step(STRAIGHT_ON)
-    assert (seen.failed, seen.lap_finished, seen.truncated) == (True, False, False)
-    assert -100.3 - 1e-6 <= seen.reward <= -100
+    observation = track.reset(OFF_FIELD_SEED)
+    while not observation.over:
+        observation = track.step(STRAIGHT_ON)
+    assert (observation.failed, observation.lap_finished, observation.truncated) == (True, False, False)
+    assert -100.3 - 1e-6 <= observation.reward <= -100
 
 
 def finish_lap(game: CarRacing) -> None:
@@ -160,16 +162,20 @@ def leave_field(game: CarRacing) -> None:
         ([finish_lap, leave_field], True, False),
     ],
 )
-def test_a_finished_lap_is_no_failure(
+def test_a_finished_lap_is_not_a_failure(
     events: list[Callable[[CarRacing], None]], failed: bool, lap_finished: bool
 ) -> None:
     track = RealTrack(action_repeat=4, warm_up_frames=50)
     track.reset(1)
     for event in events:
         event(track._game)
-    seen = track.step(np.zeros(3, np.float32))
-    assert (seen.failed, seen.lap_finished, seen.over) == (failed, lap_finished, bool(events))
-    assert seen.frames == (51 if events else 54)  # the action stops with the episode
+    observation = track.step(np.zeros(3, np.float32))
+    assert (observation.failed, observation.lap_finished, observation.over) == (
+        failed,
+        lap_finished,
+        bool(events),
+    )
+    assert observation.frames == (51 if events else 54)  # the action ends with the episode
 
 
 @pytest.mark.parametrize(
@@ -198,18 +204,18 @@ def drive(track: RealTrack, seed: int, steps: int) -> list[Observation]:
     return [track.reset(seed), *(track.step(random_action(rng)) for _ in range(steps))]
 
 
-def test_a_drive_does_not_depend_on_those_before_it() -> None:
+def test_an_episode_does_not_depend_on_earlier_ones() -> None:
     used = RealTrack(action_repeat=4, warm_up_frames=50)
     drive(used, 5, 60)
     drive(used, 3, 7)
     for seed in (3, 5):
         fresh = RealTrack(action_repeat=4, warm_up_frames=50)
-        for expected, seen in zip(drive(fresh, seed, 60), drive(used, seed, 60), strict=True):
-            np.testing.assert_array_equal(seen.pixels, expected.pixels)
-            assert seen[1:] == expected[1:]
+        for expected, observation in zip(drive(fresh, seed, 60), drive(used, seed, 60), strict=True):
+            np.testing.assert_array_equal(observation.pixels, expected.pixels)
+            assert observation[1:] == expected[1:]
 
 
-def test_tracks_driven_in_turn_do_not_see_one_another() -> None:
+def test_tracks_driven_in_alternation_do_not_influence_each_other() -> None:
     def driven(seeds: tuple[int, ...]) -> list[list[np.ndarray]]:
         rng = np.random.default_rng(0)
         tracks = [RealTrack(action_repeat=4, warm_up_frames=50) for _ in seeds]

@@ -1,4 +1,4 @@
-"""What the drivers see and what they do, on real tracks and on frames that make no sense."""
+"""Perception and actions of the scripted drivers, on real tracks and on meaningless frames."""
 
 from collections.abc import Iterator
 
@@ -45,13 +45,13 @@ def track() -> Iterator[RealTrack]:
 
 @pytest.fixture(scope="module")
 def frames(track: RealTrack) -> np.ndarray:
-    """A drive's frames, road and grass, straights and bends."""
+    """Frames of a drive with road and grass, straights and bends."""
     style = LaneStyle(mistakes=0.05, noise=0.2)
     return np.stack([o.pixels for o in drive(track, lane_follower(style, rng(5)), seed=8)])
 
 
 def mirrored(frame: np.ndarray) -> np.ndarray:
-    """Left and right exchanged, and the bar of the gyroscope on the other side of its zero."""
+    """The frame flipped left to right, and the bar of the yaw rate mirrored at its zero."""
     mirror = frame.copy()
     mirror[:84] = frame[:84, ::-1]
     mirror[84:, 56:88] = frame[84:, 56:88][:, ::-1]
@@ -73,7 +73,7 @@ def test_plain_lane_follower_laps(track: RealTrack) -> None:
     assert np.mean(scores) > 850
 
 
-def test_flaws_cost_points_and_every_track_is_survived(track: RealTrack) -> None:
+def test_flaws_cost_points_but_no_drive_leaves_the_playfield(track: RealTrack) -> None:
     style = LaneStyle(noise=0.4, mistakes=0.05)
     drives = [list(drive(track, lane_follower(style, rng(seed)), seed)) for seed in TRACKS]
     scores = [sum(o.reward for o in observations) for observations in drives]
@@ -81,7 +81,7 @@ def test_flaws_cost_points_and_every_track_is_survived(track: RealTrack) -> None
     assert not any(observations[-1].failed for observations in drives)
 
 
-def test_speed_and_yaw_are_the_simulators(track: RealTrack) -> None:
+def test_speed_and_yaw_rate_agree_with_the_simulator(track: RealTrack) -> None:
     driver = lane_follower(LaneStyle(mistakes=0.1), rng(1))
     read, true = [], []
     for observation in drive(track, driver, seed=77):
@@ -103,7 +103,7 @@ def test_centre_line_of_the_start_is_straight_ahead(track: RealTrack) -> None:
 
 
 def test_centre_line_lies_on_the_road(frames: np.ndarray) -> None:
-    """On grey pixels, nearly always: in a bend the middle of a wave front may leave it a little."""
+    """Nearly always: in a bend the centroid of a wave front can lie slightly beside the road."""
     on_road = []
     for frame in frames:
         right, ahead = centre_line(frame).T
@@ -114,7 +114,7 @@ def test_centre_line_lies_on_the_road(frames: np.ndarray) -> None:
     assert np.concatenate(on_road).mean() > 0.9
 
 
-def test_mirrored_frames_are_steered_the_other_way(frames: np.ndarray) -> None:
+def test_mirrored_frames_give_mirrored_steering(frames: np.ndarray) -> None:
     plain = LaneStyle.plain()
     straight = actions(lane_follower(plain, rng(0)), frames)
     mirror = actions(lane_follower(plain, rng(0)), np.stack([mirrored(f) for f in frames]))
@@ -125,7 +125,7 @@ def test_mirrored_frames_are_steered_the_other_way(frames: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("kind", ["random", "mistaken", "erratic"])
-def test_chance_comes_from_the_generator_alone(kind: str, frames: np.ndarray) -> None:
+def test_all_randomness_comes_from_the_generator(kind: str, frames: np.ndarray) -> None:
     def driver(seed: int) -> Driver:
         generator = rng(seed)
         match kind:
@@ -139,14 +139,14 @@ def test_chance_comes_from_the_generator_alone(kind: str, frames: np.ndarray) ->
     assert (actions(driver(4), frames) != actions(driver(5), frames)).any()
 
 
-def test_plain_lane_follower_leaves_nothing_to_chance(frames: np.ndarray) -> None:
-    one, other = (lane_follower(LaneStyle.plain(), rng(seed)) for seed in (1, 2))
-    np.testing.assert_array_equal(actions(one, frames), actions(other, frames))
+def test_the_plain_lane_follower_is_deterministic(frames: np.ndarray) -> None:
+    first, second = (lane_follower(LaneStyle.plain(), rng(seed)) for seed in (1, 2))
+    np.testing.assert_array_equal(actions(first, frames), actions(second, frames))
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 128, 255, "noise", "grass"]))
-def test_actions_are_within_bounds_whatever_is_seen(seed: int, fill: int | str) -> None:
+def test_actions_are_within_bounds_for_any_frame(seed: int, fill: int | str) -> None:
     generator = rng(seed)
     frame = generator.integers(0, 256, (96, 96, 3)).astype(np.uint8)
     if fill == "grass":
@@ -154,21 +154,21 @@ def test_actions_are_within_bounds_whatever_is_seen(seed: int, fill: int | str) 
     elif fill != "noise":
         frame[:] = fill
     for driver in (lane_follower(LaneStyle.random(generator), generator), Erratic(generator)):
-        done = actions(driver, np.stack([frame] * 20))
-        assert done.shape == (20, 3)
-        assert done.dtype == np.float32
-        assert np.isfinite(done).all()
-        assert (done >= (-1, 0, 0)).all()
-        assert (done <= 1).all()
+        driven = actions(driver, np.stack([frame] * 20))
+        assert driven.shape == (20, 3)
+        assert driven.dtype == np.float32
+        assert np.isfinite(driven).all()
+        assert (driven >= (-1, 0, 0)).all()
+        assert (driven <= 1).all()
 
 
-def test_collecting_shows_every_part_of_the_range_of_actions(frames: np.ndarray) -> None:
+def test_random_lane_followers_cover_the_range_of_actions(frames: np.ndarray) -> None:
     def driver(seed: int) -> Driver:
         generator = rng(seed)
         return lane_follower(LaneStyle.random(generator), generator)
 
-    done = np.concatenate([actions(driver(seed), frames[::5]) for seed in range(30)])
-    for part, low in zip(done.T, (-1, 0, 0), strict=True):
+    driven = np.concatenate([actions(driver(seed), frames[::5]) for seed in range(30)])
+    for part, low in zip(driven.T, (-1, 0, 0), strict=True):
         share = np.histogram(part, bins=5, range=(low, 1))[0] / len(part)
         assert share.min() > 0.003
 

@@ -43,7 +43,7 @@ def write(path, episodes):
         writer.finish()
 
 
-def test_what_is_read_is_what_was_written(folder):
+def test_episodes_are_read_as_they_were_written(folder):
     shards = Shards(folder)
     for seed, record in enumerate(shards.records):
         found, expected = shards.read(record), episode(seed, length=4 + seed)
@@ -56,7 +56,7 @@ def test_what_is_read_is_what_was_written(folder):
         assert record.length == 4 + seed
 
 
-def test_same_episodes_same_bytes(folder, tmp_path):
+def test_the_same_episodes_give_the_same_bytes(folder, tmp_path):
     write(tmp_path / "again", [episode(i, length=4 + i) for i in range(6)])
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
@@ -71,7 +71,7 @@ def test_a_full_shard_is_followed_by_another(tmp_path, monkeypatch):
     assert (found.observations["frame"] == episode(5, length=10).observations["frame"]).all()
 
 
-def test_episodes_not_kept_are_named_but_have_no_rows(tmp_path):
+def test_episodes_that_are_not_kept_have_a_record_but_no_rows(tmp_path):
     write(tmp_path / "raw", [episode(0), episode(1, kept=False), episode(2)])
     shards = Shards(tmp_path / "raw")
     assert [record.seed for record in shards.records] == [0, 1, 2]
@@ -79,7 +79,7 @@ def test_episodes_not_kept_are_named_but_have_no_rows(tmp_path):
     assert sum(shard.rows for shard in shards.shards) == 10
 
 
-def test_every_flipped_byte_of_a_shard_is_noticed(folder):
+def test_every_flipped_bit_of_a_shard_is_detected(folder):
     path = next(folder.glob("*.parquet"))
     whole = path.read_bytes()
     for place in np.random.default_rng(0).integers(len(whole), size=20):
@@ -100,24 +100,24 @@ def test_missing_and_extra_shards_are_refused(folder):
         Shards(folder)
 
 
-def test_mirror_flips_frames_and_negates_steering_alone(folder):
-    one = episode(3)
-    twin = mirror(one)
-    assert (twin.observations["frame"][:, :, 0] == one.observations["frame"][:, :, 63]).all()
-    assert (twin.actions[:, 0] == -one.actions[:, 0]).all()
-    assert (twin.actions[:, 1:] == one.actions[:, 1:]).all()
-    assert (twin.rewards == one.rewards).all()
+def test_mirror_flips_frames_and_negates_steering_only(folder):
+    original = episode(3)
+    mirrored = mirror(original)
+    assert (mirrored.observations["frame"][:, :, 0] == original.observations["frame"][:, :, 63]).all()
+    assert (mirrored.actions[:, 0] == -original.actions[:, 0]).all()
+    assert (mirrored.actions[:, 1:] == original.actions[:, 1:]).all()
+    assert (mirrored.rewards == original.rewards).all()
 
 
 def test_mirrored_twice_is_the_original():
-    one = episode(3)
-    twice = mirror(mirror(one))
-    assert (twice.observations["frame"] == one.observations["frame"]).all()
-    assert (twice.actions == one.actions).all()
-    assert twice.record == one.record
+    original = episode(3)
+    twice = mirror(mirror(original))
+    assert (twice.observations["frame"] == original.observations["frame"]).all()
+    assert (twice.actions == original.actions).all()
+    assert twice.record == original.record
 
 
-def test_a_pass_of_batches_holds_every_frame_once(folder):
+def test_a_pass_of_batches_has_every_frame_once(folder):
     shards = Shards(folder)
     frames = np.concatenate([shards.read(record).observations["frame"] for record in shards.records])
     count = len(frames)
@@ -137,7 +137,7 @@ def test_stacked_pads_and_marks_real_steps(folder):
     assert (batch["action"][1, :5] == episode(1, length=5).actions).all()
 
 
-def test_each_round_takes_its_share_of_what_newer_ones_leave():
+def test_each_round_gets_its_share_of_what_newer_rounds_leave():
     names = ["script"] * 80 + ["r0"] * 10 + ["r1"] * 10
     records = [replace(episode(0).record, source=name) for name in names]
     drawn = batches.draw(records, ["r1", "r0"], 0.4, 20_000, np.random.default_rng(0))
@@ -145,13 +145,13 @@ def test_each_round_takes_its_share_of_what_newer_ones_leave():
     assert shares == pytest.approx({"r1": 0.4, "r0": 0.24, "script": 0.36}, abs=0.02)
 
 
-def test_draw_does_without_sources_that_are_not_there():
+def test_draw_ignores_sources_without_episodes():
     records = [replace(episode(i).record, source="r0") for i in range(3)]
     drawn = batches.draw(records, ["r1", "r0"], 0.4, 50, np.random.default_rng(0))
     assert {record.seed for record in drawn} == {0, 1, 2}
 
 
-def test_adopted_shards_are_the_same_bytes(folder, tmp_path):
+def test_adopted_shards_have_the_same_bytes(folder, tmp_path):
     with files.replacing(tmp_path / "more") as unfinished:
         writer = Writer(unfinished, "y")
         writer.adopt(Shards(folder))
@@ -164,7 +164,7 @@ def test_adopted_shards_are_the_same_bytes(folder, tmp_path):
 
 
 class Killed(Exception):
-    pass
+    """Stands for a kill of the process."""
 
 
 def driver(driven_seeds, kill_at=None):

@@ -1,4 +1,4 @@
-"""What a recorded step says: seen before the action, rewarded after it."""
+"""Episodes: a step has the frame before its action and the reward after it."""
 
 import numpy as np
 import pytest
@@ -9,18 +9,18 @@ from wm.track.renderer import shrink
 
 
 class Scripted:
-    """Full gas, straight on, then to the right: soon off the road."""
+    """Straight ahead at 0.8 gas, then to the right: soon off the road."""
 
     def __init__(self):
-        self.seen = []
+        self.frames = []
 
     def act(self, pixels):
-        self.seen.append(shrink(pixels))
-        return np.array([0.3 * (len(self.seen) > 20), 0.8, 0.0], np.float32)
+        self.frames.append(shrink(pixels))
+        return np.array([0.3 * (len(self.frames) > 20), 0.8, 0.0], np.float32)
 
 
 class ShortTrack(RealTrack):
-    """Ends a drive after a few actions, in a way of the test's choosing."""
+    """Ends an episode after `steps` actions with the given flags."""
 
     def __init__(self, steps, **end):
         super().__init__(action_repeat=4, warm_up_frames=50)
@@ -42,7 +42,7 @@ def recorded():
     return driver, rollout.drive_alone(ShortTrack(40, truncated=True), driver, 7, "scripted")
 
 
-def test_step_t_holds_what_was_seen_before_action_t_and_what_action_t_earned(recorded):
+def test_step_t_has_the_frame_before_action_t_and_its_reward(recorded):
     driver, episode = recorded
     track = RealTrack(action_repeat=4, warm_up_frames=50)
     observation: Observation = track.reset(7)
@@ -52,7 +52,7 @@ def test_step_t_holds_what_was_seen_before_action_t_and_what_action_t_earned(rec
         observation = track.step(episode.actions[t])
         assert episode.rewards[t] == pytest.approx(observation.reward, abs=1e-4)
         assert episode.missed[t] == observation.missed
-    assert (np.stack(driver.seen) == episode.observations["frame"]).all()
+    assert (np.stack(driver.frames) == episode.observations["frame"]).all()
 
 
 def test_the_score_counts_the_warm_up(recorded):
@@ -75,7 +75,7 @@ def test_only_failure_terminates(end, terminated, lap):
     assert episode.record.lap_finished == lap
 
 
-def test_side_by_side_is_the_same_as_alone():
+def test_episodes_driven_together_equal_those_driven_alone():
     def act(pixels):
         return [np.array([0.1, 0.5, 0.0], np.float32) for _ in pixels]
 

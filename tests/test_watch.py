@@ -19,7 +19,7 @@ from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.params.environment import Environment
 from wm.viewer import comparison, hud
-from wm.viewer.comparison import Plan
+from wm.viewer.comparison import FilmPlan
 from wm.viewer.scenes import Models
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def models():
 
 
 def filmed(models, rules=RULES, steps=9, synced_steps=3, sync_every=4):
-    plan = Plan(seed=5, steps=steps, synced_steps=synced_steps, sync_every=sync_every)
+    plan = FilmPlan(seed=5, steps=steps, synced_steps=synced_steps, sync_every=sync_every)
     models = replace(models, dream=replace(models.dream, rules=rules))
     return list(comparison.moments(models, plan))
 
@@ -47,7 +47,7 @@ def filmed(models, rules=RULES, steps=9, synced_steps=3, sync_every=4):
     [(3, 0, [0, 1, 2]), (3, 4, [0, 1, 2, 6, 10]), (1, 5, [0, 5, 10]), (1, 1, list(range(12)))],
 )
 def test_a_dream_is_synchronised_at_first_and_then_every_so_many_steps(synced_steps, sync_every, expected):
-    plan = Plan(0, 0, synced_steps, sync_every)
+    plan = FilmPlan(0, 0, synced_steps, sync_every)
     assert [step for step in range(12) if plan.synced(step)] == expected
 
 
@@ -99,8 +99,8 @@ def test_a_film_is_whole_and_the_same_twice(models, tmp_path):
         comparison.write(tmp_path / name, drawn, 12.5) for name, drawn in (("a", first), ("b", second))
     ]
     assert [path.name for path in written[0]] == ["film.webm", "film.webp", "strip.png"]
-    for one, other in zip(*written, strict=True):
-        assert one.read_bytes() == other.read_bytes()
+    for first_file, second_file in zip(*written, strict=True):
+        assert first_file.read_bytes() == second_file.read_bytes()
     height, width, _ = first[0].shape
     read, animation = cv2.imreadanimation(str(written[0][1]))
     assert read

@@ -21,7 +21,7 @@ SYNCED = "synchronised"
 BORDER_STEPS = 8  # steps for which the border that marks a synchronisation stays visible
 
 
-class Plan(NamedTuple):
+class FilmPlan(NamedTuple):
     """What to film."""
 
     seed: int
@@ -51,7 +51,7 @@ class Moment(NamedTuple):
     """Steps since the dream was last set to the real state."""
 
 
-def moments(models: Models, plan: Plan) -> Iterator[Moment]:
+def moments(models: Models, plan: FilmPlan) -> Iterator[Moment]:
     """The agent's drive and its dream: the start and at most `plan.steps` steps.
 
     The dream's score is the real score at the last synchronisation plus the rewards predicted since.
@@ -74,7 +74,7 @@ def moments(models: Models, plan: Plan) -> Iterator[Moment]:
         yield Moment(scene, dream.now, scenes.reconstruction(models, scene.state), action, dreamt_steps)
 
 
-def summary(last: Moment, plan: Plan) -> str:
+def summary(last: Moment, plan: FilmPlan) -> str:
     """One line: both scores, and why the dream's is no forecast of the real one."""
     again = f", then set to the real state every {plan.sync_every} steps" if plan.sync_every else ""
     return (
