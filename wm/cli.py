@@ -313,9 +313,9 @@ def watch(
         dreamt steps after which the dream sees reality again; 0: never
     """
     from wm.viewer import commands
-    from wm.viewer.comparison import Plan
+    from wm.viewer.comparison import FilmPlan
 
-    print("\n".join(commands.film(models, out, Plan(seed, steps, warm, dream_steps))))
+    print("\n".join(commands.film(models, out, FilmPlan(seed, steps, warm, dream_steps))))
 
 
 @app.command

@@ -8,12 +8,12 @@ from wm.errors import BadInput
 from wm.runtime.progress import progress
 from wm.spec import FPS
 from wm.viewer import comparison, window
-from wm.viewer.comparison import Plan
+from wm.viewer.comparison import FilmPlan
 from wm.viewer.game import Game
 from wm.viewer.scenes import Models
 
 
-def film(models: Path, out: Path, plan: Plan) -> list[str]:
+def film(models: Path, out: Path, plan: FilmPlan) -> list[str]:
     """Films one real drive beside its dream; returns the lines to print. Raises BadInput."""
     loaded = Models.load(AgentFolder(models), plan.seed)
     make_folder(out)
