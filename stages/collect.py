@@ -41,15 +41,9 @@ def main(params: Params, source: str) -> None:
     tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]
     compute = params.compute
 
-<<<<<<< HEAD
-    def driven(some: Sequence[tuple[str, Environment, int]]) -> Iterator[Episode]:
-        with workers.pool(compute.scheduler, compute.workers) as pool:
-            yield from workers.ordered(pool, episode, some)
-=======
     def driven(left: Sequence[tuple[str, Environment, int]]) -> Iterator[Episode]:
-        with workers.pool(compute) as pool:
+        with workers.pool(compute.scheduler, compute.workers) as pool:
             yield from workers.ordered(pool, episode, left)
->>>>>>> e79ca35 (The algorithms of fidelity, rank, process and explore lie in the library; python -m bench.same_results compares two checkouts' outputs)
 
     values, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
     with scratch.folder(stage, values, []) as unfinished, files.replacing(RAW / source) as folder:

@@ -25,12 +25,6 @@ from wm.fidelity.drift import mean_drift
 from wm.models import controller
 from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import RNN, Ensemble
-<<<<<<< HEAD
-from wm.params.compute import Compute
-from wm.params.environment import Environment
-from wm.params.fidelity import Fidelity
-=======
->>>>>>> e79ca35 (The algorithms of fidelity, rank, process and explore lie in the library; python -m bench.same_results compares two checkouts' outputs)
 from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.runtime import files, model_file, results
@@ -110,80 +104,9 @@ def longer_than(steps: int, records: list[Record], folder: Path) -> list[Record]
     return long
 
 
-<<<<<<< HEAD
-def exploitation(
-    simulators: list[RNN],
-    watcher: RNN,
-    last: Controller,
-    shards: Shards,
-    records: list[Record],
-    settings: Fidelity,
-    environment: Environment,
-    compute: Compute,
-    rules: results.Rules,
-    key: jax.Array,
-) -> list[dict[str, Any]]:
-    """What dreams from moments of unseen drives promise, and what the same actions bring, by window."""
-    rng = np.random.default_rng(settings.seed)
-    drawn = [records[i] for i in rng.integers(len(records), size=settings.plans)]
-    times = np.array([rng.integers(record.length - settings.plan_steps) for record in drawn])
-    batch = rnn.to_batch(stacked(shards, drawn, longest(drawn)))
-    plans, promised = [], []
-    for i, simulator in enumerate(simulators):
-        turn = slice(i, None, len(simulators))
-        share = jax.tree.map(lambda leaf, turn=turn: leaf[turn], batch)
-        found = fidelity.plan(
-            Simulation(simulator, watcher, rules),
-            last,
-            share,
-            times[turn],
-            jr.fold_in(key, i),
-            steps=settings.plan_steps,
-        )
-        promised.append(found.reward)
-        plans += [
-            fidelity.Plan(record.seed, np.asarray(before[:time]), actions)
-            for record, before, time, actions in zip(
-                drawn[turn], share.action, times[turn], found.action, strict=True
-            )
-        ]
-    with workers.pool(compute.scheduler, compute.workers) as pool:
-        running = workers.ordered(pool, carry_out, [(plan, environment) for plan in plans])
-        carried = list(progress(running, "exploitation test", len(plans)))
-    window, repeat = settings.window_steps, environment.action_repeat
-    return fidelity.windows(np.concatenate(promised), carried, window=window, action_repeat=repeat)
-
-
-def carry_out(task: tuple[fidelity.Plan, Environment]) -> fidelity.Carried:
-    return fidelity.carry_out(*task)
-
-
-def candidates(
-    last: Controller, snapshots: Snapshots, settings: Fidelity, key: jax.Array
-) -> dict[str, Controller]:
-    """Controllers of all qualities, by name."""
-    chosen: dict[str, Controller] = {}
-    for i in np.geomspace(1, snapshots.count - 1, settings.snapshots).round().astype(int).tolist():
-        chosen[f"snapshot_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], snapshots.controllers)
-    for i, scale in enumerate(settings.noise_scales):
-        chosen[f"noise_{scale}"] = fidelity.perturbed(last, scale, jr.fold_in(key, i))
-    return chosen
-
-
-def on_the_track(
-    ranked: dict[str, Controller],
-    folder: Path,
-    settings: Fidelity,
-    environment: Environment,
-    compute: Compute,
-    source: str,
-) -> dict[str, float]:
-    """Each controller's mean score on the same real tracks."""
-=======
 def real_scores(params: Params, round_name: str, count: int) -> list[float]:
     """The mean scores of the ranked controllers, all on the same real tracks."""
     settings = params.fidelity
->>>>>>> e79ca35 (The algorithms of fidelity, rank, process and explore lie in the library; python -m bench.same_results compares two checkouts' outputs)
     seeds = range(settings.seed, settings.seed + settings.tracks)
     drives = [Drive(seed, snapshot=float(place)) for place in np.linspace(0, 1, count) for seed in seeds]
     agent = agent_files(round_name, "ranked.eqx")

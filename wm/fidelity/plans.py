@@ -27,9 +27,9 @@ from wm.dream.unroll import unroll
 from wm.models import rnn
 from wm.models.controller import Controller
 from wm.models.rnn import Batch
+from wm.params.compute import Compute
 from wm.params.environment import Environment
 from wm.runtime import workers
-from wm.runtime.workers import Compute
 from wm.spec import FRAME_REWARD
 from wm.track.real_track import RealTrack
 
@@ -129,7 +129,7 @@ def replay(plan: Plan, environment: Environment) -> Replay:
 
 def replay_all(plans: Sequence[Plan], environment: Environment, compute: Compute) -> Iterator[Replay]:
     """The replays of the plans, in their order; the same wherever they are computed."""
-    with workers.pool(compute) as pool:
+    with workers.pool(compute.scheduler, compute.workers) as pool:
         yield from workers.ordered(pool, partial(replay, environment=environment), plans)
 
 
