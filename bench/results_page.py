@@ -205,7 +205,7 @@ def pooled(rows: list[Row]) -> Pool:
 def world(name: str, measured: dict[str, Any], round_name: str) -> list[str]:
     """A row of the table of both worlds."""
     score = measured["score"]
-    lost = str(below(folder(round_name) / "real.csv")) if name == "real" else ""
+    lost = str(below(folder(round_name) / f"{name}.csv"))
     return [
         name,
         f"{score['mean']:.1f}",

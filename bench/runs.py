@@ -125,7 +125,7 @@ def scores(folder: Path) -> dict[str, Any]:
 
 
 def below(path: Path) -> int:
-    """Number of real drives below 600 points."""
+    """Number of drives below 600 points in a CSV file of scores."""
     return sum(float(row["score"]) < LOST for row in tables.rows(path))
 
 
