@@ -1,17 +1,22 @@
+"""params.yaml: its text, its profiles, its schema, and the refusal of mistakes."""
+
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
-from wm import cli
 from wm.errors import BadInput
-from wm.params import file
+from wm.params import file, profiles, schema
+from wm.params.check import check
+from wm.params.model import Params
 from wm.params.rounds import ancestry
 
 ROOT = Path(__file__).parents[1]
+PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -19,15 +24,98 @@ def params():
     return YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
 
 
-def test_params_are_the_default_profile():
-    safe = YAML(typ="safe")
-    assert safe.load(ROOT / "params.yaml") == safe.load(ROOT / "profiles" / "default.yaml")
+def test_params_yaml_is_the_default_profile_with_the_descriptions_as_comments(params):
+    text = schema.rendered(params)
+    assert (ROOT / "params.yaml").read_text() == text
+    assert (ROOT / "profiles" / "default.yaml").read_text() == text
 
 
-@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "profiles").glob("*.yaml")])
-def test_every_profile_is_valid(params, name):
-    cli.merge(params, YAML(typ="safe").load(ROOT / "profiles" / f"{name}.yaml"))
-    cli.validate(params)
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_is_valid_and_rendered_without_loss(monkeypatch, name):
+    monkeypatch.chdir(ROOT)
+    content = profiles.content(name)
+    check(content)
+    assert YAML(typ="safe").load(schema.rendered(content)) == content
+
+
+def test_any_value_is_rendered_without_loss(params):
+    launcher = "srun --nodes 2, 'a': #b {c} [d]: \"e\" \\ é"
+    params["hosts"]["launcher"] = launcher
+    params["train_vae"]["learning_rate"] = 1e-7
+    params["process"]["min_score"] = {}
+    assert YAML(typ="safe").load(schema.rendered(params)) == params
+
+
+def test_dvc_changes_one_line_and_keeps_the_comments(tmp_path, params):
+    """`dvc exp run -S evolve.temperature=1.3 -S '+rounds.r7={prev: r6}'` writes with this function."""
+    path = tmp_path / "params.yaml"
+    path.write_text(schema.rendered(params))
+    before = path.read_text().splitlines()
+    with modify_yaml(str(path)) as content:
+        content["evolve"]["temperature"] = 1.3
+        content["rounds"]["r7"] = {"prev": "r6"}
+    after = path.read_text().splitlines()
+    changed = [line for line in before if line not in after]
+    assert changed == ["  temperature: 1.0"]
+    comments = [line for line in before if line.lstrip().startswith("#")]
+    assert [line for line in after if line.lstrip().startswith("#")] == comments
+    assert check(file.read(path)).evolve.temperature == 1.3
+
+
+def described(document, part, place=""):
+    """Every property of a schema with its description."""
+    part = document["$defs"][part["$ref"].split("/")[-1]] if "$ref" in part else part
+    inner = part.get("additionalProperties")
+    if isinstance(inner, dict):
+        yield from described(document, inner, f"{place}*.")
+    for name, entry in part.get("properties", {}).items():
+        target = document["$defs"][entry["$ref"].split("/")[-1]] if "$ref" in entry else {}
+        yield f"{place}{name}", entry.get("description") or target.get("description", "")
+        yield from described(document, entry, f"{place}{name}.")
+
+
+def test_the_schema_describes_every_parameter():
+    document = schema.schema()
+    descriptions = dict(described(document, document))
+    assert [name for name, text in descriptions.items() if len(text) < 5] == []
+    assert descriptions["evolve.off_track_share.refine"]
+    assert len(descriptions) > 100
+
+
+def renames():
+    """Every former name of a parameter, as a path, and its name today."""
+
+    def within(model, path):
+        for old, new in getattr(model, "renamed", {}).items():
+            yield path, old, new
+        for name, field in model.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                yield from within(field.annotation, [*path, name])
+
+    return list(within(Params, []))
+
+
+RENAMES = renames()
+
+
+def test_all_renamed_parameters_are_known():
+    assert len(RENAMES) == 20
+    for path, old, new in RENAMES:
+        model = Params
+        for name in path:
+            model = model.model_fields[name].annotation
+        assert new in model.model_fields
+        assert old not in model.model_fields
+
+
+@pytest.mark.parametrize(("path", "old", "new"), RENAMES, ids=lambda part: str(part))
+def test_a_former_name_is_refused_with_the_new_one(params, path, old, new):
+    section = params
+    for name in path:
+        section = section[name]
+    section[old] = section.pop(new)
+    with pytest.raises(BadInput, match=f"{'.'.join([*path, old])}: was renamed to {new}$"):
+        check(params)
 
 
 WRONG = {
@@ -37,8 +125,8 @@ WRONG = {
     "out of range": (lambda p: p["train_rnn"].update(dropout=1.0), r"train_rnn.dropout.*1.0"),
     "not a number": (lambda p: p["evolve"].update(temperature=float("nan")), r"evolve.temperature"),
     "section": (lambda p: p.pop("explore"), r"explore: is missing"),
-    "strange section": (lambda p: p.update(extra={}), r"extra: unknown, wanted one of environment"),
-    "driver": (lambda p: p["collect"].update(ghost={"seed": 1, "episodes": 1}), r"'ghost', wanted one of"),
+    "strange section": (lambda p: p.update(extra={}), r"extra: unknown name, expected one of environment"),
+    "driver": (lambda p: p["collect"].update(ghost={"seed": 1, "episodes": 1}), r"'ghost', expected one of"),
     "missing prev": (lambda p: p["rounds"]["r1"].update(prev="r9"), r"names no round: found 'r9'"),
     "circular prev": (lambda p: p["rounds"]["r0"].update(prev="r1"), r"is circular"),
 }
@@ -49,15 +137,16 @@ def test_bad_params_are_one_line_with_the_place(params, case):
     spoil, message = WRONG[case]
     spoil(params)
     with pytest.raises(BadInput, match=message) as caught:
-        cli.validate(params)
+        check(params)
     assert "\n" not in str(caught.value)
 
 
 def test_a_stage_ends_with_2_and_one_line_before_any_work(tmp_path, params):
     params["collect"]["erratic"]["episodes"] = 0
     YAML(typ="safe").dump(params, tmp_path / "params.yaml")
-    command = [sys.executable, "-m", "stages.collect", "erratic"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-m", "stages", "collect", "erratic"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].startswith("error: params.yaml: collect.erratic.episodes")
     assert "Traceback" not in ended.stderr
@@ -71,28 +160,32 @@ def test_duplicate_names_are_refused(tmp_path):
 
 
 def test_rounds_are_numbered_along_prev():
-    rounds = {"first": {"prev": "init"}, "b": {"prev": "first"}, "c": {"prev": "b"}}
+    rounds = {"first": "init", "b": "first", "c": "b"}
     assert ancestry("c", rounds) == ["first", "b", "c"]
 
 
-TOLD = """
-import os
-from jax._src import xla_bridge
+STAGE = """
+import importlib, os, sys, types
 
+def main(params):
+    from jax._src import xla_bridge
 
-def main():
-    assert not xla_bridge.backends_are_initialized()  # no stage has computed anything by being imported
+    assert not xla_bridge.backends_are_initialized()
     print(len(xla_bridge.devices()), os.environ.get("XLA_FLAGS"))
 
-run_stage(main)
+sys.modules["stages.rank"] = types.SimpleNamespace(main=main)
+from stages.__main__ import run_stage
+run_stage("rank")
 """
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_xla_is_told_before_it_reads_its_flags(tmp_path, params, deterministic):
+def test_xla_flags_are_set_before_xla_reads_them(tmp_path, params, deterministic):
     params["gpu"]["deterministic"] = deterministic
     YAML(typ="safe").dump(params, tmp_path / "params.yaml")
-    given = os.environ | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", TOLD]
-    said = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, check=True).stdout
-    assert said.split()[1:] == [given["XLA_FLAGS"], "--xla_gpu_deterministic_ops=true"][: 1 + deterministic]
+    flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true"}
+    environment = os.environ | flags | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", STAGE]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    expected = [flags["XLA_FLAGS"], "--xla_gpu_deterministic_ops=true"][: 1 + deterministic]
+    assert ended.stdout.split()[1:] == expected, ended.stderr

@@ -16,7 +16,7 @@ from wm.params.schema import schema
 from wm.runtime import run
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
+MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py") if path.stem != "deps")
 
 
 def commands():

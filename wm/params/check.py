@@ -5,12 +5,10 @@ from itertools import combinations
 from typing import Any, NoReturn
 
 from wm.errors import BadInput, listed
-from wm.params.evolve import Evolve
 from wm.params.model import Params
 from wm.params.section import validated
 
 FILE = "params.yaml"
-DRIVES_PER_BATCH = 32  # drives whose moments are computed together when dreams' start states are prepared
 
 
 def check(content: dict[str, Any]) -> Params:
@@ -73,7 +71,7 @@ def _check_steps(params: Params) -> None:
 
 def _check_search(params: Params) -> None:
     """The search must narrow, in directions that the controller's inputs have, from distinct start states."""
-    evolve, states = params.evolve, start_states(params.evolve)
+    evolve, states = params.evolve, params.evolve.start_states
     for name in ("search", "refine"):
         search, place = getattr(evolve, name), f"evolve.{name}"
         if search.final_std > search.max_std:
@@ -86,12 +84,6 @@ def _check_search(params: Params) -> None:
         if (found := getattr(evolve, name)) > states:
             reason = "the dreams' start states: start_episodes x starts_per_episode"
             _refuse(f"evolve.{name}", found, f"at most {states} ({reason})")
-
-
-def start_states(evolve: Evolve) -> int:
-    """Number of states that dreams start from: those of whole batches of drives."""
-    batch = min(DRIVES_PER_BATCH, evolve.start_episodes)
-    return evolve.start_episodes // batch * batch * evolve.starts_per_episode
 
 
 def _check_simulators(params: Params) -> None:

@@ -7,7 +7,7 @@ from wm.spec import FRAMES_PER_EPISODE
 
 
 class Environment(Section):
-    """How an agent meets CarRacing-v3."""
+    """How agents act in CarRacing-v3."""
 
     action_repeat: int = Field(ge=1, le=FRAMES_PER_EPISODE)
     """frames that each action is held for"""

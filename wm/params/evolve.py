@@ -15,6 +15,8 @@ from pydantic import (
 from wm.params.section import Section, distinct
 from wm.spec import ACTION_BOX, within
 
+DRIVES_PER_BATCH = 32  # drives side by side in memory; those that fill no whole batch are left out
+
 Span = Annotated[list[float], Field(min_length=2, max_length=2)]
 Sampling = Literal["sampled", "mode", "mean", "denoised"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,7 +40,7 @@ class Search(Section):
     decay_start: float = Field(ge=0, le=1)
     """share of the generations after which the bound begins to fall"""
     diagonal: bool
-    """true: diagonal covariance (sep-CMA-ES)"""
+    """true: diagonal covariance matrix (sep-CMA-ES); false: a full one"""
 
 
 class OffTrackShares(Section):
@@ -47,7 +49,8 @@ class OffTrackShares(Section):
     search: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
     """in rounds that search from scratch"""
     refine: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
-    """in rounds that refine; kept is the largest share whose dream score is within a standard error of the best"""
+    """in rounds that refine; of the searches within one standard error of the best dream score, the one with
+    the largest share is kept"""
 
 
 class ActionLimits(Section):
@@ -103,7 +106,7 @@ class Evolve(Section):
     value_steps: PositiveInt
     """steps after the horizon whose points the terminal value predicts"""
     fastest_lap_steps: PositiveInt
-    """a dream pays at most its share of a lap driven in this many steps"""
+    """steps of the fastest lap; a dream earns at most its share of such a lap's points"""
     temperature: PositiveFloat
     """temperature of the dreams, in evolution and scoring"""
     sampling: Sampling
@@ -113,7 +116,7 @@ class Evolve(Section):
     cvar_level: float = Field(gt=0, le=1)
     """a candidate's fitness is the mean of this share of its dreams, the worst ones; 1: all"""
     stuck_steps: NonNegativeInt
-    """steps without a tile after which a dreamt car earns nothing more; 0: never"""
+    """steps without a new tile after which a dreamt car is stuck and earns nothing more; 0: never"""
     dropout: float = Field(ge=0, lt=1)
     """dropout rate of the simulator during evolution"""
     principal_components: PositiveInt
@@ -121,20 +124,26 @@ class Evolve(Section):
     precision: Literal["float32", "bfloat16"]
     """precision of evolution's matrix products, float32 or bfloat16"""
     newest_share: float = Field(ge=0, le=1)
-    """as in train_rnn, for the drives that dreams start from"""
+    """as train_rnn.newest_share, for the drives that dreams start from"""
     off_track_share: OffTrackShares
     """share of dreams that start shortly before an off-track event of a real drive"""
     start_episodes: PositiveInt
     """drives that dreams start from"""
     starts_per_episode: PositiveInt
-    """moments of each such drive"""
+    """start states taken from each of these drives"""
     snapshot_every: PositiveInt
     """generations between two snapshots of the controller"""
     score_episodes: PositiveInt
-    """whole dreamt episodes behind a dream score"""
+    """whole dreamt episodes that a dream score averages over"""
     score_sampling: Sampling
-    """next latent in the dream score; denoised matches what the agent sees while driving"""
+    """next latent in the dream score, as in sampling; denoised matches what the agent sees while driving"""
     action_limits: ActionLimits
     """[lowest, highest] of each action"""
     pedal_activation: Literal["sigmoid", "tanh"]
     """activation of gas and brake: sigmoid, or tanh, whose negative half is clipped away"""
+
+    @property
+    def start_states(self) -> int:
+        """Number of start states of dreams: those of whole batches of drives."""
+        batch = min(DRIVES_PER_BATCH, self.start_episodes)
+        return self.start_episodes // batch * batch * self.starts_per_episode

@@ -8,7 +8,7 @@ SEEDS_PER_ROUND = 10_000
 
 
 class Explore(Section):
-    """Drives of each round's agent that the next round learns from."""
+    """Drives of each round's agent, from which the next round learns."""
 
     seed: NonNegativeInt
     """seed of the first track; each round adds 10,000"""

@@ -12,7 +12,8 @@ class Hosts(Section):
     """Machines that train together. Affects results by rounding alone."""
 
     launcher: str
-    """command that starts a process per machine, e.g. srun --nodes 2 --ntasks-per-node 1; empty: only this one"""
+    """command that starts one process per machine, e.g. srun --nodes 2 --ntasks-per-node 1;
+    empty: this machine alone"""
 
     @field_validator("launcher")
     @classmethod

@@ -8,7 +8,7 @@ from wm.params.section import Section
 
 
 class Initialise(Section):
-    """Sizes of M, the MDN-RNN, and how many RNNs there are."""
+    """Sizes of M, the MDN-RNN, and the number of RNNs."""
 
     renamed: ClassVar[dict[str, str]] = {"joint": "joint_mixture"}
 
@@ -21,4 +21,5 @@ class Initialise(Section):
     joint_mixture: bool
     """true: one mixture over all latent dimensions; false: one per dimension, as in the paper"""
     simulators: NonNegativeInt
-    """RNNs that generate dreams, their hidden states unseen by the controller; 0: the agent's own does"""
+    """RNNs that generate dreams, whose hidden states the controller does not read; 0: the agent's own RNN
+    generates them"""

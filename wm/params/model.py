@@ -25,38 +25,26 @@ MACHINE_SECTIONS = ("compute", "hosts", "gpu")  # where and how to compute; resu
 
 
 class Params(Section):
-    """params.yaml: the parameters of all stages."""
+    """params.yaml: the parameters of all stages. The docstrings of the sections are their descriptions."""
 
     environment: Environment
-    """how an agent meets CarRacing-v3"""
     compute: Compute
-    """where drives are made; does not affect results"""
     hosts: Hosts
-    """machines that train together; affects results by rounding alone"""
     gpu: GPU
-    """how XLA computes on a GPU; no effect on a CPU"""
     rounds: Annotated[dict[RoundName, RoundParams], Field(min_length=1)]
-    """each round trains the RNNs, evolves the controller in their dreams, drives, and collects new drives"""
+    """Rounds. Each trains the RNNs, evolves the controller in their dreams, drives, and collects new
+    drives."""
     collect: Annotated[dict[DriverName, Collect], Field(min_length=1)]
-    """drives of the scripted drivers"""
+    """Drives of the scripted drivers."""
     process: Process
-    """how raw drives become training data"""
     train_vae: TrainVAE
-    """training of V, the VAE"""
     initialise: Initialise
-    """sizes of M, the MDN-RNN"""
     train_rnn: TrainRNN
-    """training of M in every round"""
     evolve: Evolve
-    """evolution of C, the controller, in dreams"""
     evaluate: Evaluate
-    """evaluation of each round's agent on real tracks that nothing else uses"""
     explore: Explore
-    """drives of each round's agent that the next round learns from"""
     fidelity: Fidelity
-    """comparison of each round's dream with reality"""
     rank: Rank
-    """ranking of all controllers in the same dreams, and choice of the published round"""
 
     def rounds_until(self, name: str) -> list[str]:
         """The rounds from the first one to `name`; none for init. Raises ValueError for a broken `prev`."""

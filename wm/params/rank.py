@@ -17,4 +17,4 @@ class Rank(Section):
     dreams_per_controller: PositiveInt
     """whole dreamt episodes per controller"""
     simulator_rounds: PositiveInt
-    """last rounds whose simulators generate these dreams"""
+    """number of latest rounds whose simulators generate these dreams"""

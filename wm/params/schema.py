@@ -1,16 +1,18 @@
-"""The JSON Schema of params.yaml, and params.yaml with the models' descriptions as comments."""
+"""The JSON Schema of params.yaml, and params.yaml with the descriptions of its parameters as comments."""
 
+import inspect
 import io
 import textwrap
+from collections.abc import Iterator
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from wm.params.model import Params
+from wm.params.section import Section
 
-WIDTH = 100  # columns of a comment
+COLUMNS = 100  # of a comment
 
 
 def schema() -> dict[str, Any]:
@@ -20,50 +22,41 @@ def schema() -> dict[str, Any]:
 
 
 def rendered(content: dict[str, Any]) -> str:
-    """params.yaml with `content`, every parameter under its description."""
-    writer = YAML()
-    writer.width = 4096
-    text = io.StringIO()
-    writer.dump(_commented(content, Params, 0), text)
-    return text.getvalue()
+    """The text of params.yaml: each parameter below its description, sections separated by blank lines."""
+    sections = ["\n".join(_lines({name: value}, Params, "")) for name, value in content.items()]
+    return "\n\n".join(sections) + "\n"
 
 
-def _commented(content: dict[str, Any], model: type[BaseModel], depth: int) -> CommentedMap:
-    section = CommentedMap()
-    for number, (name, value) in enumerate(content.items()):
+def _lines(content: dict[str, Any], model: type[Section], indent: str) -> Iterator[str]:
+    for name, value in content.items():
         field = model.model_fields[name]
-        section[name] = _value(value, field.annotation, depth + 1)
-        indent = 2 * depth
-        comment = "\n".join(textwrap.wrap(field.description or "", WIDTH - 2 - indent))
-        section.yaml_set_comment_before_after_key(name, before=comment, indent=indent)
-        if depth == 0 and number:
-            section.ca.items[name][1].insert(0, _blank_line())
-    return section
-
-
-def _blank_line() -> Any:
-    from ruamel.yaml.error import CommentMark
-    from ruamel.yaml.tokens import CommentToken
-
-    return CommentToken("\n", CommentMark(0), None)
-
-
-def _value(value: Any, kind: Any, depth: int) -> Any:
-    """Sections in block style; lists and mappings of plain numbers on one line."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return _commented(value, kind, depth)
-    if isinstance(value, dict):
-        entries = CommentedMap(value)
-        kinds = [arg for arg in get_args(kind) if isinstance(arg, type) and issubclass(arg, BaseModel)]
-        if kinds:  # names the user chooses: one line each
-            for name, entry in value.items():
-                entries[name] = line = CommentedMap(entry)
-                line.fa.set_flow_style()
+        section, entries = _section(field.annotation), _section(*get_args(field.annotation)[1:])
+        comment = f"{indent}# "
+        yield from textwrap.wrap(
+            _description(field, section), COLUMNS, initial_indent=comment, subsequent_indent=comment
+        )
+        if section:
+            yield f"{indent}{name}:"
+            yield from _lines(value, section, f"{indent}  ")
+        elif entries:  # a section for each name that the user chooses
+            yield f"{indent}{name}:"
+            yield from (f"{indent}  {key}: {_flow(entry)}" for key, entry in value.items())
         else:
-            entries.fa.set_flow_style()
-        return entries
-    if isinstance(value, list):
-        items = CommentedSeq([_value(item, None, depth) for item in value])
-        items.fa.set_flow_style()
-        return items
-    return value
+            yield f"{indent}{name}: {_flow(value)}"
+
+
+def _section(kind: Any = None, *_: Any) -> type[Section] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def _description(field: FieldInfo, section: type[Section] | None) -> str:
+    """The parameter's description; for a section without one, the docstring of its model."""
+    return field.description or inspect.cleandoc(section.__doc__ or "" if section else "")
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    writer, text = YAML(typ="safe"), io.StringIO()
+    writer.default_flow_style, writer.sort_base_mapping_type_on_output, writer.width = True, False, 1 << 16
+    writer.dump({"x": value}, text)
+    return text.getvalue().strip().removeprefix("{x: ").removesuffix("}")

@@ -38,7 +38,8 @@ class TrainRNN(Section):
     precision: Literal["float32", "bfloat16"]
     """precision of the matrix products, float32 or bfloat16"""
     newest_share: float = Field(ge=0, le=1)
-    """share of drives drawn from the newest round; the round before gives this share of the rest, and so on"""
+    """share of drives drawn from the newest round; the round before it provides this share of the
+    rest, and so on"""
     log_every: PositiveInt
     """steps between two rows of train_rnn.csv"""
     validation_episodes: PositiveInt

@@ -25,7 +25,8 @@ class TrainVAE(Section):
     widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=MAX_CONVOLUTIONS)]
     """channels of the encoder's convolutions; the decoder mirrors them (paper: 32, 64, 128, 256)"""
     tone_curve: list[TonePoint]
-    """piecewise linear map of pixel values, [input, output] points; the default brightens road not yet driven"""
+    """piecewise linear map of pixel values, as [input, output] points; the default brightens road that is not
+    yet driven"""
     steps: PositiveInt
     """gradient steps"""
     batch_size: PositiveInt

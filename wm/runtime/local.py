@@ -1,10 +1,10 @@
 """Worker processes on this machine."""
 
-# Our own, since results must not be waited for once nobody reads them, and no worker may outlive a killed parent:
-# - concurrent.futures: in Python 3.11 a pool cannot be killed without private attributes, and killing its workers
-#   blocks it for ever if one of them was sending a result, since all share one pipe.
-# - joblib (loky): closing its generator starts new workers and leaves them behind, and a busy worker outlives a
-#   killed parent.
+# Our own, since an abandoned pool must end at once and no worker may outlive a killed parent:
+# - concurrent.futures: before Python 3.14 a pool cannot be killed without private attributes. If a killed
+#   worker was sending a result, the pool waits for the rest for ever, since all workers share one pipe.
+# - joblib (loky): closing its generator starts new workers and leaves them behind, and a busy worker
+#   outlives a killed parent.
 # Here every worker has a pipe of its own, which ends with the worker.
 
 import multiprocessing
@@ -123,7 +123,7 @@ def processes(count: int) -> Iterator[Processes]:
 
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C from their first moment on, since they inherit the signal mask."""
+    """Processes started within ignore Ctrl-C from their start, since they inherit the signal mask."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

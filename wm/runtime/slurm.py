@@ -23,8 +23,8 @@ LIFETIME = ["--lifetime", "225m", "--lifetime-stagger", "10m"]  # workers end be
 def jobs(count: int) -> Iterator[Executor]:
     """Keeps `count` jobs running, each a worker of one core; cancels them when the block ends.
 
-    A lost job is replaced and its tasks are run again. Partition, account and the like are set by sbatch's own
-    variables (SBATCH_PARTITION, SBATCH_ACCOUNT), the network interface by Dask's configuration. Raises BadInput
+    A lost job is replaced and its tasks are run again. sbatch's own variables set partition, account and the
+    like (SBATCH_PARTITION, SBATCH_ACCOUNT); Dask's configuration sets the network interface. Raises BadInput
     if no job can be submitted.
     """
     place = "compute.scheduler: found slurm"

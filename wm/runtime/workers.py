@@ -1,7 +1,7 @@
 """Independent tasks on all cores or on a cluster, with results in the order of the tasks.
 
-Workers are processes of this machine, an existing Dask cluster, or SLURM jobs. All of them read the project from
-the same folder, and results do not depend on where or on how many workers the tasks run.
+Workers are processes of this machine, an existing Dask cluster, or SLURM jobs. All of them read the project
+from the same folder, and results do not depend on where or on how many workers the tasks run.
 """
 
 from collections import deque

@@ -8,8 +8,7 @@ import numpy as np
 from wm.data.batches import draw, stacked
 from wm.data.episode import Record
 from wm.data.shards import Shards
-
-BATCH = 32  # drives side by side in memory
+from wm.params.evolve import DRIVES_PER_BATCH
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def padded_batches(
 
     Drives at the end that fill no whole batch are left out, so that all batches have one shape.
     """
-    size = min(BATCH, len(records))
+    size = min(DRIVES_PER_BATCH, len(records))
     for start in range(0, len(records) - size + 1, size):
         batch = records[start : start + size]
         yield start, batch, stacked(shards, batch, length)
