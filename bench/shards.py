@@ -25,6 +25,7 @@ from bench.timing import Row, alternate, show
 from stages import collect
 from wm.data import resident
 from wm.data.batches import longest
+from wm.data.cached import CachedShards
 from wm.data.episode import Episode
 from wm.data.resident import FrameOrder
 from wm.data.shards import Shards, Writer
@@ -50,7 +51,7 @@ def rows() -> list[Row]:
         return [
             *written,
             *vae_loops(Shards(folder / "shards")),
-            *rnn_loops(train_rnn.InMemory(folder / "latents")),
+            *rnn_loops(CachedShards(folder / "latents")),
         ]
 
 
