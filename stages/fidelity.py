@@ -83,7 +83,7 @@ def read(round_name: str, warm_up_frames: int) -> Inputs:
     model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
     shards.expect_latents(watcher.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
-    scored, _ = results.read(ROUND_METRICS / round_name / "dream.json", results.Dream)
+    scored, _ = results.read(ROUND_METRICS / round_name / "dream.json", results.DreamScores)
     dream = Dream(ensemble.members or [watcher], watcher, scored.rules, warm_up_frames)
     return Inputs(shards, unseen, dream, last, snapshots)
 

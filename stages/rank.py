@@ -21,7 +21,7 @@ def main(params: Params) -> None:
     last = rounds[-1]
     ranked = {name: read(name) for name in rounds}
     simulators = [one for name in rounds[-settings.simulator_rounds :] for one in ranked[name].simulators]
-    scored, _ = results.read(ROUND_METRICS / last / "dream.json", results.Dream)
+    scored, _ = results.read(ROUND_METRICS / last / "dream.json", results.DreamScores)
     # with the encoder's noise, which makes dreams harder and so sets good drivers apart from fair ones
     rules = scored.rules.replace(sampling="sampled", encoder_variance=())
     starts = read_starts(ROUND_MODELS / last / "starts.npz", simulators[0].latent_size)

@@ -22,8 +22,8 @@ from wm.dream.unroll import unroll
 from wm.models.controller import Controller, stack
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
-from wm.params.environment import Environment
 from wm.params.compute import Compute
+from wm.params.environment import Environment
 from wm.track.renderer import shrink
 from wm.viewer import scenes, window
 from wm.viewer.game import Game, steered

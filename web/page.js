@@ -77,7 +77,7 @@ function recordUncertainty({ number, steps, whole, outcome }) {
   if (uncertainty.length > SERIES) uncertainty.shift();
 }
 
-/** Draws the chart: above, the number of components from one to all components; below, sigma from 0.5 to 1. */
+/** Draws the chart: above, the effective number of components, from one to all; below, sigma from 0.5 to 1. */
 function showUncertainty() {
   if (uncertainty.length > 0) {
     const { sigma, components } = uncertainty[uncertainty.length - 1];

@@ -758,7 +758,7 @@ def test_scores_of_other_contents_are_refused(whole, tmp_path, change, said):
     change(content)
     files.write_json(tmp_path / "dream.json", content)
     with pytest.raises(BadInput) as caught:
-        results.read(tmp_path / "dream.json", results.Dream)
+        results.read(tmp_path / "dream.json", results.DreamScores)
     assert f"dream.json: {said}" in str(caught.value)
 
 

@@ -53,7 +53,7 @@ class AgentFolder:
         Raises BadInput, also for rules of another number of latent dimensions.
         """
         path = self.path / "dream.json"
-        rules = results.read(path, results.DreamOfAnAgent)[0].rules if path.exists() else None
+        rules = results.read(path, results.AgentDream)[0].rules if path.exists() else None
         if rules is None:
             repeat = self.environment().action_repeat
             return Rules(temperature=1.0, stuck_steps=0, action_repeat=repeat)

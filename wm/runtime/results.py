@@ -73,15 +73,15 @@ class Drift(Found):
     drift: dict[str, float]
 
 
-class Dream(Found):
+class DreamScores(Found):
     """dream.json."""
 
     score: Score
     rules: Rules
 
 
-class DreamOfAnAgent(Found):
-    """dream.json of a published agent; those of early ones do not say by what rules they dream."""
+class AgentDream(Found):
+    """dream.json of a published agent; those of early agents do not contain the rules."""
 
     rules: Rules | None = None
 

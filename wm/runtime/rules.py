@@ -41,7 +41,7 @@ class Rules(Section):
     """frames that each action is held for"""
     sampling: Literal["sampled", "mode", "mean", "denoised"] = "sampled"
     """what becomes the next latent; early agents' files do not name it"""
-    encoder_variance: Variances = Field((), validate_default=True)
+    encoder_variance: Variances = Field(default=(), validate_default=True)
     """mean variance of the encoder in each latent dimension, if denoised"""
 
     @field_validator("encoder_variance")
