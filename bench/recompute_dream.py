@@ -23,8 +23,8 @@ from wm.errors import Halted
 from wm.params import file
 from wm.params.model import Params
 from wm.report import charts
+from wm.report import summary as report_summary
 from wm.report.content import Content, score_rows
-from wm.report.summary import summary as summary_of
 from wm.runtime import files, results
 from wm.runtime.places import METRICS, MODELS, ROUND_METRICS
 
@@ -110,7 +110,7 @@ def write_summary(params: Params) -> None:
     """The files of the report that follow from the committed metrics."""
     content = committed(params)
     files.write_csv(METRICS / "rounds.csv", score_rows(content.rounds))
-    files.write_json(METRICS / "summary.json", summary_of(content))
+    report_summary.write(METRICS / "summary", content)
     files.write_bytes(METRICS / "rounds.png", content.rounds_figure)
 
 

@@ -9,10 +9,9 @@ from wm.data.shards import Shards
 from wm.errors import BadInput, listed, shown
 from wm.params.model import MACHINE_SECTIONS, Params
 from wm.params.rounds import INIT
-from wm.report import charts
+from wm.report import charts, summary
 from wm.report.content import Content, RoundResults, score_rows, sources
 from wm.report.page import page
-from wm.report.summary import summary
 from wm.runtime import files, results
 from wm.runtime.places import METRICS, PROCESSED, ROUND_METRICS
 
@@ -53,7 +52,7 @@ def main(params: Params) -> None:
     content = read(params)
     document = page(content)
     files.write_csv(METRICS / "rounds.csv", score_rows(content.rounds))
-    files.write_json(METRICS / "summary.json", summary(content))
+    summary.write(METRICS / "summary", content)
     files.write_bytes(METRICS / "rounds.png", content.rounds_figure)
     files.write_bytes(METRICS / "report.html", document.encode())
 

@@ -18,7 +18,8 @@ from wm.params import profiles
 from wm.report import charts
 from wm.report.content import Content, RoundResults, Source, score_rows, sources
 from wm.report.page import LEAST_SIZES, difference, flat, gap_figure, page, too_small
-from wm.report.summary import summary as summary_json
+from wm.report.summary import summary as summary_files
+from wm.report.summary import write as write_summary
 from wm.runtime import files
 from wm.runtime.results import Measured
 
@@ -250,40 +251,56 @@ def test_drives_are_counted_by_source_and_without_mirrored_copies():
     assert (second.name, second.drives, second.mirrored) == ("b", 1, 0)
 
 
-def test_the_summary_holds_the_numbers_of_the_chosen_round_and_the_means_of_all():
-    written = summary_json(content(a_round("r0"), a_round("r1", dream=712.0, real=724.0)))
-    assert list(written)[:5] == ["dream", "real", "gap", "gap_percent", "rank_correlation"]
-    headline = {"dream": 712.0, "real": 724.0, "gap": -12.0, "gap_percent": -1.66, "rank_correlation": 0.8857}
-    details = {"real/median": 724.0, "real/laps": 1, "real/lap_frames": 900.0}
-    rounds = {"r0/dream": 800.0, "r0/real": 700.0, "r1/dream": 712.0, "r1/real": 724.0}
-    assert written.items() >= (headline | details | rounds).items()
-    assert written["real/std"] == summary.of_scores(724 + 10 * np.linspace(-1, 1, 4))["std"]
+def test_the_summary_holds_the_scores_of_the_chosen_round_and_the_means_of_all():
+    written = summary_files(content(a_round("r0"), a_round("r1", dream=712.0, real=724.0)))
+    score = {"dream": 712.0, "real": 724.0, "gap": -12.0, "gap_percent": -1.66, "rank_correlation": 0.8857}
+    assert written["score"] == score | {"impossible_dreams": 0}
+    assert written["median"]["in_reality"] == 724.0
+    assert written["laps"]["in_reality"] == 1
+    assert written["lap_frames"]["in_reality"] == 900.0
+    assert written["std"]["in_reality"] == summary.of_scores(724 + 10 * np.linspace(-1, 1, 4))["std"]
+    assert written["round_r0"] == {"in_dream": 800.0, "in_reality": 700.0}
+    assert written["round_r1"] == {"in_dream": 712.0, "in_reality": 724.0}
 
 
 def test_the_summary_is_flat_and_has_at_most_forty_numbers_for_seven_rounds():
-    written = summary_json(content(*(a_round(f"r{number}") for number in range(7))))
-    assert len(written) <= 40
-    assert all(isinstance(value, (int, float)) for value in written.values())
+    written = summary_files(content(*(a_round(f"r{number}") for number in range(7))))
+    assert sum(len(values) for values in written.values()) <= 40
+    assert all(isinstance(value, (int, float)) for values in written.values() for value in values.values())
+
+
+def test_the_headline_names_occur_in_one_file_alone():
+    written = summary_files(content(a_round("r0"), a_round("r1")))
+    others = {name for file, values in written.items() if file != "score" for name in values}
+    assert not others & written["score"].keys()
 
 
 def test_the_summary_leaves_out_what_is_not_known():
     no_lap = Measured.model_validate(a_round("r0").real.model_dump() | {"laps": 0, "lap_frames": None})
-    written = summary_json(content(a_round("r0")._replace(real=no_lap)))
-    assert "real/lap_frames" not in written
-    assert written["real/laps"] == 0
+    written = summary_files(content(a_round("r0")._replace(real=no_lap)))
+    assert "in_reality" not in written["lap_frames"]
+    assert written["laps"]["in_reality"] == 0
 
 
 def test_the_summary_has_the_last_losses_and_the_mean_of_the_simulators():
     rows = [{"step": "1", "loss": "9"}, {"step": "2", "loss": "5", "train_loss": "7"}]
     rows[-1] |= {f"simulator_{i}_{kind}": str(i + 1) for i in range(2) for kind in ("loss", "train_loss")}
     rows[-1] |= {"simulator_0_train_loss": "100"}
-    written = summary_json(content(a_round("r0")._replace(train_rnn=rows)))
-    assert (written["loss/vae"], written["loss/rnn"], written["loss/simulator"]) == (2.0, 5.0, 1.5)
+    written = summary_files(content(a_round("r0")._replace(train_rnn=rows)))
+    losses = [written[f"loss_{model}"]["loss"] for model in ("vae", "rnn", "simulator")]
+    assert losses == [2.0, 5.0, 1.5]
 
 
 def test_the_summary_counts_the_rounds_whose_dreams_no_real_drive_could_match():
     rounds = [a_round("r0", dream=951.0), a_round("r1", dream=949.0), a_round("r2", dream=1200.0)]
-    assert summary_json(content(*rounds))["impossible_dreams"] == 2
+    assert summary_files(content(*rounds))["score"]["impossible_dreams"] == 2
+
+
+def test_a_summary_replaces_the_one_before(tmp_path):
+    write_summary(tmp_path / "summary", content(a_round("r0"), a_round("r1")))
+    write_summary(tmp_path / "summary", content(a_round("r0")))
+    assert not (tmp_path / "summary" / "round_r1.json").exists()
+    assert files.read_json(tmp_path / "summary" / "round_r0.json") == {"in_dream": 800.0, "in_reality": 700.0}
 
 
 def test_the_table_of_rounds_numbers_them():
@@ -306,4 +323,5 @@ def test_the_metrics_in_git_follow_from_the_rounds_in_git():
         train_vae=read_csv(metrics / "train_vae.csv"),
         rank_correlation=ranks["rank_correlation"],
     )
-    assert files.read_json(metrics / "summary.json") == summary_json(found)
+    committed = {path.stem: files.read_json(path) for path in (metrics / "summary").glob("*.json")}
+    assert committed == summary_files(found)

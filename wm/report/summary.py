@@ -1,45 +1,72 @@
-"""metrics/summary.json: the few numbers by which people compare two runs, as a flat mapping."""
+"""metrics/summary/: the few numbers by which people compare two runs, as DVC's metrics commands show them.
 
-from collections.abc import Sequence
+DVC prints a file per row and a name per column, so a statistic is a file that sets dream beside reality.
+Names that occur in one file alone, those of score.json, are columns of `dvc exp show` without their path.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from wm.agent.summary import IMPOSSIBLE
 from wm.report.content import Content, RoundResults
+from wm.runtime import files
 from wm.runtime.results import Measured
 
 
-def summary(content: Content) -> dict[str, Any]:
-    """Scores in points; those of dream and real are the published agent's. Unknown values are left out."""
+def write(folder: Path, content: Content) -> None:
+    """Replaces the files in `folder` by those of `content`."""
+    with files.replacing(folder) as unfinished:
+        unfinished.mkdir()
+        for name, values in summary(content).items():
+            (unfinished / f"{name}.json").write_text(files.json_text(values), encoding="utf-8")
+
+
+def summary(content: Content) -> dict[str, dict[str, Any]]:
+    """The files' content by name. Scores in points; dream and real are the published agent's."""
     chosen = content.chosen
     dream, real = chosen.dream.score.mean, chosen.real.score.mean
-    values = {
-        "dream": dream,
-        "real": real,
-        "gap": round(dream - real, 2),
-        "gap_percent": round(100 * (dream - real) / max(abs(real), 1e-9), 2),
-        "rank_correlation": content.rank_correlation,
-        "impossible_dreams": sum(results.dream.score.mean > IMPOSSIBLE for results in content.rounds),
-        **details("dream", chosen.dream),
-        **details("real", chosen.real),
-        "loss/vae": round(float(content.train_vae[-1]["loss"]), 4),
+    return {
+        "score": {
+            "dream": dream,
+            "real": real,
+            "gap": round(dream - real, 2),
+            "gap_percent": round(100 * (dream - real) / max(abs(real), 1e-9), 2),
+            "rank_correlation": content.rank_correlation,
+            "impossible_dreams": sum(results.dream.score.mean > IMPOSSIBLE for results in content.rounds),
+        },
+        **side_by_side(statistics(chosen.dream), statistics(chosen.real)),
+        "loss_vae": {"loss": round(float(content.train_vae[-1]["loss"]), 4)},
         **rnn_losses(chosen),
-        **scores(content.rounds),
+        **side_by_side(
+            {f"round_{results.name}": results.dream.score.mean for results in content.rounds},
+            {f"round_{results.name}": results.real.score.mean for results in content.rounds},
+        ),
     }
-    return {name: value for name, value in values.items() if value is not None}
 
 
-def details(world: str, drives: Measured) -> dict[str, Any]:
+def statistics(drives: Measured) -> dict[str, Any]:
     """How the drives of one world are distributed."""
     return {
-        f"{world}/std": drives.score.std,
-        f"{world}/median": drives.score.median,
-        f"{world}/laps": drives.laps,
-        f"{world}/lap_frames": drives.lap_frames,
-        f"{world}/below_600": drives.below_600,
+        "std": drives.score.std,
+        "median": drives.score.median,
+        "laps": drives.laps,
+        "lap_frames": drives.lap_frames,
+        "below_600": drives.below_600,
     }
 
 
-def rnn_losses(results: RoundResults) -> dict[str, float]:
+def side_by_side(dream: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A file per statistic; values that are not known, such as frames of no lap, are left out."""
+    pairs = {name: {"in_dream": value, "in_reality": real[name]} for name, value in dream.items()}
+    known = {
+        name: {world: value for world, value in pair.items() if value is not None}
+        for name, pair in pairs.items()
+    }
+    return {name: pair for name, pair in known.items() if pair}
+
+
+def rnn_losses(results: RoundResults) -> dict[str, dict[str, float]]:
     """Validation losses of the RNNs at the end of the round's training; the simulators' is their mean."""
     last = results.train_rnn[-1]
     simulators = [
@@ -47,14 +74,7 @@ def rnn_losses(results: RoundResults) -> dict[str, float]:
         for name, value in last.items()
         if name.startswith("simulator_") and name.endswith("_loss") and "_train_" not in name
     ]
-    losses = {"loss/rnn": round(float(last["loss"]), 4)}
-    return losses | ({"loss/simulator": round(sum(simulators) / len(simulators), 4)} if simulators else {})
-
-
-def scores(rounds: Sequence[RoundResults]) -> dict[str, float]:
-    """The mean scores of each round."""
-    means = {}
-    for results in rounds:
-        means[f"{results.name}/dream"] = results.dream.score.mean
-        means[f"{results.name}/real"] = results.real.score.mean
-    return means
+    losses = {"loss_rnn": {"loss": round(float(last["loss"]), 4)}}
+    if simulators:
+        losses["loss_simulator"] = {"loss": round(sum(simulators) / len(simulators), 4)}
+    return losses
