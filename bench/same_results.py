@@ -36,7 +36,6 @@ LATER_PLACES = {  # of what lay in data/scores/<round>
     "simulators.eqx": "models/rounds/{}/simulators.eqx",
     "starts.npz": "models/rounds/{}/starts.npz",
 }
-RENAMED = {"trouble_share": "off_track_share"}  # names in JSON files
 
 
 def main() -> None:
@@ -116,8 +115,7 @@ def changed(old: Any, new: Any, place: str = "") -> str:
     """The first value that differs. The new content may have more names."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name, value in old.items():
-            name_now = name if name in new else RENAMED.get(name, name)
-            if said := changed(value, new.get(name_now), f"{place}.{name}".lstrip(".")):
+            if said := changed(value, new.get(name), f"{place}.{name}".lstrip(".")):
                 return said
         return ""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):

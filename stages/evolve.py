@@ -10,7 +10,7 @@ from wm.agent import summary
 from wm.data.batches import longest
 from wm.data.shards import Shards
 from wm.dream.dynamics import Dream, Rules
-from wm.dream.scoring import LatentRange, strays, whole_episodes
+from wm.dream.scoring import LatentRange, rows, strays, whole_episodes
 from wm.dream.starts import StartFrames, unseen_starts
 from wm.errors import BadInput
 from wm.models import controller
@@ -44,12 +44,19 @@ class Inputs(NamedTuple):
     previous: Controller | None
 
 
+class DreamScore(NamedTuple):
+    """The summary of whole dreamt episodes, as in dream.json, and the rows of dream.csv, one per episode."""
+
+    summary: dict[str, Any]
+    episodes: list[dict[str, Any]]
+
+
 class Search(NamedTuple):
     """The search with one share of dreams before off-track events, and its controller's dream score."""
 
     evolved: Evolved
     real: LatentRange  # of the latents of its start states
-    score: dict[str, Any]
+    score: DreamScore
 
 
 def main(params: Params, round_name: str, prev: str) -> None:
@@ -79,7 +86,7 @@ def search(
     schedule: Schedule,
     journals: dict[float, Journal],
     stage: str,
-) -> tuple[dict[float, Search], dict[str, Any]]:
+) -> tuple[dict[float, Search], DreamScore]:
     """A search for every share of dreams before off-track events, and the dream score of the one kept."""
     settings, environment = params.evolve, params.environment
     shards, watcher, simulators, previous = inputs
@@ -139,21 +146,22 @@ def search(
 
 def kept(searches: dict[float, Search]) -> float:
     """The largest off-track share among the equally good searches, since harder dreams teach more."""
-    scores = {share: search.score["score"] for share, search in searches.items()}
+    scores = {share: search.score.summary["score"] for share, search in searches.items()}
     return max(equally_good({share: Estimate(s["mean"], s["sem"]) for share, s in scores.items()}))
 
 
 def dream_score(
     dream: Dream, best: Controller, frames: StartFrames, real: LatentRange, key: PRNGKeyArray
-) -> dict[str, Any]:
+) -> DreamScore:
     """The score of whole dreamt episodes, and the share of their steps whose latents stray from real ones."""
     episodes = whole_episodes(dream, best, frames, key)
-    return {
+    scored = {
         **summary.of_drives(*(np.asarray(part) for part in episodes)),
         "rules": dream.rules.stored,
         "impossible": bool(episodes.score.mean() > summary.IMPOSSIBLE),
         "strays": round(float(strays(dream, best, frames, key, real)), 4),
     }
+    return DreamScore(scored, rows(episodes))
 
 
 def dream_rules(sampling: Any, settings: Evolve, drives: DriveSample, action_repeat: int) -> Rules:
@@ -196,14 +204,15 @@ def check(settings: Evolve, shards: Shards, features: int) -> None:
         raise BadInput(f"{place}, expected at most {features}, the number of the controller's features")
 
 
-def write(round_name: str, searches: dict[float, Search], score: dict[str, Any]) -> None:
+def write(round_name: str, searches: dict[float, Search], score: DreamScore) -> None:
     """Writes the controller that is kept, its snapshots, its curve, its score, and all searches' scores."""
     share = kept(searches)
     evolved, folder, figures = searches[share].evolved, MODELS / round_name, METRICS / round_name
     model_file.save(folder / "controller.eqx", evolved.snapshots[-1])
     model_file.save(folder / "snapshots.eqx", controller.snapshots(evolved.snapshots))
     files.write_csv(figures / "evolve.csv", evolved.curve)
-    files.write_json(figures / "dream.json", score)
-    scores = {str(share): search.score["score"] for share, search in searches.items()}
+    files.write_json(figures / "dream.json", score.summary)
+    files.write_csv(figures / "dream.csv", score.episodes)
+    scores = {str(share): search.score.summary["score"] for share, search in searches.items()}
     dreams = {share: {name: score[name] for name in ("mean", "sem")} for share, score in scores.items()}
     files.write_json(figures / "searches.json", {"trouble_share": share, "dream": dreams})

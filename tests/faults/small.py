@@ -75,7 +75,8 @@ OUTPUTS = {
     "evolve": [
         "models/rounds/r0/controller.eqx",
         "models/rounds/r0/snapshots.eqx",
-        "metrics/rounds/r0/[de][rv]*.[jc]s*",
+        "metrics/rounds/r0/dream.*",
+        "metrics/rounds/r0/evolve.csv",
         "metrics/rounds/r0/searches.json",
     ],
     "evaluate": ["metrics/rounds/r0/real.*", "metrics/rounds/r0/drive.*"],

@@ -340,9 +340,7 @@ def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(proj
     params = safe.load(project / "params.yaml")
     params["fidelity"]["plan_steps"] = params["evolve"]["value_steps"] = STEPS
     safe.dump(params, project / "params.yaml")
-    wanted = (
-        "fidelity.plan_steps: found 30, expected less than the length of a drive in data/latents/r0; they have 30, 30"
-    )
+    wanted = "fidelity.plan_steps: found 30, expected less than the length of a drive in data/latents/r0; they have 30, 30"
     assert wanted in run_refused(capsys, "fidelity r0")
     assert "evolve.value_steps: found 30, wanted less than 30" in run_refused(capsys, "evolve r0 init")
 

@@ -149,6 +149,6 @@ def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impo
     monkeypatch.setattr(stage, "whole_episodes", lambda *_: dreamt)
     monkeypatch.setattr(stage, "strays", lambda *_: 0.25)
     real = LatentRange(jnp.zeros(4), jnp.ones(4))
-    score = stage.dream_score(dreams[0], Controller(features=12), frames, real, jr.key(0))
+    score = stage.dream_score(dreams[0], Controller(features=12), frames, real, jr.key(0)).summary
     assert score["impossible"] is impossible
     assert score["strays"] == 0.25
