@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 
@@ -12,38 +13,34 @@ from stages import evolve
 from wm.data.episode import Record
 from wm.dream.scoring import LatentRange
 from wm.errors import BadInput
-from wm.models.controller import Controller
-from wm.params import file
+from wm.models.controller import Controller, Snapshots
+from wm.models.rnn import RNN
 from wm.runtime import model_file
+from wm.search import round_search
 from wm.search.evolution import Evolved
 
 
-@pytest.fixture(scope="module")
-def params():
-    return file.load()
-
-
 @pytest.fixture
-def shards() -> Any:
-    """Training drives of at most 200 steps, validation drives of at most 130."""
+def inputs() -> round_search.Inputs:
+    """Training drives of at most 200 steps, validation drives of at most 130; five features."""
 
     def kept(*, validation):
         return [Record(0, 0, "r0", 130 if validation else 200, 0.0, 0.0, False)]
 
-    return SimpleNamespace(folder="data/latents/init", kept=kept)
+    shards: Any = SimpleNamespace(folder="data/latents/init", kept=kept)
+    return round_search.Inputs(shards, RNN(latent_size=2, hidden_size=3, mixtures=1, key=jr.key(0)), [], None)
 
 
-def test_a_value_of_more_steps_than_a_drive_has_is_refused(params, shards):
-    settings = params.evolve.model_copy(update={"value_steps": 130})
+def test_a_value_of_more_steps_than_a_drive_has_is_refused(inputs):
     message = r"evolve\.value_steps: found 130, expected less than 130, the length .* in data/latents/init"
     with pytest.raises(BadInput, match=message):
-        evolve.check(settings, shards, features=288)
-    evolve.check(settings.model_copy(update={"value_steps": 129}), shards, features=288)
+        inputs.check(130, 5, "evolve")
+    inputs.check(129, 5, "evolve")
 
 
-def test_more_components_than_features_are_refused(params, shards):
-    with pytest.raises(BadInput, match=r"evolve\.principal_components: found 64, expected at most 5"):
-        evolve.check(params.evolve, shards, features=5)
+def test_more_components_than_features_are_refused(inputs):
+    with pytest.raises(BadInput, match=r"evolve\.principal_components: found 6, expected at most 5"):
+        inputs.check(100, 6, "evolve")
 
 
 CASES = [
@@ -55,26 +52,28 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("means", "share"), CASES)
-def test_of_equally_good_searches_the_one_with_the_largest_off_track_share_is_kept(
-    means, share, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize(("means", "kept"), CASES)
+def test_of_equally_good_searches_the_one_with_the_largest_off_track_share_is_kept(means, kept):
+    scores = {
+        share: round_search.DreamScore({"score": {"mean": mean, "sem": 10.0}}, [])
+        for share, mean in means.items()
+    }
+    assert round_search.kept(scores) == kept
+
+
+def test_the_kept_search_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(evolve, "METRICS", tmp_path / "metrics")
     monkeypatch.setattr(evolve, "MODELS", tmp_path / "models")
     first = Controller(features=3)
-    searches = {
-        name: evolve.Search(
-            Evolved([{"number": 0, "best": name}], [first, first.with_parameters(jnp.full(12, name))]),
-            LatentRange(jnp.zeros(2), jnp.ones(2)),
-            {"score": {"mean": mean, "sem": 10.0}},
-        )
-        for name, mean in means.items()
-    }
-    evolve.write("r1", searches, {"score": "of the one kept"})
-    kept = model_file.load(tmp_path / "models/r1/controller.eqx", Controller)
-    assert np.unique(kept.parameters).tolist() == [np.float32(share)]
-    dreams = {str(name): {"mean": mean, "sem": 10.0} for name, mean in means.items()}
-    written = json.loads((tmp_path / "metrics/r1/searches.json").read_text())
-    assert written == {"trouble_share": share, "dream": dreams}
-    assert json.loads((tmp_path / "metrics/r1/dream.json").read_text()) == {"score": "of the one kept"}
-    assert (tmp_path / "metrics/r1/evolve.csv").read_text().splitlines()[1] == f"0,{share}"
+    last = first.with_parameters(jnp.full(12, 0.5))
+    real = LatentRange(jnp.zeros(2), jnp.ones(2))
+    search = round_search.Search(Evolved([{"number": 0, "best": 7.5}], [first, last]), real)
+    searches = {"trouble_share": 0.5, "dream": {"0.5": {"mean": 890.0, "sem": 10.0}}}
+    evolve.write("r1", search, round_search.DreamScore({"score": 890.0}, [{"score": 880.0}]), searches)
+    written = model_file.load(tmp_path / "models/r1/controller.eqx", Controller)
+    assert np.unique(written.parameters).tolist() == [0.5]
+    assert model_file.load(tmp_path / "models/r1/snapshots.eqx", Snapshots).count == 2
+    assert json.loads((tmp_path / "metrics/r1/searches.json").read_text()) == searches
+    assert json.loads((tmp_path / "metrics/r1/dream.json").read_text()) == {"score": 890.0}
+    assert (tmp_path / "metrics/r1/dream.csv").read_text() == "score\n880.0\n"
+    assert (tmp_path / "metrics/r1/evolve.csv").read_text() == "number,best\n0,7.5\n"

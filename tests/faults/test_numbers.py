@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import small
 
-from stages import evolve as stage
 from wm.agent import summary
 from wm.dream.dynamics import Dream, Rules
 from wm.dream.scoring import Episodes, LatentRange, strays, whole_episodes
@@ -19,7 +18,9 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN, Ensemble
 from wm.models.vae import VAE
 from wm.runtime import model_file
-from wm.search import cma_es
+from wm.search import cma_es, round_search
+from wm.search.evolution import Evolved
+from wm.search.round_search import Search
 from wm.spec import LAP_POINTS
 
 
@@ -146,9 +147,9 @@ def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impo
     ones = jnp.ones(3)
     dreamt = Episodes(points * ones, 900 * ones.astype(int), ones > 0, 0 * ones, 0 * ones)
     frames = StartFrames(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros(3))
-    monkeypatch.setattr(stage, "whole_episodes", lambda *_: dreamt)
-    monkeypatch.setattr(stage, "strays", lambda *_: 0.25)
-    real = LatentRange(jnp.zeros(4), jnp.ones(4))
-    score = stage.dream_score(dreams[0], Controller(features=12), frames, real, jr.key(0)).summary
+    monkeypatch.setattr(round_search, "whole_episodes", lambda *_: dreamt)
+    monkeypatch.setattr(round_search, "strays", lambda *_: 0.25)
+    search = Search(Evolved([], [Controller(features=12)]), LatentRange(jnp.zeros(4), jnp.ones(4)))
+    score = round_search.dream_score(dreams[0], search, frames, jr.key(0)).summary
     assert score["impossible"] is impossible
     assert score["strays"] == 0.25

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from wm.dream import scoring
-from wm.dream.dynamics import Rules, Simulation, apply_stuck_rule
+from wm.dream.dynamics import Dream, Rules, Simulation, apply_stuck_rule
 from wm.dream.starts import Starts
 from wm.dream.unroll import unroll
 from wm.models import rnn
@@ -33,18 +33,11 @@ class World(NamedTuple):
     value: Value
 
 
-def worlds_at(
-    moments: StartMoments,
-    simulators: Sequence[RNN],
-    values: Sequence[Value],
-    watcher: RNN,
-    rules: Rules,
-    key: PRNGKeyArray,
-) -> list[World]:
-    """A world for each simulator; all of them start dreams at the same moments."""
+def worlds_at(moments: StartMoments, dream: Dream, values: Sequence[Value], key: PRNGKeyArray) -> list[World]:
+    """A world for each simulator of the dream; all of them start dreams at the same moments."""
     return [
-        World(simulator, start_states(Simulation(simulator, watcher, rules), moments, key), value)
-        for simulator, value in zip(simulators, values, strict=True)
+        World(simulation.simulator, start_states(simulation, moments, key), value)
+        for simulation, value in zip(dream.simulations, values, strict=True)
     ]
 
 

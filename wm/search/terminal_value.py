@@ -1,6 +1,6 @@
 """The terminal value of dreams, fitted to what real drives earned after moments like a dream's last."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -26,6 +26,18 @@ class ValueTarget:
 
     payoff: Payoff
     steps: int
+
+
+def terminal_values(
+    simulators: Sequence[RNN], target: ValueTarget, drives: DriveSample, key: PRNGKeyArray
+) -> list[Value]:
+    """The value of each simulator's hidden states. Prints how well it predicts validation drives."""
+    values = []
+    for simulator in simulators:
+        value, explained = terminal_value(simulator, target, drives, key)
+        print(f"terminal value: explains {explained:.0%} of the variance on validation drives")
+        values.append(value)
+    return values
 
 
 def terminal_value(

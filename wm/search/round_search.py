@@ -1,0 +1,149 @@
+"""The searches of a round: the same dreams and schedule, but other shares of start states before off-track
+events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.random as jr
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from wm.agent import summary
+from wm.data.batches import longest
+from wm.data.shards import Shards
+from wm.dream.dynamics import Dream
+from wm.dream.scoring import LatentRange, rows, strays, whole_episodes
+from wm.dream.starts import StartFrames
+from wm.errors import BadInput
+from wm.models.controller import Controller
+from wm.models.rnn import RNN, Ensemble
+from wm.models.value import Value
+from wm.runtime import model_file
+from wm.runtime.journal import Journal
+from wm.runtime.progress import progress
+from wm.search import space
+from wm.search.cma_es import Schedule
+from wm.search.evolution import Chance, Evolved, evolve, recorded
+from wm.search.fitness import Objective, Problem, worlds_at
+from wm.search.selection import Estimate, equally_good
+from wm.search.start_states import StartMoments
+
+
+class Inputs(NamedTuple):
+    """What a round's search reads; `previous` is the last round's controller, if the search refines it."""
+
+    shards: Shards
+    watcher: RNN
+    simulators: list[RNN]
+    previous: Controller | None
+
+    @property
+    def features(self) -> int:
+        """The number of the controller's features."""
+        return self.watcher.latent_size + self.watcher.hidden_size
+
+    def check(self, value_steps: int, components: int, place: str) -> None:
+        """Raises BadInput for parameters that ask for more than the drives or the controller have."""
+        kept = [self.shards.kept(validation=validation) for validation in (False, True)]
+        length = min(longest(records) for records in kept)
+        if value_steps >= length:
+            limit = f"expected less than {length}, the length of the longest drive in {self.shards.folder}"
+            raise BadInput(f"{place}.value_steps: found {value_steps}, {limit}")
+        if components > self.features:
+            limit = f"expected at most {self.features}, the number of the controller's features"
+            raise BadInput(f"{place}.principal_components: found {components}, {limit}")
+
+
+def read(latents: Path, folder: Path, previous: Path | None) -> Inputs:
+    """The inputs: latents, the RNNs in the round's folder, the controller in the file `previous`.
+
+    Raises BadInput for files that do not fit together.
+    """
+    shards = Shards(latents)
+    watcher = model_file.load(folder / "rnn.eqx", RNN)
+    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
+    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
+    shards.expect_latents(watcher.latent_size)
+    controller = model_file.load(previous, Controller) if previous else None
+    inputs = Inputs(shards, watcher, ensemble.members or [watcher], controller)
+    if previous and controller:
+        model_file.check(previous, "features", controller.weight.shape[-1], inputs.features)
+    return inputs
+
+
+class Search(NamedTuple):
+    """A search's record, and the range of the latents of its start states."""
+
+    evolved: Evolved
+    real: LatentRange
+
+    @property
+    def best(self) -> Controller:
+        """The controller that it found."""
+        return self.evolved.snapshots[-1]
+
+
+@dataclass(frozen=True)
+class RoundSearch:
+    """What the searches of a round have in common.
+
+    They start at `previous`, if given, or at `zero`, whose limits and pedal activation all controllers have.
+    """
+
+    dream: Dream
+    values: Sequence[Value]  # the terminal value of each simulator
+    moments: StartMoments
+    objective: Objective
+    zero: Controller
+    previous: Controller | None
+    components: int  # principal components in which the weights are searched
+    schedule: Schedule
+    snapshot_every: int  # generations
+    start_key: PRNGKeyArray
+    chance: Chance
+
+    def run(self, off_track: float, journal: Journal, label: str) -> Search:
+        """The search with this share of start states before off-track events."""
+        dream, moments = self.dream, replace(self.moments, off_track=off_track)
+        worlds = worlds_at(moments, dream, self.values, self.start_key)
+        key = jr.key(moments.drives.seed)
+        coordinates = space.at_starts(self.zero, worlds[0].starts, self.components, key)
+        start = coordinates.start(self.previous)
+        problem = Problem(worlds, dream.watcher, dream.rules, self.objective)
+        steps = evolve(problem, coordinates, np.asarray(start), self.schedule, self.chance, journal)
+        total = self.schedule.generations
+        evolved = recorded(
+            coordinates.controller(start),
+            progress(steps, label, total),
+            snapshot_every=self.snapshot_every,
+            generations=total,
+        )
+        return Search(evolved, LatentRange.of(worlds[0].starts))
+
+
+class DreamScore(NamedTuple):
+    """The summary of whole dreamt episodes, as in dream.json, and the rows of dream.csv, one per episode."""
+
+    summary: dict[str, Any]
+    episodes: list[dict[str, Any]]
+
+
+def dream_score(dream: Dream, search: Search, frames: StartFrames, key: PRNGKeyArray) -> DreamScore:
+    """The score of a search's controller in whole dreamt episodes, and the share of their steps whose latents
+    lie outside the range of real ones."""
+    episodes = whole_episodes(dream, search.best, frames, key)
+    scored = {
+        **summary.of_drives(*(np.asarray(part) for part in episodes)),
+        "rules": dream.rules.stored,
+        "impossible": bool(episodes.score.mean() > summary.IMPOSSIBLE),
+        "strays": round(float(strays(dream, search.best, frames, key, search.real)), 4),
+    }
+    return DreamScore(scored, rows(episodes))
+
+
+def kept(scores: Mapping[float, DreamScore]) -> float:
+    """The largest off-track share among the equally good searches, since harder dreams teach more."""
+    estimates = {share: score.summary["score"] for share, score in scores.items()}
+    return max(equally_good({share: Estimate(s["mean"], s["sem"]) for share, s in estimates.items()}))
