@@ -1,4 +1,5 @@
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import pytest
@@ -22,6 +23,15 @@ def path(tmp_path, model):
 
 def test_loaded_is_saved(path, model):
     assert eqx.tree_equal(model_file.load(path, RNN), model)
+
+
+def test_loading_compiles_no_program_for_the_leaves(path, model):
+    """jnp.isfinite would compile one for every shape: two seconds for an agent, in every worker process."""
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+    model_file.load(path, RNN)
+    jax.monitoring.clear_event_listeners()
+    assert len([name for name in compiled if "backend_compile" in name]) < len(jax.tree.leaves(model)) // 2
 
 
 def test_same_model_same_bytes(path, model, tmp_path):

@@ -293,7 +293,7 @@ MISFITS = {
     "evaluate r0": ("vae", "models/rounds/r0/rnn.eqx: latent_size: found 4, expected 5"),
     "explore r0": ("controller", "models/rounds/r0/controller.eqx: features: found 9, expected 12"),
     "fidelity r0": ("snapshots", "models/rounds/r0/snapshots.eqx: features: found 9, expected 12"),
-    "rank": ("starts", "models/rounds/r0/starts.npz: mu: found float32 (3, 5), wanted float32 (3, 4)"),
+    "rank": ("starts", "models/rounds/r0/starts.npz: mu: found float32 (3, 5), expected float32 (3, 4)"),
     "process r0": ("latents", "data/raw/r0/r0-00000.parquet: numbers per step: found {}, expected {'frame'"),
 }
 
@@ -331,8 +331,8 @@ def test_a_filter_that_keeps_nothing_shows_the_scores(project, capsys):
     params["process"]["min_score"] = {"erratic": 60}
     safe.dump(params, project / "params.yaml")
     said = run_refused(capsys, "process")
-    wanted = "found 60.0, expected less than a drive scores; the scores are 50, 50, 50, 50"
-    assert said == f"error: params.yaml: process.min_score.erratic: {wanted}\n"
+    expected = "found 60.0, expected less than a drive scores; the scores are 50, 50, 50, 50"
+    assert said == f"error: params.yaml: process.min_score.erratic: {expected}\n"
 
 
 def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(project, capsys):
@@ -340,9 +340,9 @@ def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(proj
     params = safe.load(project / "params.yaml")
     params["fidelity"]["plan_steps"] = params["evolve"]["value_steps"] = STEPS
     safe.dump(params, project / "params.yaml")
-    wanted = "fidelity.plan_steps: found 30, expected less than the length of a drive in data/latents/r0; they have 30, 30"
-    assert wanted in run_refused(capsys, "fidelity r0")
-    assert "evolve.value_steps: found 30, wanted less than 30" in run_refused(capsys, "evolve r0 init")
+    expected = "fidelity.plan_steps: found 30, expected less than the length of a drive in data/latents/r0"
+    assert expected in run_refused(capsys, "fidelity r0")
+    assert "evolve.value_steps: found 30, expected less than 30" in run_refused(capsys, "evolve r0 init")
 
 
 @pytest.mark.parametrize(
@@ -523,14 +523,14 @@ def test_damaged_parts_of_unfinished_work_are_made_again(tmp_path, capsys):
     def made(seeds):
         return iter([drive(seed, "x", latents=True) for seed in seeds])
 
-    wanted = [one.record for one in resumable_episodes(tmp_path, list(range(20)), made)]
+    expected = [one.record for one in resumable_episodes(tmp_path, list(range(20)), made)]
     for change in (
         lambda m: m.update(version=9),
         lambda m: m.pop("episodes"),
         lambda m: m["episodes"].append(1),
     ):
         relist(tmp_path / "000010", change)
-        assert [one.record for one in resumable_episodes(tmp_path, list(range(20)), made)] == wanted
+        assert [one.record for one in resumable_episodes(tmp_path, list(range(20)), made)] == expected
         assert "Driving its episodes again" in capsys.readouterr().err
 
 

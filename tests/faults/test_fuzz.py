@@ -18,8 +18,8 @@ def test_spoilt_inputs_are_refused_or_as_good_as_whole_ones(reader):
 
 
 def test_the_same_seed_spoils_alike():
-    spoilt = [fuzz.spoilt_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
-    again = [fuzz.spoilt_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
+    spoilt = [fuzz.damaged_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
+    again = [fuzz.damaged_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
     assert spoilt == again
     assert len(set(spoilt)) > 15
 
@@ -27,7 +27,7 @@ def test_the_same_seed_spoils_alike():
 def crashing(monkeypatch, read):
     """What is counted of one input with this reader."""
     monkeypatch.setitem(fuzz.READERS, "made up", lambda folder: lambda rng, folder: lambda: read(folder))
-    return [crash.said for crash in fuzz.fuzzed(("made up", 1, 0)).crashes]
+    return [crash.error for crash in fuzz.fuzzed(("made up", 1, 0)).crashes]
 
 
 def test_it_notices_what_it_is_there_to_notice(monkeypatch, tmp_path):
@@ -51,4 +51,4 @@ def test_it_notices_what_it_is_there_to_notice(monkeypatch, tmp_path):
     monkeypatch.setattr(fuzz, "SECONDS", 20)
     peaks = iter([100.0, 101.0 + fuzz.MEGABYTES])
     monkeypatch.setattr(fuzz, "peak", lambda: next(peaks))
-    assert crashing(monkeypatch, lambda folder: None) == ["501 MB more than whole inputs need"]
+    assert crashing(monkeypatch, lambda folder: None) == ["501 MB more than for undamaged inputs"]

@@ -81,9 +81,9 @@ def test_two_do_what_one_does(project, launched, tmp_path, stage):
     code, said = small.run(folder, small.command(stage))
     assert code == 0, said
     assert small.leftovers(folder) == []
-    wanted = small.checksums(project, stage)
-    assert small.checksums(folder, stage).keys() == wanted.keys()
-    for name in wanted:
+    expected = small.checksums(project, stage)
+    assert small.checksums(folder, stage).keys() == expected.keys()
+    for name in expected:
         if name.endswith(".json"):
             one, two = (json.loads((home / name).read_text()) for home in (project, folder))
             for value, other in zip(numbers(one), numbers(two), strict=True):
@@ -113,4 +113,4 @@ def test_a_launcher_that_joins_nothing_is_refused(project, tmp_path):
     small.params(folder, hosts={"launcher": "env"})
     code, said = small.run(folder, small.command("evolve"))
     assert code == 2
-    assert said.startswith("error: params.yaml: hosts.launcher: found 'env', wanted srun or mpirun")
+    assert said.startswith("error: params.yaml: hosts.launcher: found 'env', expected srun or mpirun")

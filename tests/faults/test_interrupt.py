@@ -54,8 +54,8 @@ def killed_and_run_again(project, folder, stage):
     """Kills a stage in the midst of it, and compares what a second run says and leaves."""
     small.copy(project, folder, without=stage)
     done = killed(folder, stage)
-    found, wanted = (small.checksums(one, stage) for one in (folder, project))
-    assert found.keys() < wanted.keys()
+    found, expected = (small.checksums(one, stage) for one in (folder, project))
+    assert found.keys() < expected.keys()
     if damaged := stage == "train_vae":
         [newest] = folder.glob(".scratch/*/vae/newest")
         newest.write_bytes(newest.read_bytes()[:-100])
@@ -63,7 +63,7 @@ def killed_and_run_again(project, folder, stage):
     assert code == 0, said
     assert ("newest: damaged (checksum mismatch); resuming from the checkpoint before" in said) == damaged
     assert PROGRESS[stage][2].format(done - damaged) in said
-    assert small.checksums(folder, stage) == wanted
+    assert small.checksums(folder, stage) == expected
     assert small.leftovers(folder) == []
 
 

@@ -83,6 +83,7 @@ class Processes(Executor):
         self._workers: list[Worker] = []
         self._idle: SimpleQueue[Worker] = SimpleQueue()
         self._threads = ThreadPoolExecutor(count)
+        SPAWN.Lock()  # starts multiprocessing's resource tracker, whose start would unblock Ctrl-C below
         try:
             with environment(ONE_THREAD), _ctrl_c_blocked():
                 self._workers += [Worker() for _ in range(count)]
