@@ -3,29 +3,31 @@
     uv run --extra bench python -m bench
 
 Takes several minutes on two idle cores. Rates are per second unless another unit is given. Ours and the other
-library are measured in alternation. The output is the Markdown table of docs/performance.md.
+library are measured in alternation. The output is CSV, as in bench/results/speed.csv.
 """
 
+import csv
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from bench import drives, env, rnn, shards, vae
-from bench.tables import table
-from bench.timing import show
+from bench.timing import Row, show
 
-HEADS = "path, unit, ours, peer, ours / peer, of the limit"
 LIBRARIES = ("jax", "equinox", "gymnasium", "numpy", "pyarrow", "cma", "torch", "envpool")
 
 
 def main() -> None:
-    lines = []
+    rows: list[Row] = []
     for module in (env, vae, rnn, shards, drives):
-        show(rows := module.rows())
-        lines += [row.cells for row in rows]
-    print()
-    table(HEADS, lines)
-    print(f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, {libraries()}")
+        rows += (measured := module.rows())
+        show(measured, sys.stderr)
+    machine = f"{processor()}, {os.cpu_count()} cores"
+    print(f"{machine}; Python {platform.python_version()}, {libraries()}", file=sys.stderr)
+    writer = csv.DictWriter(sys.stdout, ["machine", *rows[0].record], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"machine": machine} | row.record for row in rows)
 
 
 def libraries() -> str:

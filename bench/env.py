@@ -23,7 +23,7 @@ ACTION_REPEAT = 4
 FRAMES = 1000
 ROUNDS = 3
 GYMNASIUM, ENVPOOL, PHYSICS = "Gymnasium", "EnvPool", "physics alone"
-OURS = EVERY_FRAME, LAST_FRAME = "real track, all drawn", f"real track, every {ACTION_REPEAT}th frame drawn"
+OURS = EVERY_FRAME, LAST_FRAME = "track, all frames drawn", f"track, every {ACTION_REPEAT}th drawn"
 
 
 def random_actions(seed: int) -> np.ndarray:

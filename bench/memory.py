@@ -20,7 +20,6 @@ from pathlib import Path
 
 from bench import ablations
 from bench.scale import ENVIRONMENT
-from bench.tables import table
 from stages import collect
 from wm.data.shards import Writer
 from wm.params import file
@@ -46,27 +45,24 @@ def main() -> None:
     parser.add_argument(
         "--factors", type=int, nargs="+", default=FACTORS, help="multiples of the default number of drives"
     )
-    lines: dict[str, list[str]] = {name: [name] for name, *_ in STAGES}
-    factors = parser.parse_args().factors
-    for factor in factors:
+    print("stage,drives,seconds,megabytes")
+    for factor in parser.parse_args().factors:
         with tempfile.TemporaryDirectory() as scratch:
-            for name, seconds, megabytes in measured(Path(scratch), factor):
-                print(f"{factor}x {name}: {seconds:.0f} s, {megabytes:.0f} MB", flush=True)
-                lines[name] += [f"{seconds:.0f}", f"{megabytes:,.0f}"]
-    print()
-    table(", ".join(["stage", *(f"s at {n}x, MB at {n}x" for n in factors)]), list(lines.values()))
+            for name, drives, seconds, megabytes in measured(Path(scratch), factor):
+                print(f"{name},{drives},{seconds:.0f},{megabytes:.0f}", flush=True)
 
 
-def measured(folder: Path, factor: int) -> Iterator[tuple[str, float, float]]:
-    """Name, seconds and MB of each stage, on `factor` times the drives of params.yaml."""
+def measured(folder: Path, factor: int) -> Iterator[tuple[str, int, float, float]]:
+    """Name, drives, seconds and peak MB of each stage, on `factor` times the drives of params.yaml."""
     params = file.read(ablations.ROOT / PARAMS)
     for change in FEW:
         ablations.apply(change, params)
     for source, section in params["collect"].items():
         write(source, factor * section["episodes"], section["seed"], folder / "data/raw" / source)
     ablations.write(params, folder)
+    drives = factor * sum(section["episodes"] for section in params["collect"].values())
     for name, *arguments in STAGES:
-        yield name, *cost([sys.executable, "-m", "stages", name, *arguments], folder)
+        yield name, drives, *cost([sys.executable, "-m", "stages", name, *arguments], folder)
 
 
 def write(source: str, count: int, seed: int, folder: Path) -> None:

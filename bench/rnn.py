@@ -242,13 +242,13 @@ def training() -> list[Row]:
     if importlib.util.find_spec("torch"):
         runs["PyTorch"] = torch_trainer()
         pairs["PyTorch"] = side_by_side([torch_trainer(), torch_trainer()], TIMES)
-    found = ("", 1, alternate(runs, 20)), (", two RNNs side by side", 2 * TIMES, alternate(pairs, 6))
+    found = ("", 1, alternate(runs, 20)), (", two RNNs", 2 * TIMES, alternate(pairs, 6))
     rows = []
     for what, steps, seconds in found:
         limit = MATRIX_FLOP / seconds[MATRIX_NAME] / (3 * EPISODES * STEPS * (LSTM_FLOP + HEAD_FLOP))
         peer = ("PyTorch", steps / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
         for name in PRECISIONS:
-            path = f"RNN training, 16 drives of 238{what}, {name}"
+            path = f"M training{what}, {name}"
             rows.append(Row(path, "steps", steps / seconds[name], *peer, MATRIX_NAME, limit))
     return rows
 
@@ -271,8 +271,8 @@ def dreaming() -> list[Row]:
     peer = ("PyTorch", steps / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
     dreams_alone = "its dreams alone", 1 / seconds["bfloat16"]
     return [
-        *(Row(f"dream, 64 x 64, {name}", "steps", steps / seconds[name], *peer, *limit) for name in dreamers),
-        Row("CMA-ES, a generation", "generations", 1 / seconds["generation"], "", 0.0, *dreams_alone),
+        *(Row(f"dream, {name}", "steps", steps / seconds[name], *peer, *limit) for name in dreamers),
+        Row("CMA-ES", "generations", 1 / seconds["generation"], "", 0.0, *dreams_alone),
     ]
 
 

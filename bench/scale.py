@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=80, help="of each kind, each time")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     arguments = parser.parse_args()
-    print(f"{startup.cores()} cores; minutes for 1,000 episodes, from {arguments.episodes}")
-    print("| workers | where | scripted | the agent's |\n|---|---|---|---|")
+    print(f"{startup.cores()} cores; minutes for 1,000 drives, from {arguments.episodes}", file=sys.stderr)
+    print("workers,where,scripted_minutes,agent_minutes")
     for count in arguments.workers:
         local = Compute(scheduler=LOCAL, workers=count)
         print(row(count, "processes", local, arguments.episodes), flush=True)
@@ -42,9 +42,9 @@ def main() -> None:
 
 
 def row(workers: int, where: str, compute: Compute, episodes: int) -> str:
-    """A line of the table."""
+    """A line of bench/results/drives.csv."""
     minutes = [one(compute, episodes) / 60 * 1000 / episodes for one in (scripted, driven)]
-    return f"| {workers} | {where} | {' | '.join(f'{one:.1f}' for one in minutes)} |"
+    return f"{workers},{where},{','.join(f'{one:.1f}' for one in minutes)}"
 
 
 def scripted(compute: Compute, episodes: int) -> float:

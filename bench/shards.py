@@ -79,12 +79,11 @@ def files(drives: list[Episode], folder: Path) -> list[Row]:
 
     written = alternate({"ours": write_shards, "peer": write_archives}, 3)
     read = alternate({"ours": read_shards, "peer": read_archives}, 3)
-    size = sum(path.stat().st_size for path in (folder / "shards").iterdir()) / frames
     table = []
     for action, seconds in (("written", written), ("read", read)):
         ours, peer = (frames / seconds[name] for name in ("ours", "peer"))
-        path = f"shards {action}, {size / 1000:.1f} kB per frame, 10 GB in {1e10 / size / ours:.0f} s"
-        table.append(Row(path, "frames", ours, "NumPy archives", peer))
+        path = f"shards {action}"
+        table.append(Row(path, "frames", ours, "NumPy", peer))
     return table
 
 
@@ -116,7 +115,7 @@ def vae_loops(shards: Shards) -> list[Row]:
     if resident.fits(ROOM):
         batches[ON_DEVICE] = resident.frames_picked(shards, records, order)
     rates = loops(model, vae.loss, batches, VAE_STEPS)
-    return lines("VAE training", {name: VAE_BATCH * rate for name, rate in rates.items()}, "frames")
+    return lines("V training", {name: VAE_BATCH * rate for name, rate in rates.items()}, "frames")
 
 
 def rnn_loops(shards: Shards) -> list[Row]:
@@ -133,7 +132,7 @@ def rnn_loops(shards: Shards) -> list[Row]:
     if resident.fits(ROOM):
         batches[ON_DEVICE] = drawn(rnn_data.resident_batcher(read, records))
     rates = loops(bench_rnn.network(0), bench_rnn.LOSS, batches, RNN_STEPS)
-    return lines("RNN training", rates, "steps")
+    return lines("M training", rates, "steps")
 
 
 def lines(path: str, rates: dict[str, float], unit: str) -> list[Row]:

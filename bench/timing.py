@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import jax
 import jax.numpy as jnp
@@ -32,11 +32,29 @@ class Row(NamedTuple):
         share = f"{100 * self.ours / self.limit:.0f} % of {self.limit_name}" if self.limit else ""
         return [self.path, self.unit, figure(self.ours), peer, ratio, share]
 
+    @property
+    def record(self) -> dict[str, str]:
+        """The columns of bench/results/speed.csv except the machine."""
+        return {
+            "path": self.path,
+            "unit": self.unit,
+            "ours": plain(self.ours),
+            "peer": self.peer_name if self.peer else "",
+            "peer_rate": plain(self.peer) if self.peer else "",
+            "limit_percent": f"{100 * self.ours / self.limit:.0f}" if self.limit else "",
+            "limit": self.limit_name if self.limit else "",
+        }
 
-def show(rows: list[Row]) -> None:
-    """Prints one line per row."""
+
+def show(rows: list[Row], file: TextIO | None = None) -> None:
+    """Prints one line per row, to standard output unless another file is given."""
     for row in rows:
-        print("  ".join(row.cells), flush=True)
+        print("  ".join(row.cells), file=file, flush=True)
+
+
+def plain(value: float) -> str:
+    """The number with at least three digits, without commas."""
+    return figure(value).replace(",", "")
 
 
 def figure(value: float) -> str:

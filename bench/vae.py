@@ -170,9 +170,10 @@ def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
     """Frames a second of training and of encoding at these widths."""
     flop = encoding_flop(widths)
     training, encoding = measured(widths, rounds)
+    size = "" if widths == SMALL else f" {'-'.join(map(str, widths))}"
     return [
-        *compared(f"VAE training {'-'.join(map(str, widths))}", training, 6 * flop),
-        *compared(f"VAE encoding {'-'.join(map(str, widths))}", encoding, flop),
+        *compared(f"V training{size}", training, 6 * flop),
+        *compared(f"V encoding{size}", encoding, flop),
     ]
 
 
@@ -182,7 +183,7 @@ def compared(path: str, seconds: dict[str, float], flop: int) -> list[Row]:
     rates = {name: BATCH / time for name, time in seconds.items() if name != MATRIX_NAME}
     limit = MATRIX_FLOP / seconds[MATRIX_NAME] / flop
     library = max(rates["lax"], rates["equinox"])
-    peers = {"jax.lax or Equinox": library} | ({"PyTorch": rates["torch"]} if "torch" in rates else {})
+    peers = {"jax.lax": library} | ({"PyTorch": rates["torch"]} if "torch" in rates else {})
     rows = [Row(path, "frames", rates["ours"], *peer, MATRIX_NAME, limit) for peer in peers.items()]
     alone = f"{path}, products alone", "frames", rates["products"]
     return [*rows, Row(*alone, *list(peers.items())[-1], MATRIX_NAME, limit)]

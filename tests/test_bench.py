@@ -25,7 +25,17 @@ from wm.spec import FAILURE_REWARD
 def test_a_row_has_the_ratio_and_the_share_of_the_limit():
     row = Row("dream", "steps", 3000.0, "PyTorch", 1200.0, "the matrix product", 4000.0)
     assert row.cells == ["dream", "steps", "3,000", "PyTorch 1,200", "2.50", "75 % of the matrix product"]
+    assert list(row.record.values()) == [
+        "dream",
+        "steps",
+        "3000",
+        "PyTorch",
+        "1200",
+        "75",
+        "the matrix product",
+    ]
     assert Row("dream", "steps", 2.345).cells == ["dream", "steps", "2.35", "", "", ""]
+    assert list(Row("dream", "steps", 2.345).record.values()) == ["dream", "steps", "2.35", "", "", "", ""]
 
 
 def test_runs_alternate_and_the_first_turn_does_not_count(monkeypatch):

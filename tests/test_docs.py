@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from bench import document, footprint, results_page, stage_minutes, tables
 from bench.structure import words
+from bench.timing import Row
 from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
 from wm.params import profiles
@@ -291,6 +292,10 @@ def test_the_data_of_the_footprint_are_those_of_the_profiles(monkeypatch):
             int(rows[what][f"{name}_megabytes"]) for what in ("V, frames", "M, latents of the last round")
         ]
         assert stated == sizes
+
+
+def test_the_columns_of_the_speed_table_are_those_that_the_bench_prints():
+    assert list(document.read("speed")[0]) == ["machine", *Row("path", "unit", 1.0).record]
 
 
 def test_stage_minutes_adds_up_the_rounds():
