@@ -321,7 +321,8 @@ def test_the_test_files_that_reliability_names_exist():
 def test_the_way_of_a_parameter_and_of_a_frame_names_what_exists():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w/.]+\.py)` \| .*?`(\w+)`", text, re.MULTILINE)
-    assert len(rows) > 10
+    rows += [(path, name) for name, path in re.findall(r"`(\w+)`\s+\(`([\w/.]+\.py)`\)", text)]
+    assert len(rows) > 15
     for path, name in rows:
         defined = {getattr(node, "name", "") for node in ast.walk(ast.parse((ROOT / path).read_text()))}
         assert name in defined, (path, name)
