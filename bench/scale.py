@@ -1,8 +1,8 @@
-"""What real drives cost on one worker and on more: `uv run --extra dask python -m bench.scale`.
+"""Time of real drives by number of workers: `uv run --extra dask python -m bench.scale`.
 
-The published agent's drives, and scripted ones, on 1, 2 and 4 processes of this machine and on as many
-workers of a Dask cluster on loopback. The start of the processes counts; on the cluster, whose workers
-stay, it does not. More workers than cores show what a core gives, not what a machine more would.
+The published agent's drives and scripted drives, on 1, 2 and 4 processes of this machine and on as many
+workers of a Dask cluster on the loopback interface. The times include the start of the processes, but not of the
+cluster. Rows with more workers than cores do not show what another machine would add.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FIRST_TRACK = 900_000_000  # far from those of any stage
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
-    parser.add_argument("--episodes", type=int, default=80, help="of each kind, each time")
+    parser.add_argument("--episodes", type=int, default=80, help="drives per measurement")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     arguments = parser.parse_args()
     print(f"{startup.cores()} cores; minutes for 1,000 drives, from {arguments.episodes}", file=sys.stderr)
@@ -43,46 +43,43 @@ def main() -> None:
 
 def row(workers: int, where: str, compute: Compute, episodes: int) -> str:
     """A line of bench/results/drives.csv."""
-    minutes = [one(compute, episodes) / 60 * 1000 / episodes for one in (scripted, driven)]
-    return f"{workers},{where},{','.join(f'{one:.1f}' for one in minutes)}"
+    minutes = [seconds(compute, episodes) / 60 * 1000 / episodes for seconds in (scripted, driven)]
+    return f"{workers},{where},{','.join(f'{number:.1f}' for number in minutes)}"
 
 
 def scripted(compute: Compute, episodes: int) -> float:
     """Seconds for drives of the lane follower."""
     tasks = [("lane_follower", ENVIRONMENT, FIRST_TRACK + i) for i in range(episodes)]
-    began = time.monotonic()
+    start = time.monotonic()
     with workers.pool(compute.scheduler, compute.workers) as pool:
         for _ in workers.ordered(pool, collect.episode, tasks):
             pass
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def driven(compute: Compute, episodes: int) -> float:
     """Seconds for drives of the agent."""
     drives = [Drive(FIRST_TRACK + i) for i in range(episodes)]
-    began = time.monotonic()
+    start = time.monotonic()
     for _ in driving.drive_all(AgentFolder(PRETRAINED).files, drives, ENVIRONMENT, "bench", compute):
         pass
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 @contextmanager
-def dask(workers: int) -> Iterator[Compute]:
-    """A cluster on loopback."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    address, options = (
-        f"tcp://127.0.0.1:{port}",
-        ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
-    )
-    scheduler = start("distributed.cli.dask_scheduler", *options)
-    worker = start("wm.cli", "worker", address, "--workers", str(workers))
+def dask(count: int) -> Iterator[Compute]:
+    """A cluster of `count` workers on the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address, options = f"tcp://127.0.0.1:{port}", ["--host", "127.0.0.1", "--port", str(port)]
+    scheduler = run_module("distributed.cli.dask_scheduler", *options, "--no-dashboard")
+    worker = run_module("wm.cli", "worker", address, "--workers", str(count))
     try:
         from distributed import Client
 
         with Client(address, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=120)
+            client.wait_for_workers(count, timeout=120)
         yield Compute(scheduler=address, workers=0)
     finally:
         for process in (worker, scheduler):
@@ -90,8 +87,8 @@ def dask(workers: int) -> Iterator[Compute]:
             process.wait()
 
 
-def start(*module: str) -> subprocess.Popen:
-    """A module run by a process of its own, in silence."""
+def run_module(*module: str) -> subprocess.Popen:
+    """A new process that runs a module, without its messages."""
     return subprocess.Popen([sys.executable, "-m", *module], stderr=subprocess.DEVNULL)
 
 
