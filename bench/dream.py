@@ -1,7 +1,7 @@
-"""Steps a second of the dream as an environment, and of the real track: `uv run python -m bench.dream`.
+"""Steps per second of the dream as an environment, and of the real track: `uv run python -m bench.dream`.
 
-A step is an action, four frames of the real track. Episodes are whole ones of gentle random driving, begun
-anew where they end; the time to begin one counts, that to compile does not.
+A step is an action held for four frames. Whole episodes of gentle random driving are run one after the other;
+resetting counts, compiling does not.
 """
 
 import time
@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 ACTION_REPEAT = 4
-SECONDS = 4.0  # for each figure
+SECONDS = 4.0  # per measurement
 COUNTS = (1, 64, 1024)
 
 
@@ -21,7 +21,7 @@ def random_actions(rng: np.random.Generator, *batch: int) -> np.ndarray:
 
 
 def rate(step: Callable[[], None], count: int) -> float:
-    """Steps a second, `step` taking `count` at once."""
+    """Steps per second of a function that takes `count` steps at once."""
     for _ in range(3):
         step()
     began, calls = time.perf_counter(), 0
@@ -32,7 +32,7 @@ def rate(step: Callable[[], None], count: int) -> float:
 
 
 def of_many(observation: str, count: int) -> float:
-    """Steps a second of `count` dreams in one vector environment."""
+    """Steps per second of `count` dreams in one vector environment."""
     envs = gymnasium.make_vec("wm.envs:CarRacingDream-v0", num_envs=count, observation=observation)
     envs.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def of_many(observation: str, count: int) -> float:
 
 
 def of_one(env: gymnasium.Env, frames: int = 1) -> float:
-    """Steps a second of a single environment, each action held for `frames` of its own steps."""
+    """Steps per second of a single environment, each action held for `frames` of its own steps."""
     env.reset(seed=0)
     rng = np.random.default_rng(0)
 
@@ -60,10 +60,10 @@ def of_one(env: gymnasium.Env, frames: int = 1) -> float:
 
 
 def main() -> None:
-    print(f"{'steps a second':38} {'latent':>9} {'pixels':>9}")
+    print(f"{'steps per second':38} {'latent':>9} {'pixels':>9}")
 
     def row(name: str, rates: list[float]) -> None:
-        print(f"{name:38}" + "".join(f" {one:9,.0f}" for one in rates), flush=True)
+        print(f"{name:38}" + "".join(f" {steps:9,.0f}" for steps in rates), flush=True)
 
     views = ("latent", "pixels")
     row("one dream", [of_one(gymnasium.make("wm.envs:CarRacingDream-v0", observation=v)) for v in views])
@@ -71,7 +71,7 @@ def main() -> None:
         row(f"vector environment of {count:,}", [of_many(view, count) for view in views])
     row("RealCarRacing", [of_one(gymnasium.make("wm.envs:RealCarRacing-v0", observation=v)) for v in views])
     plain = of_one(gymnasium.make("CarRacing-v3"), ACTION_REPEAT)
-    print(f"{f'CarRacing-v3, {ACTION_REPEAT} frames a step':38} {'':9} {plain:9,.0f}")
+    print(f"{f'CarRacing-v3, {ACTION_REPEAT} frames per step':38} {'':9} {plain:9,.0f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Latents of processed frames: `python -m stages encode [ROUND]`.
 
-Without a round it encodes the scripted drivers' frames; with one, what was explored in it, and
-sets it beside the latents that the round started from.
+Without a round, encodes the frames of the scripted drivers. With a round, encodes the frames explored in
+it and adds the latents that the round started from.
 """
 
 from dataclasses import replace
@@ -36,7 +36,7 @@ def main(params: Params, round_name: str = INIT, prev: str | None = None) -> Non
 
 
 def encode(model: VAE, shards: Shards, writer: Writer) -> None:
-    """Every kept episode's mu and logvar in place of its frames."""
+    """Writes every kept episode with mu and logvar instead of its frames."""
     records = shards.kept()
     steps = devices.padded(longest(records))  # one shape, hence one compilation
     for record in progress(records, "encode", len(records)):

@@ -1,4 +1,4 @@
-"""The untrained RNNs and the controller of zeros that the first round starts from."""
+"""Creates the untrained RNNs and the zero controller that the first round starts from."""
 
 import jax.random as jr
 

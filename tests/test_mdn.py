@@ -56,7 +56,7 @@ def test_noise_taken_out_of_a_mixture_makes_it_whole_when_added_again(mixture):
 
 def test_of_a_component_with_less_noise_than_is_taken_out_next_to_nothing_is_left(mixture):
     narrow = mdn.narrowed(mixture, 2 * jnp.exp(2 * mixture.log_sigma).max(axis=0))
-    assert np.allclose(np.exp(2 * narrow.log_sigma), mdn.LEAST_VARIANCE, rtol=1e-4)
+    assert np.allclose(np.exp(2 * narrow.log_sigma), mdn.MIN_VARIANCE, rtol=1e-4)
     assert np.array_equal(narrow.mean, mixture.mean)
 
 

@@ -92,7 +92,7 @@ def test_a_shortcut_across_the_grass_is_but_one_fault(model):
     batch = episodes()
     some, many = (
         LOSS(model, batch._replace(missed=jnp.full_like(batch.missed, n)), jr.key(0))[1]["missed_error"]
-        for n in (rnn.MOST_MISSED, 20)
+        for n in (rnn.MAX_MISSED, 20)
     )
     assert float(some) == float(many) > float(LOSS(model, batch, jr.key(0))[1]["missed_error"])
 

@@ -82,7 +82,7 @@ def sizes(agent: Agent, simulators: Sequence[RNN], rules: Rules) -> dict[str, An
         "reward_unit": rnn.REWARD_UNIT,
         "min_log_sigma": rnn.MIN_LOG_SIGMA,
         "encoder_variance": list(rules.encoder_variance),
-        "least_variance": mdn.LEAST_VARIANCE,
+        "least_variance": mdn.MIN_VARIANCE,
     }
 
 

@@ -1,5 +1,5 @@
-"""Mixtures of Gaussians: one for every latent dimension (Ha & Schmidhuber 2018, A.2), or one for all of them
-together (Bishop 1994)."""
+"""Mixtures of Gaussians: one for each latent dimension (Ha & Schmidhuber 2018, A.2), or one over all of them
+(Bishop 1994)."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-LEAST_VARIANCE = 1e-6  # of a component that is `narrowed`
+MIN_VARIANCE = 1e-6  # of a component after `narrowed`
 
 
 class Mixture(NamedTuple):
     """`logits` of the components (not normalised), their means and the logarithms of their sigmas.
 
-    Each latent dimension chooses a component of its own, or, where `logits` has but one choice, all of them
-    the same. The latent axis is last because the sums over the few components then run along it.
+    Each latent dimension has a mixture of its own, or, if the axis `choice` has length 1, all dimensions
+    share the choice of the component. The latent axis is last, which makes sums over the components fast.
     """
 
     logits: Float[Array, "*batch mixture choice"]
@@ -24,15 +24,15 @@ class Mixture(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """The chance in one sample: standard Gumbel for the component, of which a joint choice takes the first
-    dimension's, standard normal within it."""
+    """The random numbers of a sample: standard Gumbel to choose the component (a joint mixture uses those of
+    the first dimension), and standard normal within it."""
 
     gumbel: Float[Array, "*batch mixture latent"]
     normal: Float[Array, "*batch latent"]
 
 
 def log_density(mixture: Mixture, z: Float[Array, "*batch latent"]) -> Float[Array, "*batch choice"]:
-    """Natural logarithm of the density at `z`: each dimension's, or of all where their choice is one."""
+    """Natural logarithm of the density at `z`: of each dimension, or of a joint mixture."""
     deviation = (z[..., None, :] - mixture.mean) * jnp.exp(-mixture.log_sigma)
     gaussian = -0.5 * (deviation**2 + jnp.log(2 * jnp.pi)) - mixture.log_sigma
     if mixture.logits.shape[-1] == 1:
@@ -42,7 +42,7 @@ def log_density(mixture: Mixture, z: Float[Array, "*batch latent"]) -> Float[Arr
 
 
 def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...], mixtures: int) -> Noise:
-    """Noise for samples of `shape` (..., latent)."""
+    """Noise for samples of shape (..., latent)."""
     gumbel_key, normal_key = jr.split(key)
     return Noise(jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1])), jr.normal(normal_key, shape))
 
@@ -50,7 +50,7 @@ def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...], mixtures: int) -> Nois
 def sample(
     mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float
 ) -> Float[Array, "*batch latent"]:
-    """A sample; temperature divides the logits and multiplies sigma by its square root."""
+    """A sample; the temperature divides the logits, and its square root multiplies sigma."""
     gumbel = noise.gumbel[..., : mixture.logits.shape[-1]]
     chosen = jnp.argmax(mixture.logits / temperature + gumbel, axis=-2, keepdims=True)
     one_hot = jnp.arange(mixture.logits.shape[-2])[:, None] == chosen
@@ -60,9 +60,9 @@ def sample(
 
 
 def narrowed(mixture: Mixture, variance: Float[Array, " latent"]) -> Mixture:
-    """The mixture without noise of this variance, which its components hold; next to nothing is left of those
-    that hold no more."""
-    left = jnp.maximum(jnp.exp(2 * mixture.log_sigma) - variance, LEAST_VARIANCE)
+    """The mixture without noise of this variance, which every component contains: it is subtracted from each
+    component's variance, down to `MIN_VARIANCE`."""
+    left = jnp.maximum(jnp.exp(2 * mixture.log_sigma) - variance, MIN_VARIANCE)
     return Mixture(mixture.logits, mixture.mean, jnp.log(left) / 2)
 
 

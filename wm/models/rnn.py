@@ -1,7 +1,7 @@
-"""The MDN-RNN: latent and action to the next latent's mixture, reward and failure (M of the paper).
+"""The MDN-RNN (M of the paper): from latent and action to the next latent's mixture, reward and failure.
 
-At step t it sees z_t and a_t; its hidden state then predicts z_{t+1}, the reward of a_t, and whether
-a_t ended in failure (Ha & Schmidhuber 2018, section 2.2 and appendix A.2).
+At step t its input is z_t and a_t; its hidden state then predicts z_{t+1}, the reward of a_t, the number of
+missed tiles, and whether a_t ended in failure (Ha & Schmidhuber 2018, section 2.2 and appendix A.2).
 """
 
 from collections.abc import Callable
@@ -18,20 +18,22 @@ from wm.models import latent, mdn
 from wm.spec import ACTION_SIZE
 
 REWARD_UNIT = 3.0  # points per unit of the reward head; a tile of a usual track gives about 3.5
-MOST_MISSED = 5  # tiles a step that count; a shortcut across the grass misses twenty, and is but one fault
+MAX_MISSED = (
+    5  # missed tiles per step that count; a shortcut across the grass misses twenty, but is one fault
+)
 MIN_LOG_SIGMA = -5.0
 
 
 class Memory(NamedTuple):
-    """The LSTM's state: what the controller sees (`hidden`), and the cell."""
+    """The LSTM's state: the hidden state, which the controller reads, and the cell."""
 
     hidden: Float[Array, "*batch hidden"]
     cell: Float[Array, "*batch hidden"]
 
 
 class Prediction(NamedTuple):
-    """What is expected of one step: `reward` in points of the environment, `missed` in tiles gone past
-    untouched, `MOST_MISSED` at most."""
+    """The prediction of one step: the next latent's mixture, the reward in points, the number of missed tiles
+    (at most `MAX_MISSED`), and the logit of a failure."""
 
     mixture: mdn.Mixture
     reward: Float[Array, "*batch"]
@@ -40,7 +42,7 @@ class Prediction(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """Dropout masks that stay the same for a whole episode or dream (0, or 1 / (1 - rate))."""
+    """Dropout masks, the same for a whole episode or dream; their values are 0 or 1 / (1 - rate)."""
 
     latent: Float[Array, "*batch latent"]
     hidden: Float[Array, "*batch hidden"]
@@ -59,14 +61,14 @@ class Batch(NamedTuple):
 
 
 def to_batch(columns: dict[str, np.ndarray]) -> Batch:
-    """The columns of `episodes.stacked` as a batch."""
+    """The columns of `wm.data.batches.stacked` as a batch."""
     return Batch(**{name: jnp.asarray(values) for name, values in columns.items()})
 
 
 class RNN(eqx.Module):
-    """LSTM with one linear head for mixture, reward, missed tiles and done; takes any leading batch axes.
+    """LSTM with one linear head for mixture, reward, missed tiles and done; any leading batch axes.
 
-    `joint`: one choice of the mixture's component for all latent dimensions, instead of one for each.
+    `joint`: one mixture over all latent dimensions instead of one mixture for each dimension.
     Initialised uniformly in +-1/sqrt(hidden), forget gates at bias 1 (Jozefowicz et al. 2015).
     """
 
@@ -100,23 +102,23 @@ class RNN(eqx.Module):
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What `__init__` takes, but for the key."""
+        """The arguments of `__init__` except the key."""
         names = ("latent_size", "hidden_size", "mixtures", "joint")
         return {name: getattr(self, name) for name in names}
 
     @property
     def choices(self) -> int:
-        """How many choices of a component a latent takes."""
+        """The number of mixtures: one, or one for each latent dimension."""
         return 1 if self.joint else self.latent_size
 
     def start(self, *batch: int) -> Memory:
-        """The memory before anything was seen."""
+        """The memory at the start of an episode."""
         return Memory(*[jnp.zeros((*batch, self.hidden_size))] * 2)
 
     def inputs(
         self, z: Float[Array, "*batch latent"], action: Float[Array, "*batch action"]
     ) -> Float[Array, "*batch gates"]:
-        """The input's share of the gates, which needs no memory: all steps at once in training."""
+        """The input's part of the gates. It needs no memory: training computes it for all steps at once."""
         return product(jnp.concatenate([z, action], axis=-1), self.input_weight) + self.gate_bias
 
     def advance(self, inputs: Float[Array, "*batch gates"], memory: Memory) -> Memory:
@@ -127,7 +129,7 @@ class RNN(eqx.Module):
         return Memory(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
 
     def predict(self, hidden: Float[Array, "*batch hidden"]) -> Prediction:
-        """What the memory after (z_t, a_t) expects."""
+        """The prediction from the hidden state after (z_t, a_t)."""
         out = product(hidden, self.head_weight) + self.head_bias
         weights, means = self.mixtures * self.choices, self.mixtures * self.latent_size
         parts = jnp.split(out[..., :-3], [weights, weights + means], axis=-1)
@@ -140,12 +142,12 @@ class RNN(eqx.Module):
 def product(
     x: Float[Array, "*batch inner"], weight: Float[Array, "inner outer"]
 ) -> Float[Array, "*batch outer"]:
-    """x @ weight: its factors in the weight's precision, sums and result in float32."""
+    """x @ weight, with factors in the weight's precision, sums and result in float32."""
     return jnp.dot(x.astype(weight.dtype), weight, preferred_element_type=jnp.float32)
 
 
 def in_precision(rnn: RNN, precision: str) -> RNN:
-    """The same RNN with its weights (not its biases) rounded, for faster matrix products."""
+    """The RNN with its weights, not its biases, rounded to this precision, for faster matrix products."""
     return jax.tree.map(lambda leaf: leaf.astype(precision) if leaf.ndim == 2 else leaf, rnn)
 
 
@@ -155,7 +157,7 @@ def with_rounded_weights(loss: Callable[..., Any], precision: str) -> Callable[.
 
 
 class Ensemble(eqx.Module):
-    """RNNs of equal sizes, each started and trained by chance of its own; `count` may be 0."""
+    """RNNs of equal sizes with initial weights of their own; `count` may be 0."""
 
     stacked: RNN  # its leaves have a leading axis of `count`
     count: int = eqx.field(static=True)
@@ -176,16 +178,16 @@ class Ensemble(eqx.Module):
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What `__init__` takes, but for the key."""
+        """The arguments of `__init__` except the key."""
         return {"count": self.count, **self.stacked.sizes}
 
     @property
     def members(self) -> list[RNN]:
-        """The RNNs, one by one."""
+        """The RNNs as a list."""
         return [jax.tree.map(lambda leaf, i=i: leaf[i], self.stacked) for i in range(self.count)]
 
     def with_members(self, members: list[RNN]) -> "Ensemble":
-        """An ensemble of as many others."""
+        """The ensemble of these RNNs, as many as before."""
         if not members:
             return self
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
@@ -193,7 +195,7 @@ class Ensemble(eqx.Module):
 
 
 def draw_masks(rnn: RNN, rate: float, batch: tuple[int, ...], key: PRNGKeyArray) -> Masks | None:
-    """Fresh masks for `batch` episodes; None where `rate` is 0."""
+    """Random masks for `batch` episodes; None if `rate` is 0."""
     if rate == 0:
         return None
     latent_key, hidden_key = jr.split(key)
@@ -239,8 +241,8 @@ def _lstm(
     weight: Float[Array, "hidden gates"],
     mask: Float[Array, "batch hidden"],
 ) -> tuple[Float[Array, "time batch hidden"], Float[Array, "time batch hidden"]]:
-    """Hidden states and cells. Its own derivative takes the weight's gradient out of the loop,
-    as one matrix product over all steps, and transposes the weight but once."""
+    """Hidden states and cells. The derivative is our own: it computes the weight's gradient outside of the
+    loop, as one matrix product over all steps, and transposes the weight only once."""
     return _lstm_forward(inputs, weight, mask)[0]
 
 
@@ -287,7 +289,11 @@ def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Arra
     into = jax.lax.scan(retreat, (start, zeros), steps, reverse=True)[1]
     factors = hidden[:-1].astype(weight.dtype), into[1:].astype(weight.dtype)
     into_weight = jnp.einsum("tbh,tbg->hg", *factors, preferred_element_type=jnp.float32)
-    return into, into_weight.astype(weight.dtype), zeros  # masks are chance, not parameters: no gradient
+    return (
+        into,
+        into_weight.astype(weight.dtype),
+        zeros,
+    )  # masks are random numbers, not parameters: no gradient
 
 
 _lstm.defvjp(_lstm_forward, _lstm_backward)
@@ -310,9 +316,9 @@ def loss(
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Negative log-likelihood of z_{t+1} plus weighted reward, missed and done errors, means over steps.
 
-    Metrics: `nll` in nats a step, `reward_error` the mean squared error in points squared (the
-    fine of a failure belongs to done and is left out), `missed_error` the same in tiles squared, and
-    `done_error` the cross-entropy in nats.
+    Metrics: `nll` in nats per step, `reward_error` the mean squared error in points squared (without steps
+    that end in failure, whose fine the done head accounts for), `missed_error` the same in tiles squared,
+    and `done_error` the cross-entropy in nats.
     """
     z_key, mask_key = jr.split(key)
     z = sample_latents(batch, z_key)
@@ -322,7 +328,7 @@ def loss(
     mixture = jax.tree.map(lambda leaf: leaf[:-1], expected.mixture)
     nll = -mdn.log_density(mixture, z[1:]).sum(-1)
     reward_error = (expected.reward - batch.reward) ** 2
-    missed_error = (expected.missed - jnp.minimum(batch.missed, MOST_MISSED)) ** 2
+    missed_error = (expected.missed - jnp.minimum(batch.missed, MAX_MISSED)) ** 2
     done_error = jnp.logaddexp(0, expected.done_logit) - batch.done * expected.done_logit
     metrics = {
         "nll": _mean(nll, batch.mask[1:]),

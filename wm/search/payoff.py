@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wm.dream.dynamics import Outcome
-from wm.models.rnn import MOST_MISSED
+from wm.models.rnn import MAX_MISSED
 from wm.spec import FRAME_REWARD, LAP_POINTS
 
 
@@ -39,7 +39,7 @@ class Payoff:
         self, rewards: Float[np.ndarray, " time"], missed: Int[np.ndarray, " time"]
     ) -> Float[np.ndarray, " time"]:
         """What each step of a real drive pays."""
-        return np.minimum(rewards, self.pace) - self.missed_tile_cost * np.minimum(missed, MOST_MISSED)
+        return np.minimum(rewards, self.pace) - self.missed_tile_cost * np.minimum(missed, MAX_MISSED)
 
     def within_lap(self, outcome: Outcome, horizon_steps: int) -> Outcome:
         """The outcome of dreams, time first, zero after a dream has earned the horizon's share of a lap."""
