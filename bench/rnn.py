@@ -1,8 +1,8 @@
 """Speed of the RNN's training, of the dream, and of evolution: `uv run python -m bench.rnn`.
 
-With PyTorch importable the same network there: `nn.LSTM` and one linear head, the same losses, Adam and
-clipping; the same dream of simulator, watcher and controller, a step after the other. Sizes are those of the
-default profile; the generation is the whole of one, with what CMA-ES does between dreams.
+If PyTorch is installed, compares with the same network there: `nn.LSTM` and one linear head, the same losses,
+Adam and clipping; and with the same dream of simulator, watcher and controller, step by step. Sizes are those
+of the default profile. A generation includes the work of CMA-ES between dreams.
 """
 
 import importlib.util
@@ -31,17 +31,17 @@ from wm.search.space import principal_components
 from wm.spec import ACTION_SIZE, FAILURE_REWARD
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
-EPISODES, STEPS = 16, 238  # of a training batch: whole drives
+EPISODES, STEPS = 16, 238  # of a training batch of whole drives
 PRECISIONS = ("float32", "bfloat16")
-TIMES = 4  # steps of each of two RNNs in a turn
-POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of a generation
-COMPONENTS = 64  # directions in which controllers are searched
+TIMES = 4  # steps of each of two RNNs per measurement
+POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of one generation
+COMPONENTS = 64  # principal components in which controllers are searched
 COORDINATES = ACTION_SIZE * (COMPONENTS + 1)
 WEIGHTS = {"reward_weight": 10.0, "missed_weight": 10.0, "done_weight": 10.0}
 LOSS = partial(rnn.loss, **WEIGHTS, dropout=0.0)
 GATES = 4 * HIDDEN
 HEAD = 3 * LATENT * MIXTURES + 3
-LSTM_FLOP = 2 * (LATENT + ACTION_SIZE + HIDDEN) * GATES  # of a step of one episode
+LSTM_FLOP = 2 * (LATENT + ACTION_SIZE + HIDDEN) * GATES  # of one step of one episode
 HEAD_FLOP = 2 * HIDDEN * HEAD
 SEARCH = Schedule(
     population=POPULATION,
@@ -55,7 +55,7 @@ SEARCH = Schedule(
 
 
 def batch() -> Batch:
-    """Drives by chance, as long as real ones."""
+    """Random drives, as long as real ones."""
     rng = np.random.default_rng(0)
     shape = (EPISODES, STEPS)
     return Batch(
@@ -70,40 +70,40 @@ def batch() -> Batch:
 
 
 def network(seed: int) -> RNN:
-    """One of the default's sizes."""
+    """An RNN of the default profile's sizes."""
     return RNN(latent_size=LATENT, hidden_size=HIDDEN, mixtures=MIXTURES, key=jr.key(seed))
 
 
 def trainer(seed: int, precision: str) -> Callable[[], object]:
-    """A training step of the stage's own loop."""
+    """A function that takes a training step, in the gradient loop of the stage."""
     loss = rnn.with_rounded_weights(LOSS, precision)
     steps = fit.updates(network(seed), loss, repeat(batch()), fit.adam(1e-3, 1000, 10.0), key=jr.key(1))
     return lambda: next(steps)
 
 
 def side_by_side(runs: list[Callable[[], object]], times: int) -> Callable[[], object]:
-    """All of them so many times, in a thread each, as the stage trains its RNNs."""
+    """A function that calls each of `runs` several times, one thread each, as the stage trains its RNNs."""
 
-    def some(run: Callable[[], object]) -> None:
+    def repeated(run: Callable[[], object]) -> None:
         for _ in range(times):
             run()
 
     def together() -> None:
         with ThreadPoolExecutor(len(runs)) as pool:
-            list(pool.map(some, runs))
+            list(pool.map(repeated, runs))
 
     return together
 
 
 def torch_networks() -> tuple[Any, Any]:
-    """PyTorch's LSTM and head of the default's sizes."""
+    """PyTorch's LSTM and head of the same sizes."""
     from torch import nn  # pyright: ignore[reportMissingImports]
 
     return nn.LSTM(LATENT + ACTION_SIZE, HIDDEN), nn.Linear(HIDDEN, HEAD)
 
 
 def torch_trainer() -> Callable[[], object]:
-    """The same in PyTorch."""
+    """A function that takes the same training step in PyTorch."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
@@ -125,7 +125,7 @@ def torch_trainer() -> Callable[[], object]:
 
 
 def torch_batch(batch: Batch) -> list[Any]:
-    """Its parts in PyTorch, time first and without the mask: whole drives."""
+    """The batch in PyTorch, time first, without the mask."""
     import torch  # pyright: ignore[reportMissingImports]
 
     parts = [torch.from_numpy(np.swapaxes(np.asarray(part), 0, 1).copy()) for part in batch[:-1]]
@@ -133,7 +133,7 @@ def torch_batch(batch: Batch) -> list[Any]:
 
 
 def torch_loss(lstm: Any, head: Any, z: Any, action: Any, reward: Any, missed: Any, done: Any) -> Any:
-    """`rnn.loss` of latents that are drawn already."""
+    """`rnn.loss` in PyTorch, of latents that are already drawn."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
@@ -153,7 +153,7 @@ def torch_loss(lstm: Any, head: Any, z: Any, action: Any, reward: Any, missed: A
 
 
 def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:
-    """Returns of candidates, `ROLLOUTS` dreams of `HORIZON` steps each, in one compiled call."""
+    """A function that computes the returns of candidates, `ROLLOUTS` dreams of `HORIZON` steps each."""
     simulator, watcher = (rnn.in_precision(network(seed), precision) for seed in (0, 1))
     rng, rules = np.random.default_rng(0), Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     z = jnp.asarray(rng.normal(size=(ROLLOUTS, LATENT)), jnp.float32)
@@ -184,7 +184,7 @@ class TorchDream:
         self.population, self.rollouts = population, rollouts
 
     def start(self, z: Any) -> tuple[Any, ...]:
-        """Latents, memories, chances to drive still, and points, of (rollouts, latent)."""
+        """Latents, memories, survival probabilities and points at the start; z is (rollouts, latent)."""
         import torch  # pyright: ignore[reportMissingImports]
 
         count = self.population * self.rollouts
@@ -192,7 +192,7 @@ class TorchDream:
         return z.repeat(self.population, 1), *memories, torch.ones(count), torch.zeros(count)
 
     def step(self, state: tuple[Any, ...], gumbel: Any, normal: Any) -> tuple[Any, ...]:
-        """One step further under that chance: (rollouts, mixture, latent) and (rollouts, latent)."""
+        """The state one step later, with noise of (rollouts, mixture, latent) and (rollouts, latent)."""
         import torch  # pyright: ignore[reportMissingImports]
 
         z, memory, watched, survival, total = state
@@ -213,7 +213,7 @@ class TorchDream:
 
 
 def torch_dreamer() -> Callable[[], object]:
-    """A generation's dreams in PyTorch, without gradients."""
+    """A function that dreams a generation in PyTorch, without gradients."""
     import torch  # pyright: ignore[reportMissingImports]
 
     dreams = TorchDream()
@@ -230,12 +230,12 @@ def torch_dreamer() -> Callable[[], object]:
 
 
 def rows() -> list[Row]:
-    """Training, the dream and a generation."""
+    """The rows of training, of the dream and of a generation."""
     return [*training(), *dreaming()]
 
 
 def training() -> list[Row]:
-    """Steps of gradient a second: of one RNN, and of two side by side in sum. PyTorch's are float32."""
+    """Gradient steps per second of one RNN, and of two side by side together. PyTorch's are float32."""
     runs = {name: trainer(0, name) for name in PRECISIONS}
     pairs = {name: side_by_side([trainer(seed, name) for seed in (0, 1)], TIMES) for name in PRECISIONS}
     runs[MATRIX_NAME], pairs[MATRIX_NAME] = matrix_product(), matrix_product()
@@ -254,7 +254,7 @@ def training() -> list[Row]:
 
 
 def dreaming() -> list[Row]:
-    """Steps of the dream a second, and generations."""
+    """Steps of the dream per second, and generations per second."""
     still = np.zeros((POPULATION, COORDINATES))
     dreamers = {precision: dreamer(precision) for precision in PRECISIONS}
     generations = maximise(lambda _, asked: dreamers["bfloat16"](asked), still[0], SEARCH, seed=1)

@@ -1,9 +1,9 @@
-"""Speed of the VAE beside the same network in the library's convolutions and in PyTorch.
+"""Speed of the VAE compared with the same network in the libraries' convolutions and in PyTorch.
 
-`uv run python -m bench.vae [--paper]` prints frames a second of training (batch 128, Adam) and of encoding.
+`uv run python -m bench.vae [--paper]` prints frames per second of training (batch 128, Adam) and of encoding.
 The networks: `ours`; `lax` (channels last, `jax.lax` convolutions) and `equinox` (channels first,
-`eqx.nn.Conv2d` and `ConvTranspose2d`), of which the faster counts; with PyTorch importable also `torch`.
-`products` are the layers' matrix products in XLA and nothing else: ours without gathering patches.
+`eqx.nn.Conv2d` and `ConvTranspose2d`), of which the faster counts; and `torch`, if PyTorch is installed.
+`products` are only the matrix products of the layers in XLA, as ours without gathering patches.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The gradient loop, and a training that is killed and goes on."""
+"""The gradient loop, and a training that is killed and resumed."""
 
 from itertools import islice
 
@@ -71,7 +71,9 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     assert np.array_equal(again.weight, model.weight)
 
 
-def test_a_loss_that_is_no_number_stops_at_its_step_and_names_the_last_good_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_training_and_the_message_names_the_last_good_checkpoint(
+    tmp_path,
+):
     with pytest.raises(fit.Diverged, match=rf"train_x: step 7: .*nan.*{tmp_path}/newest"):
         train(tmp_path, spoilt=7)
     model = eqx.nn.Linear(4, 4, key=jr.key(0))
@@ -81,7 +83,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_names_the_last_good_chec
     assert notes["step"] == 7
 
 
-def test_steps_are_counted_from_those_that_were_done():
+def test_a_resumed_loop_continues_with_the_same_steps():
     optimiser = fit.adam(1e-2, STEPS, 1.0)
 
     def linear():

@@ -19,7 +19,7 @@ def search(journal=None, fitness=sphere, generations=None):
     return [one.mean for _, one in zip(range(generations or SEARCH.generations), run, strict=False)]
 
 
-def asked_after(journal):
+def computed_after(journal):
     """How many generations are asked for again, and where the search ends."""
     asked = []
 
@@ -30,10 +30,10 @@ def asked_after(journal):
     return asked, search(journal, counted)[-1]
 
 
-def test_an_interrupted_search_goes_on_to_the_same_bits(tmp_path):
+def test_an_interrupted_search_resumes_to_the_same_bits(tmp_path):
     whole = search()
     search(Journal(tmp_path / "journal"), generations=30)
-    asked, end = asked_after(Journal(tmp_path / "journal"))
+    asked, end = computed_after(Journal(tmp_path / "journal"))
     assert asked == list(range(30, 80))
     assert np.array_equal(end, whole[-1])
 
@@ -45,20 +45,20 @@ def test_a_torn_journal_counts_up_to_its_last_whole_line(tmp_path, capsys, keep)
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
     whole = path.read_bytes().count(b"\n")
-    asked, end = asked_after(Journal(path))
+    asked, end = computed_after(Journal(path))
     assert asked == list(range(whole, 80))
     assert np.array_equal(end, search()[-1])
     assert ("damaged" in capsys.readouterr().err) == (keep > 0)
-    assert asked_after(Journal(path))[0] == []
+    assert computed_after(Journal(path))[0] == []
 
 
-def test_a_changed_return_is_not_believed(tmp_path):
+def test_a_changed_return_is_computed_again(tmp_path):
     path = tmp_path / "journal"
     search(Journal(path), generations=20)
     lines = path.read_text().splitlines(keepends=True)
     lines[7] = lines[7].replace("0x1.", "0x1.1", 1)
     path.write_text("".join(lines))
-    asked, end = asked_after(Journal(path))
+    asked, end = computed_after(Journal(path))
     assert asked == list(range(7, 80))
     assert np.array_equal(end, search()[-1])
 
@@ -71,7 +71,7 @@ def test_other_candidates_are_asked_for(tmp_path):
     assert journal.returns(1, np.zeros((4, 2))) is None
 
 
-def test_returns_that_are_no_numbers_end_the_search_where_they_are_many():
+def test_many_returns_that_are_not_finite_end_the_search():
     def broken(generation, candidates):
         returns = sphere(generation, candidates)
         returns[: 3 if generation == 2 else 1] = np.nan

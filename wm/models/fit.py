@@ -52,7 +52,7 @@ def adam(learning_rate: float, steps: int, clip: float) -> optax.GradientTransfo
 
 
 def updates(
-    model: M,
+    model: Any,
     loss: Loss,
     batches: Iterable[Any],
     optimiser: optax.GradientTransformation,
