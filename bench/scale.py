@@ -1,7 +1,7 @@
 """Time of real drives by number of workers: `uv run --extra dask python -m bench.scale`.
 
 The published agent's drives and scripted drives, on 1, 2 and 4 processes of this machine and on as many
-workers of a Dask cluster on the loopback interface. The times include the start of the processes, but not that
+workers of a Dask cluster on the loopback interface. The times include the start of processes, but not that
 of the cluster. Rows with more workers than cores do not show what another machine would add.
 """
 
