@@ -1,4 +1,4 @@
-"""A real Dask cluster on this machine, its workers processes of their own: the same drives as at home."""
+"""A real Dask cluster on this machine, with worker processes: the same drives as without a cluster."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def evaluate(*options):
 
 
 def started(*command):
-    """A process, the head of a group of its own."""
+    """A process that leads a group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", *command], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
     )
@@ -42,9 +42,19 @@ def kill(process):
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port):
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 @pytest.fixture
@@ -52,6 +62,7 @@ def scheduler():
     """The address of a Dask scheduler without workers."""
     address = ["--host", "127.0.0.1", "--port", str(free_port()), "--no-dashboard"]
     process = started("distributed.cli.dask_scheduler", *address)
+    wait_for_port(int(address[3]))
     yield f"tcp://127.0.0.1:{address[3]}"
     kill(process)
 
@@ -74,7 +85,7 @@ def wait_for(scheduler, count):
         client.wait_for_workers(count, timeout=120)
 
 
-def seen(episode):
+def compared(episode):
     return (episode.record, *(part.tobytes() for part in (episode.actions, episode.rewards)))
 
 
@@ -89,17 +100,17 @@ def test_drives_are_the_same_though_a_worker_is_killed_midway(scheduler, two_wor
             if len(found) == 2:
                 kill(two_workers[0])
     for one, other in zip(found, expected, strict=True):
-        assert seen(one) == seen(other)
+        assert compared(one) == compared(other)
         np.testing.assert_array_equal(one.observations["frame"], other.observations["frame"])
 
 
-def test_an_agent_drives_on_the_cluster_as_at_home(scheduler, two_workers):
+def test_an_agent_scores_the_same_on_the_cluster(scheduler, two_workers):
     given = ("--episodes", "12", "--json")
     home, away = (json.loads(evaluate(*given, *more).stdout) for more in ((), ("--scheduler", scheduler)))
     assert (home["real"], home["returns"]) == (away["real"], away["returns"])
 
 
-def test_what_no_worker_has_begun_is_dropped_with_the_pool(scheduler, two_workers):
+def test_tasks_that_have_not_started_are_dropped_with_the_pool(scheduler, two_workers):
     from distributed import Client
 
     with workers.pool(scheduler) as pool:
@@ -117,7 +128,7 @@ def test_a_scheduler_without_workers_is_refused(scheduler, monkeypatch):
         pass
 
 
-def test_no_scheduler_is_told_of_in_one_line():
+def test_an_address_without_a_scheduler_is_refused_in_one_line():
     address = f"tcp://127.0.0.1:{free_port()}"
     ended = evaluate("--scheduler", address)
     assert ended.returncode == 2
@@ -126,7 +137,7 @@ def test_no_scheduler_is_told_of_in_one_line():
 
 
 @pytest.mark.parametrize("scheduler", ["dask", "http://host:8786", "tcp://"])
-def test_what_is_no_address_is_refused(scheduler):
+def test_a_name_that_is_no_address_is_refused(scheduler):
     with pytest.raises(
         BadInput, match=f"here: compute.scheduler: found '{scheduler}', expected local, slurm or the address"
     ):
@@ -134,7 +145,7 @@ def test_what_is_no_address_is_refused(scheduler):
 
 
 @pytest.mark.parametrize("scheduler", ["local", "host:8786"])
-def test_a_worker_wants_an_address(scheduler):
+def test_a_worker_needs_an_address(scheduler):
     command = [sys.executable, "-m", "wm.cli", "worker", scheduler]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     expected = "expected the address of a Dask scheduler, tcp://host:8786"

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.utils.serialize import modify_yaml
@@ -101,7 +102,7 @@ RENAMES = renames()
 def test_all_renamed_parameters_are_known():
     assert len(RENAMES) == 20
     for path, old, new in RENAMES:
-        model = Params
+        model: Any = Params
         for name in path:
             model = model.model_fields[name].annotation
         assert new in model.model_fields

@@ -36,7 +36,7 @@ OBJECTIVE = Objective(
 
 
 def trained(model, loss, batch):
-    """The losses of a few steps, and what the model has become."""
+    """The losses of a few steps, and the model's parameters after them."""
     optimiser = fit.adam(1e-3, 4, 10.0)
     for one in fit.updates(model, loss, [batch] * 4, optimiser, key=jr.key(1)):
         yield one.metrics["loss"]
@@ -88,13 +88,13 @@ def on(count, path):
     return np.load(path, allow_pickle=False)
 
 
-def test_four_devices_do_what_one_does(tmp_path):
+def test_four_devices_compute_what_one_computes(tmp_path):
     one, four = on(1, tmp_path / "one.npy"), on(4, tmp_path / "four.npy")
     assert len(one) > 1000
     np.testing.assert_allclose(four, one, rtol=2e-3, atol=2e-4)
 
 
-def test_nothing_is_done_on_one_device():
+def test_arrays_stay_as_they_are_on_one_device():
     if jax.device_count() > 1:
         pytest.skip("more than one device here")
     array = np.arange(3)

@@ -1,4 +1,4 @@
-"""The small project, run once and undisturbed."""
+"""The small project, run once without faults."""
 
 import sys
 from pathlib import Path
@@ -18,13 +18,13 @@ for words in {stages!r}:
 
 
 def stages(*lines):
-    """What runs stages one after the other in one process."""
+    """A command that runs stages one after the other in one process."""
     return [sys.executable, "-c", RUN.format(stages=[line.split() for line in lines])]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory):
-    """What JAX compiles for one test's processes serves those of the others; and little care is taken."""
+    """All tests' processes share compiled programs, and compile with little optimisation."""
     small.VARIABLES.update(
         JAX_COMPILATION_CACHE_DIR=str(tmp_path_factory.mktemp("compiled")),
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",

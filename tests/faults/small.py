@@ -1,4 +1,4 @@
-"""A project of the smallest size in which every stage of a round runs, and what its stages leave."""
+"""A project of the smallest size in which every stage of a round runs, and its stages' outputs."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from wm.params import profiles
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 300.0  # seconds, for what takes a few on an idle machine
+TIMEOUT = 300.0  # seconds, for commands that take a few seconds on an idle machine
 
 CHANGES = {
     "environment": {"action_repeat": 40},
@@ -83,7 +83,7 @@ OUTPUTS = {
     "explore": ["data/raw/r0"],
 }
 
-VARIABLES: dict[str, str] = {}  # of every process that is started
+VARIABLES: dict[str, str] = {}  # environment of every process that is started
 
 # a stage as `python -m stages NAME` runs it, but with a checkpoint after every step
 EAGER = """
@@ -102,7 +102,7 @@ def params(folder: Path, **changes: dict[str, Any]) -> None:
 
 
 def command(stage: str, *, eager: bool = False) -> list[str]:
-    """What runs a stage of the small project, "evolve", or with words of its own, "collect erratic"."""
+    """The command of a stage: "evolve", or with other arguments than in STAGES, "collect erratic"."""
     name, *words = stage.split()
     how = ["-c", EAGER, name] if eager else ["-m", "stages", name]
     return [sys.executable, *how, *(words or STAGES[name])]
@@ -128,17 +128,17 @@ def run(folder: Path, words: Sequence[str], **variables: str | None) -> tuple[in
 
 
 def ended(running: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and standard error, once it has ended by itself."""
+    """Exit code and standard error of a process that ends by itself."""
     try:
-        return running.wait(PATIENCE) or 0, running.communicate(timeout=PATIENCE)[1]
+        return running.wait(TIMEOUT) or 0, running.communicate(timeout=TIMEOUT)[1]
     finally:
         if running.returncode is None:
             os.killpg(running.pid, signal.SIGKILL)
 
 
 def until(holds: Callable[[], bool], running: subprocess.Popen[str]) -> None:
-    """Waits until something holds, which it must before the process ends."""
-    deadline = time.monotonic() + PATIENCE
+    """Waits until `holds()`; fails if the process ends first."""
+    deadline = time.monotonic() + TIMEOUT
     while not holds():
         assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < deadline
@@ -146,7 +146,7 @@ def until(holds: Callable[[], bool], running: subprocess.Popen[str]) -> None:
 
 
 def gone(group: int, seconds: float) -> bool:
-    """Whether a process group has no living member any more, or soon."""
+    """Whether a process group has no living member within `seconds`."""
     deadline = time.monotonic() + seconds
     while any(members(group)):
         if time.monotonic() > deadline:
@@ -156,7 +156,7 @@ def gone(group: int, seconds: float) -> bool:
 
 
 def members(group: int) -> list[int]:
-    """The living processes of a group; the dead that nobody has asked after do not count."""
+    """The living processes of a group, without zombies."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -176,13 +176,13 @@ def checksums(folder: Path, stage: str) -> dict[str, str]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """What no finished stage leaves behind."""
+    """Files that no finished stage leaves behind."""
     found = [path for pattern in ("**/*.unfinished", ".scratch/*") for path in folder.glob(pattern)]
     return [str(path) for path in found if not path.name.startswith("compiled-")]
 
 
 def copy(project: Path, folder: Path, without: str) -> Path:
-    """The project with everything but one stage's outputs."""
+    """A copy of the project without the outputs of one stage."""
     shutil.copytree(project, folder, dirs_exist_ok=True)
     for pattern in OUTPUTS[without]:
         for path in folder.glob(pattern):

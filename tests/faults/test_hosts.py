@@ -1,4 +1,4 @@
-"""Two processes that train together, started by a program that stands in for SLURM's `srun`."""
+"""Two processes that train together, started by a stand-in for SLURM's `srun`."""
 
 import json
 import os
@@ -41,7 +41,7 @@ TOGETHER = """
 
 @pytest.fixture
 def launched(tmp_path):
-    """Has a folder's params.yaml name the launcher."""
+    """Sets `hosts.launcher` in a folder's params.yaml."""
     srun = tmp_path / "srun"
     srun.write_text(SRUN.format(python=sys.executable))
     srun.chmod(0o755)

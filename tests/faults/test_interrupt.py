@@ -24,7 +24,7 @@ def lines(scratch):
     return sum(path.read_bytes().count(b"\n") for path in scratch.glob("*/journal*.jsonl"))
 
 
-# stage: how far its scratch folder says it is, how far before the kill, what it says after the restart
+# stage: progress by its scratch folder, progress at which it is killed, its message after the restart
 PROGRESS = {
     "collect": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 24"),
     "evaluate": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 12"),
@@ -40,7 +40,7 @@ def steps(scratch, name):
 
 
 def killed(folder, stage):
-    """Kills a stage and all its processes once it is some way on; returns how far it was."""
+    """Kills a stage and all its processes in the middle of its work; returns its progress."""
     done, least, _ = PROGRESS[stage]
     running = small.start(folder, small.command(stage, eager=True))
     small.until(lambda: done(folder / ".scratch") >= least, running)
@@ -51,7 +51,7 @@ def killed(folder, stage):
 
 
 def killed_and_run_again(project, folder, stage):
-    """Kills a stage in the midst of it, and compares what a second run says and leaves."""
+    """Kills a stage in the middle of its work, runs it again, and checks messages and outputs."""
     small.copy(project, folder, without=stage)
     done = killed(folder, stage)
     found, expected = (small.checksums(one, stage) for one in (folder, project))
@@ -69,7 +69,7 @@ def killed_and_run_again(project, folder, stage):
 
 @pytest.fixture(scope="module")
 def outcomes(project, tmp_path_factory):
-    """All stages killed and run again, some of them side by side: they mostly start and compile."""
+    """All stages killed and run again, some of them at the same time: they mostly start and compile."""
     folders = {stage: tmp_path_factory.mktemp(stage) for stage in PROGRESS}
     with ThreadPoolExecutor(startup.cores()) as pool:
         yield {s: pool.submit(killed_and_run_again, project, folders[s], s) for s in PROGRESS}
@@ -77,13 +77,13 @@ def outcomes(project, tmp_path_factory):
 
 
 @pytest.mark.parametrize("stage", PROGRESS)
-def test_a_killed_stage_goes_on_to_the_same_bytes(outcomes, stage):
+def test_a_killed_stage_resumes_to_the_same_bytes(outcomes, stage):
     outcomes[stage].result()
 
 
 @pytest.fixture
 def collecting(tmp_path):
-    """A folder in which drives are collected, and the process that does it."""
+    """A folder in which drives are being collected, and the process that collects them."""
     small.params(tmp_path, collect={"lane_follower": {"episodes": 500}})
     running = small.start(tmp_path, small.command("collect"))
     small.until(lambda: parts(tmp_path / ".scratch") > 0, running)
@@ -121,7 +121,7 @@ def test_workers_end_with_a_parent_that_was_killed(collecting):
     assert small.gone(running.pid, 20)
 
 
-def test_ctrl_c_while_it_imports_is_no_noise_either(tmp_path):
+def test_ctrl_c_during_imports_is_at_most_one_line(tmp_path):
     small.params(tmp_path)
     running = small.start(tmp_path, small.command("collect"))
     small.until(lambda: "numpy" in Path(f"/proc/{running.pid}/maps").read_text(), running)

@@ -1,4 +1,4 @@
-"""What is wrong in params.yaml is told of in one line, by every stage and `wm validate`, before any work."""
+"""Mistakes in params.yaml: every stage and `wm validate` report them in one line, before any work."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def write(content):
 
 
 def refused(capsys, command, *arguments):
-    """The one line with which a command ends, by exit code 2."""
+    """The line that a command prints when it ends with exit code 2."""
     with pytest.raises(SystemExit) as ended:
         command(*arguments)
     printed = capsys.readouterr()
@@ -79,7 +79,7 @@ def set_in(section, **changes):
 
 
 WRONG = {
-    # case: what is done to the parameters, and what the line says
+    # case: a change of the parameters, and a part of the message
     "typo": (
         set_in("evolve", temprature=1.0),
         "evolve.temprature: unknown name, expected temperature",
@@ -361,7 +361,7 @@ NO_YAML = {
 
 
 @pytest.mark.parametrize("case", NO_YAML)
-def test_what_is_no_yaml_is_told_of_by_its_line(project, capsys, case):
+def test_invalid_yaml_is_reported_with_its_line(project, capsys, case):
     content, said = NO_YAML[case]
     if content is not None:
         write(content)
@@ -381,7 +381,7 @@ def test_every_stage_is_tried_below():
 
 @pytest.mark.parametrize(("module", "words"), COMMANDS, ids=[" ".join([m, *w]) for m, w in COMMANDS])
 @pytest.mark.parametrize("case", ["typo", "a search that widens", "evaluation where it ranks", "empty"])
-def test_every_stage_says_so_at_once_whosever_section_it_is(project, capsys, params, case, module, words):
+def test_every_stage_refuses_a_mistake_in_any_section(project, capsys, params, case, module, words):
     if case == "empty":
         write(b"")
     else:

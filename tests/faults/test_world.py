@@ -1,4 +1,4 @@
-"""Other machines, file systems and shells: the same bytes, or a line that says why not."""
+"""Other machines, file systems and shells: the same bytes, or a one-line error."""
 
 import os
 import resource

@@ -56,7 +56,7 @@ def _description(field: FieldInfo, section: type[Section] | None) -> str:
 
 def _flow(value: Any) -> str:
     """A value as YAML on one line."""
-    writer, text = YAML(typ="safe"), io.StringIO()
-    writer.default_flow_style, writer.sort_base_mapping_type_on_output, writer.width = True, False, 1 << 16
+    writer, text = YAML(), io.StringIO()
+    writer.default_flow_style, writer.width = True, 1 << 16
     writer.dump({"x": value}, text)
     return text.getvalue().strip().removeprefix("{x: ").removesuffix("}")
