@@ -1,9 +1,9 @@
-"""The smoke pipeline, killed again and again: does it finish, and with the same bytes?
+"""Kills the smoke pipeline at random moments and checks that it finishes with the same bytes.
 
     uv run python -m bench.chaos
 
 Two fresh clones run `dvc repro`: one undisturbed, one whose whole process group is killed (SIGKILL) at
-random moments and started anew each time. Every file that the stages wrote is then compared.
+random moments and rerun each time. Then every file that the stages wrote is compared.
 """
 
 import argparse
@@ -30,7 +30,7 @@ TRIES = 100
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         quiet, disturbed = (clone(Path(scratch, name)) for name in ("quiet", "disturbed"))
@@ -38,31 +38,31 @@ def main() -> None:
         run(quiet, *REPRO)
         undisturbed = time.monotonic() - began
         print(f"undisturbed: {undisturbed:.0f} s", flush=True)
-        lived = chaos(disturbed, arguments.kills, arguments.seed, undisturbed)
+        seconds = chaos(disturbed, arguments.kills, arguments.seed, undisturbed)
         wanted, found = checksums(quiet), checksums(disturbed)
     differ = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    print(f"kills survived: {len(lived) - 1}")
-    print(f"work repeated: {sum(lived) - undisturbed:.0f} s, DVC's own start of each run in it")
+    print(f"kills survived: {len(seconds) - 1}")
+    print(f"work repeated: {sum(seconds) - undisturbed:.0f} s, including DVC's own start-up in each run")
     print(f"outputs compared: {len(wanted)}, different: {len(differ)}", *differ, sep="\n  ")
-    sys.exit(bool(differ) or len(lived) <= arguments.kills)
+    sys.exit(bool(differ) or len(seconds) <= arguments.kills)
 
 
 def chaos(folder: Path, kills: int, seed: int, undisturbed: float) -> list[float]:
-    """Seconds that each run lived; only the last one was left to finish."""
-    rng, lived = np.random.default_rng(seed), []
+    """The seconds that each run took; all but the last one were killed."""
+    rng, seconds = np.random.default_rng(seed), []
     for attempt in range(TRIES):
-        patience = rng.uniform(0, 1.5 * undisturbed / kills) if attempt < kills else None
+        timeout = rng.uniform(0, 1.5 * undisturbed / kills) if attempt < kills else None
         began = time.monotonic()
-        finished = lives(folder, patience)
-        lived.append(time.monotonic() - began)
-        print(f"run {attempt + 1}: {lived[-1]:.0f} s, {'finished' if finished else 'killed'}", flush=True)
+        finished = finishes(folder, timeout)
+        seconds.append(time.monotonic() - began)
+        print(f"run {attempt + 1}: {seconds[-1]:.0f} s, {'finished' if finished else 'killed'}", flush=True)
         if finished:
             break
-    return lived
+    return seconds
 
 
-def lives(folder: Path, patience: float | None) -> bool:
-    """Whether `dvc repro` finished before it was killed, all of its processes with it."""
+def finishes(folder: Path, timeout: float | None) -> bool:
+    """Whether `dvc repro` finishes within `timeout` seconds; otherwise all of its processes are killed."""
     with subprocess.Popen(
         REPRO,
         cwd=folder,
@@ -72,18 +72,18 @@ def lives(folder: Path, patience: float | None) -> bool:
         stderr=subprocess.STDOUT,
     ) as running:
         try:
-            said, _ = running.communicate(timeout=patience)
+            output, _ = running.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
             running.communicate()
             return False
     if running.returncode:
-        raise SystemExit(f"dvc repro failed after a kill:\n{said.decode()[-4000:]}")
+        raise SystemExit(f"dvc repro failed after a kill:\n{output.decode()[-4000:]}")
     return True
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a command printed. Ends all with what it said where it fails."""
+    """What the command printed. Raises AssertionError with its output if it fails."""
     ended = subprocess.run(
         command, cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -92,7 +92,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def clone(path: Path) -> Path:
-    """A fresh clone of what is committed, with the smoke profile."""
+    """A fresh clone of the last commit, with the smoke profile."""
     run(ROOT, "git", "clone", "--quiet", str(ROOT), str(path))
     run(path, sys.executable, "-m", "wm.cli", "profile", "smoke")
     run(path, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "smoke")
@@ -100,7 +100,7 @@ def clone(path: Path) -> Path:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of all that the stages wrote."""
+    """SHA-256 of every file that the stages wrote."""
     paths = [
         path
         for top in ("data", "models", "metrics")

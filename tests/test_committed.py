@@ -1,0 +1,47 @@
+"""The committed metrics agree with each other."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import recompute_dream
+from wm.agent import summary
+from wm.params import file
+from wm.report import summary as report_summary
+from wm.report.content import score_rows
+from wm.runtime import files
+
+ROOT = Path(__file__).parents[1]
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as table:
+        return list(csv.DictReader(table))
+
+
+def test_the_summary_follows_from_the_files_of_the_rounds(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    content = recompute_dream.committed(file.load())
+    expected = report_summary.summary(content)
+    written = {path.stem: files.read_json(path) for path in (ROOT / "metrics/summary").glob("*.json")}
+    assert written == expected
+    table = [{name: str(value) for name, value in row.items()} for row in score_rows(content.rounds)]
+    assert rows(ROOT / "metrics/rounds.csv") == table
+
+
+def test_the_published_dreams_are_those_of_the_score():
+    folder = ROOT / "metrics/rounds/r6"
+    recorded = files.read_json(folder / "dream.json")
+    scores = np.array([float(row["score"]) for row in rows(folder / "dream.csv")])
+    for name, value in summary.of_scores(scores).items():
+        assert recorded["score"][name] == pytest.approx(value, abs=0.011)
+    assert recorded["below_600"] == (scores < 600).sum() == 1
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_the_ranked_controllers_scores_are_those_of_the_ranking(number):
+    ranked = files.read_json(ROOT / f"metrics/rounds/r{number}/ranked.json")["real"]
+    table = [row for row in rows(ROOT / "metrics/ranks.csv") if row["round"] == f"r{number}"]
+    assert {row["controller"]: float(row["real"]) for row in table} == ranked
