@@ -37,7 +37,9 @@ def test_every_stage_module_is_in_the_dag():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_declared_code_is_the_imported_code(name):
-    expected = [str(code.path_of(one).relative_to(ROOT)) for one in code.stage_modules(module(STAGES[name]))]
+    expected = [
+        str(code.source(one).path.relative_to(ROOT)) for one in code.stage_modules(module(STAGES[name]))
+    ]
     assert [dep for dep in body(STAGES[name])["deps"] if dep.endswith(".py")] == sorted(expected)
 
 
