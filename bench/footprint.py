@@ -69,13 +69,8 @@ def vae_step(params: Params) -> tuple[VAE, Any]:
 def rnn_loss(params: Params) -> Callable[..., Any]:
     """M's loss with the weights of params.yaml."""
     section = params.train_rnn
-    return partial(
-        rnn.loss,
-        reward_weight=section.reward_weight,
-        missed_weight=section.missed_tile_weight,
-        done_weight=section.done_weight,
-        dropout=section.dropout,
-    )
+    weights = rnn.LossWeights(section.reward_weight, section.missed_tile_weight, section.done_weight)
+    return partial(rnn.loss, weights=weights, dropout=section.dropout)
 
 
 def rnn_step(params: Params) -> tuple[RNN, Any]:

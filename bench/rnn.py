@@ -37,8 +37,8 @@ TIMES = 4  # steps of each of two RNNs per measurement
 POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of one generation
 COMPONENTS = 64  # principal components in which controllers are searched
 COORDINATES = ACTION_SIZE * (COMPONENTS + 1)
-WEIGHTS = {"reward_weight": 10.0, "missed_weight": 10.0, "done_weight": 10.0}
-LOSS = partial(rnn.loss, **WEIGHTS, dropout=0.0)
+WEIGHTS = rnn.LossWeights(reward=10.0, missed=10.0, done=10.0)
+LOSS = partial(rnn.loss, weights=WEIGHTS, dropout=0.0)
 GATES = 4 * HIDDEN
 HEAD = 3 * LATENT * MIXTURES + 3
 LSTM_FLOP = 2 * (LATENT + ACTION_SIZE + HIDDEN) * GATES  # of one step of one episode
@@ -146,10 +146,10 @@ def torch_loss(lstm: Any, head: Any, z: Any, action: Any, reward: Any, missed: A
     density = torch.logsumexp(torch.log_softmax(logits, dim=-2) + gaussian, dim=-2)
     total = -density.sum(dim=-1).mean()
     scaled = (rnn.REWARD_UNIT * out[..., -3] - reward).square().mean() / rnn.REWARD_UNIT**2
-    total = total + WEIGHTS["reward_weight"] * scaled
-    total = total + WEIGHTS["missed_weight"] * (out[..., -2] - missed).square().mean()
+    total = total + WEIGHTS.reward * scaled
+    total = total + WEIGHTS.missed * (out[..., -2] - missed).square().mean()
     failure = nn.functional.binary_cross_entropy_with_logits(out[..., -1], done)
-    return total + WEIGHTS["done_weight"] * failure
+    return total + WEIGHTS.done * failure
 
 
 def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:

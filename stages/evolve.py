@@ -19,7 +19,7 @@ from wm.search.evolution import Chance
 from wm.search.fitness import Objective
 from wm.search.payoff import Payoff
 from wm.search.real_drives import DriveSample
-from wm.search.round_search import DreamScore, Inputs, RoundSearch, Search, dream_score
+from wm.search.round_search import DreamScore, Inputs, RoundSearch, SearchResult, dream_score
 from wm.search.start_states import StartMoments
 from wm.search.terminal_value import ValueTarget, terminal_values
 
@@ -108,7 +108,7 @@ def dreams(params: Params, inputs: Inputs, drives: DriveSample, sampling: Any) -
     return Dream(inputs.simulators, inputs.watcher, rules, params.environment.warm_up_frames)
 
 
-def write(round_name: str, search: Search, score: DreamScore, searches: dict[str, Any]) -> None:
+def write(round_name: str, search: SearchResult, score: DreamScore, searches: dict[str, Any]) -> None:
     """Writes the kept search's controller, snapshots, curve and score, and the scores of all searches."""
     folder, figures = MODELS / round_name, METRICS / round_name
     model_file.save(folder / "controller.eqx", search.best)

@@ -32,7 +32,7 @@ from wm.runtime.places import LATENTS, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import progress
 
 
-class Inputs(NamedTuple):
+class FidelityInputs(NamedTuple):
     """What the stage reads; `unseen` are the validation drives that the round's agent made."""
 
     shards: Shards
@@ -72,7 +72,7 @@ def main(params: Params, round_name: str) -> None:
         np.savez(file, **unseen_starts(shards)._asdict())
 
 
-def read(round_name: str, warm_up_frames: int) -> Inputs:
+def read(round_name: str, warm_up_frames: int) -> FidelityInputs:
     """The inputs. Raises BadInput, also for files that do not fit together."""
     folder, shards = ROUND_MODELS / round_name, Shards(LATENTS / round_name)
     watcher = model_file.load(folder / "rnn.eqx", RNN)
@@ -85,7 +85,7 @@ def read(round_name: str, warm_up_frames: int) -> Inputs:
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
     scored, _ = results.read(ROUND_METRICS / round_name / "dream.json", results.DreamScores)
     dream = Dream(ensemble.members or [watcher], watcher, scored.rules, warm_up_frames)
-    return Inputs(shards, unseen, dream, last, snapshots)
+    return FidelityInputs(shards, unseen, dream, last, snapshots)
 
 
 def agent_files(round_name: str, snapshots: str) -> AgentFiles:

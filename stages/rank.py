@@ -45,6 +45,6 @@ def read(round_name: str) -> Ranked:
     ranked = model_file.load(path, Snapshots)
     features = watcher.latent_size + watcher.hidden_size
     model_file.check(path, "features", ranked.controllers.weight.shape[-1], features)
-    scores, _ = results.read(ROUND_METRICS / round_name / "ranked.json", results.Ranked)
+    scores, _ = results.read(ROUND_METRICS / round_name / "ranked.json", results.TrackScores)
     model_file.check(path, "count", ranked.count, len(scores.real))
     return Ranked(watcher, ensemble.members or [watcher], ranked.controllers, scores.real)

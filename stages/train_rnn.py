@@ -20,7 +20,7 @@ from wm.data.cached import CachedShards
 from wm.dream.drift import drift
 from wm.models import fit, rnn, rnn_data
 from wm.models.fit import Loss, Training, Validation
-from wm.models.rnn import RNN, Batch, Ensemble
+from wm.models.rnn import RNN, Batch, Ensemble, LossWeights
 from wm.models.rnn_data import DriveBatches
 from wm.params.model import Params
 from wm.params.train_rnn import TrainRNN
@@ -42,12 +42,8 @@ def main(params: Params, round_name: str, prev: str) -> None:
     model_file.check_sizes(paths[2], simulators.stacked, own)
     shards.expect_latents(own.latent_size)
     models = {"rnn": own} | {f"simulator_{i}": model for i, model in enumerate(simulators.members)}
-    loss = partial(
-        rnn.loss,
-        reward_weight=settings.reward_weight,
-        missed_weight=settings.missed_tile_weight,
-        done_weight=settings.done_weight,
-    )
+    weights = LossWeights(settings.reward_weight, settings.missed_tile_weight, settings.done_weight)
+    loss = partial(rnn.loss, weights=weights)
     steps = settings.steps if rounds else settings.first_round_steps
     records = shards.kept(validation=False)
     batcher = rnn_data.batcher(shards, records)

@@ -24,7 +24,7 @@ from wm.search.payoff import Payoff
 from wm.search.space import ControllerSpace
 
 ROOT = Path(__file__).parents[1]
-WEIGHTS = {"reward_weight": 1.0, "missed_weight": 1.0, "done_weight": 1.0, "dropout": 0.1}
+WEIGHTS = rnn.LossWeights(reward=1.0, missed=1.0, done=1.0)
 OBJECTIVE = Objective(
     payoff=Payoff(fastest_lap_steps=350, missed_tile_cost=20.0, action_repeat=4),
     rollouts=64,
@@ -69,7 +69,7 @@ def figures():
     rng = np.random.default_rng(0)
     model = model_file.load(ROOT / "models/pretrained/rnn.eqx", RNN)
     frames = rng.integers(0, 256, (8, 64, 64, 3), np.uint8)
-    loss = eqx.Partial(rnn.loss, **WEIGHTS)
+    loss = eqx.Partial(rnn.loss, weights=WEIGHTS, dropout=0.1)
     found = [
         *trained(model, loss, random_batch(rng, (8, 30))),
         *trained(VAE(latent_size=4, widths=(4, 8), key=jr.key(3)), vae.loss, frames),

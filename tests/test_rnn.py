@@ -13,7 +13,7 @@ from wm.models.rnn import RNN, Batch, Ensemble
 from wm.runtime import model_file
 
 SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 16, "mixtures": 3}
-LOSS = partial(rnn.loss, reward_weight=10.0, missed_weight=10.0, done_weight=10.0, dropout=0.0)
+LOSS = partial(rnn.loss, weights=rnn.LossWeights(reward=10.0, missed=10.0, done=10.0), dropout=0.0)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_the_kept_search_is_written(tmp_path, monkeypatch):
     first = Controller(features=3)
     last = first.with_parameters(jnp.full(12, 0.5))
     real = LatentRange(jnp.zeros(2), jnp.ones(2))
-    search = round_search.Search(Evolved([{"number": 0, "best": 7.5}], [first, last]), real)
+    search = round_search.SearchResult(Evolved([{"number": 0, "best": 7.5}], [first, last]), real)
     searches = {"trouble_share": 0.5, "dream": {"0.5": {"mean": 890.0, "sem": 10.0}}}
     evolve.write("r1", search, round_search.DreamScore({"score": 890.0}, [{"score": 880.0}]), searches)
     written = model_file.load(tmp_path / "models/r1/controller.eqx", Controller)

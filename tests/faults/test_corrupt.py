@@ -763,7 +763,7 @@ def test_scores_of_other_contents_are_refused(whole, tmp_path, change, said):
 def test_no_scores_of_controllers_are_refused(tmp_path):
     files.write_json(tmp_path / "ranked.json", {"real": {}})
     with pytest.raises(BadInput, match=r"ranked\.json: real: Dictionary should have at least 1 item"):
-        results.read(tmp_path / "ranked.json", results.Ranked)
+        results.read(tmp_path / "ranked.json", results.TrackScores)
 
 
 def test_an_agents_environment_and_rules_are_checked(tmp_path):

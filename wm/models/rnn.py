@@ -304,14 +304,20 @@ def sample_latents(batch: Batch, key: PRNGKeyArray) -> Float[Array, "batch time 
     return latent.sample(batch.mu, batch.logvar, key)
 
 
+class LossWeights(NamedTuple):
+    """Weights of the heads' errors beside the negative log-likelihood of z."""
+
+    reward: float
+    missed: float
+    done: float
+
+
 def loss(
     rnn: RNN,
     batch: Batch,
     key: PRNGKeyArray,
     *,
-    reward_weight: float,
-    missed_weight: float,
-    done_weight: float,
+    weights: LossWeights,
     dropout: float,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Negative log-likelihood of z_{t+1} plus weighted reward, missed and done errors, means over steps.
@@ -338,9 +344,9 @@ def loss(
     }
     total = (
         metrics["nll"]
-        + reward_weight * metrics["reward_error"] / REWARD_UNIT**2
-        + missed_weight * metrics["missed_error"]
-        + done_weight * metrics["done_error"]
+        + weights.reward * metrics["reward_error"] / REWARD_UNIT**2
+        + weights.missed * metrics["missed_error"]
+        + weights.done * metrics["done_error"]
     )
     return total, {"loss": total, **metrics}
 

@@ -18,7 +18,7 @@ READERS = {PARAMS_MODEL, "wm.params.check", "wm.params.file"}  # read params.yam
 DYNAMIC, LITERAL_ONLY = ("import_module", "__import__"), ("run_module", "run_path", "spec_from_file_location")
 
 
-class Source(NamedTuple):
+class ModuleSource(NamedTuple):
     """A module of the project as source code."""
 
     name: str
@@ -61,12 +61,12 @@ def digest(names: Iterable[str], root: Path = ROOT) -> str:
 
 
 @cache
-def source(name: str, root: Path = ROOT) -> Source:
+def source(name: str, root: Path = ROOT) -> ModuleSource:
     """The module's source. Raises ModuleNotFoundError."""
     path = path_of(name, root)
     if path is None:
         raise ModuleNotFoundError(f"{name}: not found in {root}")
-    return Source(name, path, ast.parse(path.read_bytes(), str(path)))
+    return ModuleSource(name, path, ast.parse(path.read_bytes(), str(path)))
 
 
 @cache
@@ -102,7 +102,7 @@ def _absolute(package: str, name: str) -> str:
     return ".".join([*parts[: len(parts) - level + 1], name[level:]]).rstrip(".")
 
 
-def _dynamic(module: Source, root: Path) -> Iterator[str]:
+def _dynamic(module: ModuleSource, root: Path) -> Iterator[str]:
     """The modules that `import_module` and `__import__` may load."""
     names = set(_aliases(module.tree, DYNAMIC)) | {"__import__"}
     calls = {id(node.func): node for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
@@ -124,7 +124,7 @@ def _aliases(tree: ast.Module, wanted: tuple[str, ...]) -> Iterator[str]:
             yield from (alias.asname or alias.name for alias in node.names if alias.name in wanted)
 
 
-def _possible(module: Source, call: ast.Call, word: str, root: Path) -> Iterator[str]:
+def _possible(module: ModuleSource, call: ast.Call, word: str, root: Path) -> Iterator[str]:
     """The modules that one dynamic import may load: one for a literal, all that match for an f-string."""
     argument = call.args[0]
     if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
@@ -146,7 +146,7 @@ def _possible(module: Source, call: ast.Call, word: str, root: Path) -> Iterator
         raise _refusal(module, call, word)
 
 
-def _refusal(module: Source, node: ast.AST, word: str) -> ValueError:
+def _refusal(module: ModuleSource, node: ast.AST, word: str) -> ValueError:
     place = f"{module.path}, line {getattr(node, 'lineno', '?')}"
     return ValueError(
         f"{place}: found {word} with a name that only the running program knows, expected a literal or an "
@@ -204,7 +204,11 @@ def sections_read(stage: str, root: Path = ROOT) -> set[str]:
     return read - machine
 
 
-def _attributes_read(module: Source, function: ast.FunctionDef, name: str, local: set[str]) -> Iterator[str]:
+def _attributes_read(
+    module: ModuleSource, function: ast.FunctionDef, name: str, local: set[str]
+) -> Iterator[str]:
+    module: ModuleSource, function: ast.FunctionDef, name: str, local: set[str]
+) -> Iterator[str]:
     """What the function reads of its argument `name`, which it may pass to functions of its module only."""
     attributes = {id(node.value): node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
@@ -217,7 +221,7 @@ def _attributes_read(module: Source, function: ast.FunctionDef, name: str, local
             yield attributes[id(node)]
 
 
-def _params_model(model: Source) -> tuple[set[str], dict[str, set[str]], set[str]]:
+def _params_model(model: ModuleSource) -> tuple[set[str], dict[str, set[str]], set[str]]:
     """The sections, the sections that each method reads, and those that say where to compute."""
     body = next(
         node.body for node in model.tree.body if isinstance(node, ast.ClassDef) and node.name == "Params"

@@ -86,7 +86,7 @@ class AgentDream(Found):
     rules: Rules | None = None
 
 
-class Ranked(Found):
+class TrackScores(Found):
     """ranked.json: mean scores of controllers on real tracks, by name."""
 
     real: Annotated[dict[str, float], Field(min_length=1)]

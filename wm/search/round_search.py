@@ -73,7 +73,7 @@ def read(latents: Path, folder: Path, previous: Path | None) -> Inputs:
     return inputs
 
 
-class Search(NamedTuple):
+class SearchResult(NamedTuple):
     """A search's record, and the range of the latents of its start states."""
 
     evolved: Evolved
@@ -104,7 +104,7 @@ class RoundSearch:
     start_key: PRNGKeyArray
     chance: Chance
 
-    def run(self, off_track: float, journal: Journal, label: str) -> Search:
+    def run(self, off_track: float, journal: Journal, label: str) -> SearchResult:
         """The search with this share of start states before off-track events."""
         dream, moments = self.dream, replace(self.moments, off_track=off_track)
         worlds = worlds_at(moments, dream, self.values, self.start_key)
@@ -120,7 +120,7 @@ class RoundSearch:
             snapshot_every=self.snapshot_every,
             generations=total,
         )
-        return Search(evolved, LatentRange.of(worlds[0].starts))
+        return SearchResult(evolved, LatentRange.of(worlds[0].starts))
 
 
 class DreamScore(NamedTuple):
@@ -130,7 +130,7 @@ class DreamScore(NamedTuple):
     episodes: list[dict[str, Any]]
 
 
-def dream_score(dream: Dream, search: Search, frames: StartFrames, key: PRNGKeyArray) -> DreamScore:
+def dream_score(dream: Dream, search: SearchResult, frames: StartFrames, key: PRNGKeyArray) -> DreamScore:
     """The score of a search's controller in whole dreamt episodes, and the share of their steps whose latents
     lie outside the range of real ones."""
     episodes = whole_episodes(dream, search.best, frames, key)
