@@ -207,8 +207,6 @@ def sections_read(stage: str, root: Path = ROOT) -> set[str]:
 def _attributes_read(
     module: ModuleSource, function: ast.FunctionDef, name: str, local: set[str]
 ) -> Iterator[str]:
-    module: ModuleSource, function: ast.FunctionDef, name: str, local: set[str]
-) -> Iterator[str]:
     """What the function reads of its argument `name`, which it may pass to functions of its module only."""
     attributes = {id(node.value): node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
