@@ -28,7 +28,9 @@ def test_loaded_is_saved(path, model):
 def test_loading_compiles_no_program_for_the_leaves(path, model):
     """jnp.isfinite would compile one for every shape: two seconds for an agent, in every worker process."""
     compiled = []
-    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration_secs, **_: compiled.append(event)
+    )
     model_file.load(path, RNN)
     jax.monitoring.clear_event_listeners()
     assert len([name for name in compiled if "backend_compile" in name]) < len(jax.tree.leaves(model)) // 2

@@ -153,7 +153,9 @@ def test_float16_weights_change_dreams_little(page, capsys):
     result = [errors(answer, in_jax(*whole, one, answer)) for one, answer in zip(asked, answers, strict=True)]
     z, picture_error = (float(np.median([one[name] for one in result])) for name in ("z", "picture"))
     with capsys.disabled():
-        print(f"\nfloat16 against float32, {STEPS} steps, median of 8: z {z:.4f}, picture {shown:.4f}")
+        print(
+            f"\nfloat16 against float32, {STEPS} steps, median of 8: z {z:.4f}, picture {picture_error:.4f}"
+        )
     assert z < 0.01
     assert picture_error < 0.01
 

@@ -20,7 +20,7 @@ from wm.models.vae import VAE
 from wm.runtime import model_file
 from wm.search import cma_es, round_search
 from wm.search.evolution import Evolved
-from wm.search.round_search import Search
+from wm.search.round_search import SearchResult
 from wm.spec import LAP_POINTS
 
 
@@ -149,7 +149,7 @@ def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impo
     frames = StartFrames(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros(3))
     monkeypatch.setattr(round_search, "whole_episodes", lambda *_: dreamt)
     monkeypatch.setattr(round_search, "strays", lambda *_: 0.25)
-    search = Search(Evolved([], [Controller(features=12)]), LatentRange(jnp.zeros(4), jnp.ones(4)))
+    search = SearchResult(Evolved([], [Controller(features=12)]), LatentRange(jnp.zeros(4), jnp.ones(4)))
     score = round_search.dream_score(dreams[0], search, frames, jr.key(0)).summary
     assert score["impossible"] is impossible
     assert score["strays"] == 0.25
