@@ -43,11 +43,11 @@ def check_arguments(stage: Any, arguments: tuple[str, ...], params: Params) -> N
     """Refuses arguments that the stage does not take, or that params.yaml does not name."""
     signature = inspect.signature(stage)
     try:
-        given = signature.bind(params, *arguments).arguments
+        bound = signature.bind(params, *arguments).arguments
     except TypeError:
         expected = listed(list(signature.parameters)[1:]) or "none"
         raise BadInput(f"arguments: found {shown(list(arguments))}, expected {expected}") from None
-    name, prev = given.get("round_name"), given.get("prev")
+    name, prev = bound.get("round_name"), bound.get("prev")
     if name is not None and name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
     if name is not None and "prev" in signature.parameters and prev != params.rounds[name].prev:

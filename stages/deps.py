@@ -34,8 +34,8 @@ def with_code_deps(text: str) -> str:
     stage = ""
     blocks = iter(text.splitlines(keepends=True))
     for line in blocks:
-        if found := re.match(r"\s+cmd: python -m stages (\w+)", line):
-            stage = found[1]
+        if command := re.match(r"\s+cmd: python -m stages (\w+)", line):
+            stage = command[1]
         lines.append(line)
         if line.strip() == "deps:":
             lines += deps(blocks, stage, lines)

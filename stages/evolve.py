@@ -47,19 +47,19 @@ def main(params: Params, round_name: str, prev: str) -> None:
             inputs.shards, rounds, settings.newest_share, settings.start_episodes, settings.seed
         )
         searches = of_round(params, inputs, drives, schedule, keys)
-        found, scores = {}, {}
+        results, scores = {}, {}
         frames = unseen_starts(inputs.shards).draw(settings.score_episodes, settings.seed)
         for share, journal in journals.items():
             label = f"{stage}, off-track share {share}" if len(journals) > 1 else stage
-            found[share] = searches.run(share, journal, label)
-            scores[share] = dream_score(searches.dream, found[share], frames, keys[2])
+            results[share] = searches.run(share, journal, label)
+            scores[share] = dream_score(searches.dream, results[share], frames, keys[2])
         best = round_search.kept(scores)
         dream, score = dreams(params, inputs, drives, settings.score_sampling), scores[best]
         if dream.rules != searches.dream.rules:
-            score = dream_score(dream, found[best], frames, keys[2])
+            score = dream_score(dream, results[best], frames, keys[2])
         ends = {share: score.summary["score"] for share, score in scores.items()}
         means = {str(share): {name: end[name] for name in ("mean", "sem")} for share, end in ends.items()}
-        write(round_name, found[best], score, {"trouble_share": best, "dream": means})
+        write(round_name, results[best], score, {"trouble_share": best, "dream": means})
 
 
 def of_round(

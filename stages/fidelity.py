@@ -111,5 +111,6 @@ def real_scores(params: Params, round_name: str, count: int) -> list[float]:
     drives = [Drive(seed, snapshot=float(place)) for place in np.linspace(0, 1, count) for seed in seeds]
     agent = agent_files(round_name, "ranked.eqx")
     episodes = driving.drive_all(agent, drives, params.environment, round_name, params.compute)
-    scores = [one.record.score for one in progress(episodes, "ranking on real tracks", len(drives))]
+    counted = progress(episodes, "ranking on real tracks", len(drives))
+    scores = [episode.record.score for episode in counted]
     return np.reshape(scores, (count, len(seeds))).mean(axis=1).round(2).tolist()

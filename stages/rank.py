@@ -20,7 +20,8 @@ def main(params: Params) -> None:
     settings, rounds = params.rank, list(params.rounds)
     last = rounds[-1]
     ranked = {name: read(name) for name in rounds}
-    simulators = [one for name in rounds[-settings.simulator_rounds :] for one in ranked[name].simulators]
+    newest = rounds[-settings.simulator_rounds :]
+    simulators = [simulator for name in newest for simulator in ranked[name].simulators]
     scored, _ = results.read(ROUND_METRICS / last / "dream.json", results.DreamScores)
     # with the encoder's noise, which makes dreams harder and so sets good drivers apart from fair ones
     rules = scored.rules.replace(sampling="sampled", encoder_variance=())

@@ -111,6 +111,6 @@ def report(curves: dict[str, list[dict[str, Any]]], folder: Path) -> None:
     table = [dict(row) for row in curves["rnn"]]
     for name, curve in curves.items():
         if name != "rnn":
-            for row, other in zip(table, curve, strict=True):
-                row |= {f"{name}_{key}": value for key, value in other.items() if key != "step"}
+            for row, metrics in zip(table, curve, strict=True):
+                row |= {f"{name}_{key}": value for key, value in metrics.items() if key != "step"}
     files.write_csv(folder / "train_rnn.csv", table)

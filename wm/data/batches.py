@@ -86,9 +86,9 @@ def draw(
             groups.append(group)
             weights.append(rest * share)
             rest *= 1 - share
-    others = [record for record in records if record.source not in rounds]
-    if others:
-        groups.append(others)
+    elsewhere = [record for record in records if record.source not in rounds]
+    if elsewhere:
+        groups.append(elsewhere)
         weights.append(rest)
     probabilities = np.array(weights) / sum(weights)
     chosen = rng.choice(len(groups), size=count, p=probabilities)

@@ -101,9 +101,9 @@ def _check_entries(path: Path, manifest: Manifest) -> None:
     if len(set(names)) != len(names):
         raise BadInput(f"{path}: shards: found the same file twice, expected distinct files")
     for shard in manifest.shards:
-        found, expected = (shard.rows, shard.row_groups), (rows[shard.file], groups[shard.file])
-        if found != expected:
-            counts = "found {} rows in {} groups, expected {} in {}".format(*found, *expected)
+        listed, expected = (shard.rows, shard.row_groups), (rows[shard.file], groups[shard.file])
+        if listed != expected:
+            counts = "found {} rows in {} groups, expected {} in {}".format(*listed, *expected)
             raise BadInput(f"{path}: {errors.shown(shard.file)}: {counts}")
 
 
@@ -116,8 +116,8 @@ def _check_files(folder: Path, shards: Sequence[ShardEntry]) -> None:
     for name, checksum in expected.items():
         path = folder / name
         try:
-            found = files.sha256(path)
+            actual = files.sha256(path)
         except OSError as error:
             raise CorruptShard(f"{path}: {error.strerror}. Delete it and run `dvc checkout`.") from None
-        if found != checksum:
+        if actual != checksum:
             raise CorruptShard(f"{path}: checksum differs. Delete it and run `dvc checkout`.")

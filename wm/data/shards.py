@@ -156,15 +156,15 @@ class Shards:
         for shard in self.shards:
             try:
                 schema = self._file(shard.file).schema_arrow
-                found = {
+                stored = {
                     name: columns.width(schema.field(name).type) for name in widths if name in schema.names
                 }
             except UNREADABLE as error:
                 raise self._corrupt(shard.file, error) from None
-            if found != widths:
+            if stored != widths:
                 path = self.folder / shard.file
                 raise CorruptShard(
-                    f"{path}: numbers per step: found {found}, expected {widths}. Run `dvc repro`."
+                    f"{path}: numbers per step: found {stored}, expected {widths}. Run `dvc repro`."
                 )
 
     def _file(self, name: str) -> pq.ParquetFile:

@@ -131,7 +131,8 @@ def count(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress,
         stuck = stuck | ((steps > rules.stuck_steps) & (recent.sum(axis=-1) < rnn.REWARD_UNIT))
     rest = Outcome(*(jnp.where(driving, part, 0) for part in (idle, 0, 0)))
     counts = driving & ~stuck
-    counted = Outcome(*(jnp.where(counts, part, other) for part, other in zip(outcome, rest, strict=True)))
+    parts = zip(outcome, rest, strict=True)
+    counted = Outcome(*(jnp.where(counts, dreamt, uncounted) for dreamt, uncounted in parts))
     frames = jnp.minimum(progress.frames + rules.action_repeat * driving, FRAMES_PER_EPISODE)
     tile_points = progress.tile_points + jnp.where(driving, counted.reward - idle, 0)
     lap = progress.lap | (tile_points >= LAP_POINTS)
@@ -141,10 +142,10 @@ def count(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress,
 def count_all(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress, Outcome]:
     """`count` for all steps of an outcome, (time, ...)."""
 
-    def one(progress: Progress, outcome: Outcome) -> tuple[Progress, Outcome]:
+    def count_step(progress: Progress, outcome: Outcome) -> tuple[Progress, Outcome]:
         return count(progress, outcome, rules)
 
-    return jax.lax.scan(one, progress, outcome)
+    return jax.lax.scan(count_step, progress, outcome)
 
 
 def apply_stuck_rule(outcome: Outcome, rules: Rules) -> Outcome:

@@ -135,10 +135,10 @@ def _at(keys: Key[Array, " batch"], steps: Int[Array, " batch"]) -> Key[Array, "
 def where(mask: Bool[Array, " batch"], new: Running, old: Running) -> Running:
     """`new` episodes where the mask is set, `old` ones elsewhere."""
 
-    def either(one: Array, other: Array) -> Array:
-        return jnp.where(mask.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+    def select(new_leaf: Array, old_leaf: Array) -> Array:
+        return jnp.where(mask.reshape(-1, *[1] * (new_leaf.ndim - 1)), new_leaf, old_leaf)
 
-    return jax.tree.map(either, new, old)
+    return jax.tree.map(select, new, old)
 
 
 def features(z: Float[Array, "batch latent"], memory: Memory) -> Float[Array, "batch features"]:

@@ -56,23 +56,23 @@ def dataset_id(source: Path) -> str:
     """The dataset's id. Raises BadInput where the folder's name cannot be part of one."""
     from minari.dataset.minari_dataset import parse_dataset_id
 
-    *_, kind, name = source.resolve().parts
-    found = f"car-racing-{kind}-{name}-v0"
+    *_, kind, folder = source.resolve().parts
+    name = f"car-racing-{kind}-{folder}-v0"
     try:
-        parse_dataset_id(found)
+        parse_dataset_id(name)
     except ValueError:
         raise BadInput(
-            f"{source}: id: found {found!r}, expected a folder name of letters, digits, - and _"
+            f"{source}: id: found {name!r}, expected a folder name of letters, digits, - and _"
         ) from None
-    return found
+    return name
 
 
 def check_frames(shards: Shards) -> None:
     """Raises BadInput unless the drives contain frames."""
-    found = list(shards.read(shards.kept()[0]).observations)
-    if found != ["frame"]:
+    observations = list(shards.read(shards.kept()[0]).observations)
+    if observations != ["frame"]:
         expected = "expected frames, as in data/raw or data/processed"
-        raise BadInput(f"{shards.folder}: observations: found {found}, {expected}")
+        raise BadInput(f"{shards.folder}: observations: found {observations}, {expected}")
 
 
 def write(folder: Path, shards: Shards, environment: Environment, name: str) -> None:

@@ -24,7 +24,7 @@ def mean_drift(
     length = max(longest(records), WARM_STEPS + max(STEPS))
     batch = rnn.to_batch(stacked(shards, records, length))
     measure = eqx.filter_jit(drift)
-    errors = [measure(one, batch, key, warm=WARM_STEPS, steps=max(STEPS)) for one in simulators]
+    errors = [measure(simulator, batch, key, warm=WARM_STEPS, steps=max(STEPS)) for simulator in simulators]
     latents, rewards = (np.mean(values, axis=0) for values in zip(*errors, strict=True))
     named = {"latent": latents, "reward": rewards}
     return {f"{name}_{n}": round(float(v[n - 1]), 4) for name, v in named.items() for n in STEPS}

@@ -108,8 +108,8 @@ def plan(
         dreams = unroll(simulation, population, starts, dream_key, steps=steps)
         return dreams.action[:, 0], dreams.outcome.reward[:, 0]
 
-    found = dreamt(simulation, controller, jnp.asarray(moments.times))
-    return Promise(*[np.swapaxes(np.asarray(part), 0, 1) for part in found])
+    dreams = dreamt(simulation, controller, jnp.asarray(moments.times))
+    return Promise(*[np.swapaxes(np.asarray(part), 0, 1) for part in dreams])
 
 
 def replay(plan: Plan, environment: Environment) -> Replay:
@@ -145,8 +145,8 @@ def windows(
 
     Rewards are in points per step; the column of the correlation is `agreement`.
     """
-    real = np.stack([one.reward for one in replays])
-    on_road = np.stack([one.on_road for one in replays])
+    real = np.stack([replay.reward for replay in replays])
+    on_road = np.stack([replay.on_road for replay in replays])
     idle = 0.5 + action_repeat * FRAME_REWARD  # a step with less than half a point reaches no tile
     rows = []
     for start in range(0, promised.shape[1] - window + 1, window):

@@ -153,7 +153,7 @@ def in_precision(rnn: RNN, precision: str) -> RNN:
 
 def with_rounded_weights(loss: Callable[..., Any], precision: str) -> Callable[..., Any]:
     """The loss of the RNN `in_precision`. Its gradients are those of the weights that are not rounded."""
-    return lambda model, *others: loss(in_precision(model, precision), *others)
+    return lambda model, *arguments: loss(in_precision(model, precision), *arguments)
 
 
 class Ensemble(eqx.Module):

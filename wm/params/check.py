@@ -81,9 +81,9 @@ def _check_search(params: Params) -> None:
         reason = "train_vae.latent_size + initialise.hidden_size, the controller's inputs"
         _refuse("evolve.principal_components", evolve.principal_components, f"at most {features} ({reason})")
     for name in ("principal_components", "rollouts"):
-        if (found := getattr(evolve, name)) > states:
+        if (count := getattr(evolve, name)) > states:
             reason = "the dreams' start states: start_episodes x starts_per_episode"
-            _refuse(f"evolve.{name}", found, f"at most {states} ({reason})")
+            _refuse(f"evolve.{name}", count, f"at most {states} ({reason})")
 
 
 def _check_simulators(params: Params) -> None:
@@ -102,9 +102,9 @@ def _check_simulators(params: Params) -> None:
 
 def _check_tracks(params: Params) -> None:
     """No track may serve two purposes, those of the evaluation least of all."""
-    for (place, seeds), (other_place, other) in combinations(tracks(params), 2):
-        if seeds.start < other.stop and other.start < seeds.stop:
-            taken = f"{other.start} to {other.stop - 1}, which {other_place} uses"
+    for (place, seeds), (later_place, later) in combinations(tracks(params), 2):
+        if seeds.start < later.stop and later.start < seeds.stop:
+            taken = f"{later.start} to {later.stop - 1}, which {later_place} uses"
             found = f"found seeds {seeds.start} to {seeds.stop - 1}"
             raise BadInput(f"{FILE}: {place}: tracks: {found}, expected none of {taken}")
 

@@ -48,4 +48,4 @@ class Params(Section):
 
     def rounds_until(self, name: str) -> list[str]:
         """The rounds from the first one to `name`; none for init. Raises ValueError for a broken `prev`."""
-        return ancestry(name, {key: one.prev for key, one in self.rounds.items()})
+        return ancestry(name, {key: entry.prev for key, entry in self.rounds.items()})

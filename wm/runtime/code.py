@@ -77,20 +77,21 @@ def imports(name: str, root: Path = ROOT) -> frozenset[str]:
     read from the source, ModuleNotFoundError for an import of a module that the project does not have.
     """
     module = source(name, root)
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(module.package, "." * node.level + (node.module or ""))
-            found.add(base)
+            names.add(base)
             submodules = (f"{base}.{alias.name}" for alias in node.names)
-            found.update(one for one in submodules if path_of(one, root))
-    found.update(_dynamic(module, root))
-    ours = {one for one in found if one.split(".")[0] in PACKAGES}
-    packages = {one.rsplit(".", i)[0] for one in ours for i in range(one.count(".") + 1)} - ours
-    packages |= {one for one in ours if source(one, root).path.name == "__init__.py"}
-    return frozenset((ours | packages) - {one for one in packages if not source(one, root).has_code} - {name})
+            names.update(module for module in submodules if path_of(module, root))
+    names.update(_dynamic(module, root))
+    ours = {target for target in names if target.split(".")[0] in PACKAGES}
+    packages = {target.rsplit(".", i)[0] for target in ours for i in range(target.count(".") + 1)} - ours
+    packages |= {target for target in ours if source(target, root).path.name == "__init__.py"}
+    empty = {package for package in packages if not source(package, root).has_code}
+    return frozenset((ours | packages) - empty - {name})
 
 
 def _absolute(package: str, name: str) -> str:
@@ -117,11 +118,11 @@ def _dynamic(module: ModuleSource, root: Path) -> Iterator[str]:
         yield from _possible(module, call, word, root)
 
 
-def _aliases(tree: ast.Module, wanted: tuple[str, ...]) -> Iterator[str]:
+def _aliases(tree: ast.Module, functions: tuple[str, ...]) -> Iterator[str]:
     """The names by which a module calls what it imports from importlib."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "importlib":
-            yield from (alias.asname or alias.name for alias in node.names if alias.name in wanted)
+            yield from (alias.asname or alias.name for alias in node.names if alias.name in functions)
 
 
 def _possible(module: ModuleSource, call: ast.Call, word: str, root: Path) -> Iterator[str]:
@@ -140,8 +141,8 @@ def _possible(module: ModuleSource, call: ast.Call, word: str, root: Path) -> It
     top, dot, _ = start.partition(".")
     if top in PACKAGES:
         ending = str(end.value) if isinstance(end, ast.Constant) and end is not argument.values[0] else ""
-        loaded = [one for one in project(root) if one.startswith(start) and one.endswith(ending)]
-        yield from (one for one in loaded if not one.endswith("__main__"))
+        loaded = [name for name in project(root) if name.startswith(start) and name.endswith(ending)]
+        yield from (name for name in loaded if not name.endswith("__main__"))
     elif not dot:  # the rest of the name decides which package it is
         raise _refusal(module, call, word)
 
@@ -158,11 +159,11 @@ def closure(
     name: str, root: Path = ROOT, imported: Callable[[str, Path], Iterable[str]] = imports
 ) -> set[str]:
     """The module and all modules of the project that it imports, directly or not."""
-    found, left = set(), {name}
+    reached, left = set(), {name}
     while left:
-        found |= left
-        left = {one for module in left for one in imported(module, root)} - found
-    return found
+        reached |= left
+        left = {target for module in left for target in imported(module, root)} - reached
+    return reached
 
 
 def stage_modules(stage: str, root: Path = ROOT) -> set[str]:
@@ -210,7 +211,7 @@ def _attributes_read(
     """What the function reads of its argument `name`, which it may pass to functions of its module only."""
     attributes = {id(node.value): node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-    passed = {id(one) for call in calls if getattr(call.func, "id", "") in local for one in call.args}
+    passed = {id(value) for call in calls if getattr(call.func, "id", "") in local for value in call.args}
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and node.id == name and id(node) not in passed:
             if id(node) not in attributes:
@@ -230,7 +231,7 @@ def _params_model(model: ModuleSource) -> tuple[set[str], dict[str, set[str]], s
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
     methods = {
-        node.name: {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)} & fields
+        node.name: {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)} & fields
         for node in body
         if isinstance(node, ast.FunctionDef)
     }

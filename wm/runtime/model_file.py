@@ -69,8 +69,8 @@ def load(path: Path, kind: type[M]) -> M:
     check(path, "kind", header.kind, kind.__name__)
     check(path, "sha256", checksum(payload), header.sha256)
     skeleton = _skeleton(path, kind, header.sizes)
-    for found, expected in zip(header.leaves, table := _leaf_table(skeleton), strict=False):
-        check(path, f"leaves{expected[0]}", list(found), expected)
+    for leaf, expected in zip(header.leaves, table := _leaf_table(skeleton), strict=False):
+        check(path, f"leaves{expected[0]}", list(leaf), expected)
     check(path, "number of leaves", len(header.leaves), len(table))
     _check_arrays(path, payload, table)
     model = eqx.tree_deserialise_leaves(io.BytesIO(payload), skeleton)
@@ -92,9 +92,9 @@ def check(path: Path, field: str, found: Any, expected: Any) -> None:
         raise BadModelFile(f"{path}: {field}: found {found}, expected {expected}. {REMEDY}")
 
 
-def check_sizes(path: Path, model: Any, other: Any) -> None:
-    """Raises BadModelFile if the model loaded from `path` has other sizes than the model `other`."""
-    for name, expected in other.sizes.items():
+def check_sizes(path: Path, model: Any, reference: Any) -> None:
+    """Raises BadModelFile if the model loaded from `path` has other sizes than the model `reference`."""
+    for name, expected in reference.sizes.items():
         check(path, name, model.sizes[name], expected)
 
 
@@ -109,18 +109,18 @@ def _read(path: Path) -> tuple[Header, bytes]:
     except OSError as error:
         raise BadModelFile(f"{path}: {error.strerror}, expected a model file.") from None
     try:
-        found = files.parse_json(first)
+        content = files.parse_json(first)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        content = None
+    if not isinstance(content, dict):
         raise BadModelFile(f"{path}: the first line is not a JSON header, expected a model file.")
-    if (version := found.get("version")) != VERSION:
+    if (version := content.get("version")) != VERSION:
         remedy = "Check out the version of the code that wrote it, or run `dvc repro`."
         raise BadModelFile(f"{path}: version: found {errors.shown(version)}, expected {VERSION}. {remedy}")
-    if json.dumps(found).encode() + b"\n" != first:
+    if json.dumps(content).encode() + b"\n" != first:
         raise BadModelFile(f"{path}: the header was changed after it was written. {REMEDY}")
     try:
-        return section.validated(Header, found, str(path)), payload
+        return section.validated(Header, content, str(path)), payload
     except BadInput as error:
         raise BadModelFile(f"{error}. {REMEDY}") from None
 
