@@ -86,14 +86,14 @@ def with_below_600(content: dict[str, Any], count: int) -> dict[str, Any]:
 
 def committed(params: Params) -> Content:
     """What the report says of the committed metrics, without the parts that are not in git."""
-    ranks = results.read(METRICS / "ranks.json", results.Ranks)[0]
+    ranks = results.read(METRICS / "ranks.json", results.Ranks)
     rounds = {name: report.read_round(name, ROUND_METRICS / name) for name in params.rounds}
     ranked = report.read_csv(METRICS / "ranks.csv")
     return Content(
         rounds=list(rounds.values()),
         chosen=rounds[ranks.chosen],
         train_vae=report.read_csv(METRICS / "train_vae.csv"),
-        active_dimensions=results.read(METRICS / "train_vae.json", results.Seen)[0].active_dimensions,
+        active_dimensions=results.read(METRICS / "train_vae.json", results.VAEResults).active_dimensions,
         ranked=ranked,
         rank_correlation=ranks.rank_correlation,
         sources=[],

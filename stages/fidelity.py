@@ -17,6 +17,7 @@ from wm.agent.driving import Drive
 from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.dream.dynamics import Dream
+from wm.dream.results import DreamResult
 from wm.dream.starts import unseen_starts
 from wm.errors import BadInput
 from wm.fidelity import plans
@@ -83,7 +84,7 @@ def read(round_name: str, warm_up_frames: int) -> FidelityInputs:
     model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
     shards.expect_latents(watcher.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
-    scored, _ = results.read(ROUND_METRICS / round_name / "dream.json", results.DreamScores)
+    scored = results.read(ROUND_METRICS / round_name / "dream.json", DreamResult)
     dream = Dream(ensemble.members or [watcher], watcher, scored.rules, warm_up_frames)
     return FidelityInputs(shards, unseen, dream, last, snapshots)
 

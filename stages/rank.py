@@ -6,6 +6,7 @@ The simulators of the last rounds generate the dreams, which start from the last
 import jax.random as jr
 
 from wm.dream.dynamics import Dream
+from wm.dream.results import DreamResult
 from wm.dream.starts import read_starts
 from wm.fidelity.ranking import Ranked, Rows, dream_scores, ranks
 from wm.models.controller import Snapshots
@@ -22,7 +23,7 @@ def main(params: Params) -> None:
     ranked = {name: read(name) for name in rounds}
     newest = rounds[-settings.simulator_rounds :]
     simulators = [simulator for name in newest for simulator in ranked[name].simulators]
-    scored, _ = results.read(ROUND_METRICS / last / "dream.json", results.DreamScores)
+    scored = results.read(ROUND_METRICS / last / "dream.json", DreamResult)
     # with the encoder's noise, which makes dreams harder and so sets good drivers apart from fair ones
     rules = scored.rules.replace(sampling="sampled", encoder_variance=())
     starts = read_starts(ROUND_MODELS / last / "starts.npz", simulators[0].latent_size)
@@ -46,6 +47,6 @@ def read(round_name: str) -> Ranked:
     ranked = model_file.load(path, Snapshots)
     features = watcher.latent_size + watcher.hidden_size
     model_file.check(path, "features", ranked.controllers.weight.shape[-1], features)
-    scores, _ = results.read(ROUND_METRICS / round_name / "ranked.json", results.TrackScores)
+    scores = results.read(ROUND_METRICS / round_name / "ranked.json", results.TrackScores)
     model_file.check(path, "count", ranked.count, len(scores.real))
     return Ranked(watcher, ensemble.members or [watcher], ranked.controllers, scores.real)

@@ -59,7 +59,7 @@ def main(params: Params) -> None:
 
 def read(params: Params) -> Content:
     """All that the report shows. Raises BadInput."""
-    ranks, _ = results.read(METRICS / "ranks.json", results.Ranks)
+    ranks = results.read(METRICS / "ranks.json", results.Ranks)
     if ranks.chosen not in params.rounds:
         found, expected = shown(ranks.chosen), listed(params.rounds)
         raise BadInput(f"{METRICS}/ranks.json: chosen: found {found}, expected one of {expected}. {REMEDY}")
@@ -71,7 +71,7 @@ def read(params: Params) -> Content:
         rounds=list(rounds.values()),
         chosen=rounds[ranks.chosen],
         train_vae=read_csv(METRICS / "train_vae.csv"),
-        active_dimensions=results.read(METRICS / "train_vae.json", results.Seen)[0].active_dimensions,
+        active_dimensions=results.read(METRICS / "train_vae.json", results.VAEResults).active_dimensions,
         ranked=ranked,
         rank_correlation=ranks.rank_correlation,
         sources=sources(records),
@@ -88,9 +88,9 @@ def read_round(name: str, folder: Path) -> RoundResults:
     """The results of a round. Raises BadInput."""
     return RoundResults(
         name=name,
-        dream=results.read(folder / "dream.json", results.Measured)[0],
-        real=results.read(folder / "real.json", results.Measured)[0],
-        drift=results.read(folder / "fidelity.json", results.Drift)[0].drift,
+        dream=results.read(folder / "dream.json", results.DriveSummary),
+        real=results.read(folder / "real.json", results.DriveSummary),
+        drift=results.read(folder / "fidelity.json", results.Drift).drift,
         tracks=read_csv(folder / "real.csv"),
         train_rnn=read_csv(folder / "train_rnn.csv"),
         evolve=read_csv(folder / "evolve.csv"),

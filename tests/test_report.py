@@ -21,7 +21,7 @@ from wm.report.page import LEAST_SIZES, difference, flat, gap_figure, page, too_
 from wm.report.summary import summary as summary_files
 from wm.report.summary import write as write_summary
 from wm.runtime import files
-from wm.runtime.results import Measured
+from wm.runtime.results import DriveSummary
 
 HOSTILE = '"><script>alert(1)</script>&'
 PARAMS = {
@@ -36,7 +36,7 @@ PARAMS = {
 def measured(mean, spread, n=4):
     scores = mean + spread * np.linspace(-1, 1, n)
     none, laps = np.zeros(n), np.arange(n) < 1
-    return Measured.model_validate(summary.of_drives(scores, np.full(n, 900), laps, none + 2, none))
+    return DriveSummary.model_validate(summary.of_drives(scores, np.full(n, 900), laps, none + 2, none))
 
 
 def a_round(name, dream=800.0, real=700.0, spread=10.0):
@@ -276,7 +276,7 @@ def test_the_headline_names_occur_in_one_file_alone():
 
 
 def test_the_summary_leaves_out_what_is_not_known():
-    no_lap = Measured.model_validate(a_round("r0").real.model_dump() | {"laps": 0, "lap_frames": None})
+    no_lap = DriveSummary.model_validate(a_round("r0").real.model_dump() | {"laps": 0, "lap_frames": None})
     written = summary_files(content(a_round("r0")._replace(real=no_lap)))
     assert "in_reality" not in written["lap_frames"]
     assert written["laps"]["in_reality"] == 0

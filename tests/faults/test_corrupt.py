@@ -22,6 +22,7 @@ from wm.data.episode import Episode, Record
 from wm.data.manifest import MANIFEST, CorruptShard
 from wm.data.resumable import resumable_episodes
 from wm.data.shards import Shards, Writer
+from wm.dream.results import DreamResult
 from wm.dream.starts import StartFrames, read_starts
 from wm.errors import BadInput
 from wm.models import controller
@@ -756,7 +757,7 @@ def test_scores_of_other_contents_are_refused(whole, tmp_path, change, said):
     change(content)
     files.write_json(tmp_path / "dream.json", content)
     with pytest.raises(BadInput) as caught:
-        results.read(tmp_path / "dream.json", results.DreamScores)
+        results.read(tmp_path / "dream.json", DreamResult)
     assert f"dream.json: {said}" in str(caught.value)
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from wm.agent.agent import Agent, AgentFiles
 from wm.dream.dynamics import Dream
+from wm.dream.results import AgentDream
+from wm.dream.rules import Rules
 from wm.dream.starts import StartFrames, read_starts
 from wm.errors import BadInput
 from wm.models.rnn import RNN, Ensemble
 from wm.params import file, section
 from wm.params.environment import Environment
 from wm.runtime import files, model_file, results
-from wm.runtime.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class AgentFolder:
         Raises BadInput, also for rules of another number of latent dimensions.
         """
         path = self.path / "dream.json"
-        rules = results.read(path, results.AgentDream)[0].rules if path.exists() else None
+        rules = results.read(path, AgentDream).rules if path.exists() else None
         if rules is None:
             repeat = self.environment().action_repeat
             return Rules(temperature=1.0, stuck_steps=0, action_repeat=repeat)

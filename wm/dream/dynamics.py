@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from wm.dream.rules import Rules
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN, Masks, Memory
-from wm.runtime.rules import Rules
 from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
 
 

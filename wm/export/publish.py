@@ -18,7 +18,7 @@ PRETRAINED = MODELS / "pretrained"
 def publish(params: Params, round_name: str | None = None) -> str:
     """Publishes a round, by default the one that the stage `rank` chose; returns its name. Raises BadInput,
     and then publishes nothing."""
-    name = round_name or results.read(METRICS / "ranks.json", results.Ranks)[0].chosen
+    name = round_name or results.read(METRICS / "ranks.json", results.Ranks).chosen
     if name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
     sources = checked(name)

@@ -7,15 +7,15 @@ import numpy as np
 
 from wm.data.episode import Record
 from wm.report.charts import Rows
-from wm.runtime.results import Measured
+from wm.runtime.results import DriveSummary
 
 
 class RoundResults(NamedTuple):
     """The results of one round; the tables are the CSV files of its folder in metrics/rounds."""
 
     name: str
-    dream: Measured
-    real: Measured
+    dream: DriveSummary
+    real: DriveSummary
     drift: Mapping[str, float]
     tracks: Rows  # real.csv
     train_rnn: Rows

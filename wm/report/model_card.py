@@ -19,7 +19,7 @@ def model_card(params: Params, round_name: str) -> str:
     rounds = params.rounds_until(round_name)
     drives, frames = real_data(params.rounds[round_name].prev, params.environment)
     dream, real = (
-        results.read(ROUND_METRICS / round_name / f"{world}.json", results.Measured)[0]
+        results.read(ROUND_METRICS / round_name / f"{world}.json", results.DriveSummary)
         for world in ("dream", "real")
     )
     first = params.evaluate.seed

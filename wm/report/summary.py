@@ -11,7 +11,7 @@ from typing import Any
 from wm.agent.summary import IMPOSSIBLE
 from wm.report.content import Content, RoundResults
 from wm.runtime import files
-from wm.runtime.results import Measured
+from wm.runtime.results import DriveSummary
 
 
 def write(folder: Path, content: Content) -> None:
@@ -45,7 +45,7 @@ def summary(content: Content) -> dict[str, dict[str, Any]]:
     }
 
 
-def statistics(drives: Measured) -> dict[str, Any]:
+def statistics(drives: DriveSummary) -> dict[str, Any]:
     """How the drives of one world are distributed."""
     return {
         "std": drives.score.std,

@@ -1,7 +1,7 @@
 """Scores that one stage writes and another reads: the JSON files of metrics/."""
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import (
     ConfigDict,
@@ -15,49 +15,46 @@ from wm.errors import BadInput
 from wm.params import section
 from wm.params.section import Section
 from wm.runtime import files
-from wm.runtime.rules import Rules
 
 
-class Found(Section):
-    """What is read of a file that says more."""
+class PartialFile(Section):
+    """The fields that are read of a file; it may contain others."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-class Score(Found):
-    """A summary of scores, in points; see `metrics.summary`."""
+class Score(PartialFile):
+    """The mean of scores and its standard error, in points."""
 
     mean: float
     sem: float
 
 
-class Summary(Found):
-    """A summary of scores, in points."""
+class Summary(Score):
+    """All of a summary of scores."""
 
-    mean: float
     std: float
-    sem: float
     median: float
     min: float
     max: float
     n: PositiveInt
 
 
-class Ranks(Found):
+class Ranks(PartialFile):
     """ranks.json."""
 
     chosen: str
     rank_correlation: float
 
 
-class Seen(Found):
+class VAEResults(PartialFile):
     """train_vae.json."""
 
     active_dimensions: NonNegativeInt
 
 
-class Measured(Found):
-    """dream.json or real.json, as people are shown it."""
+class DriveSummary(PartialFile):
+    """The summary of a round's drives: dream.json or real.json."""
 
     score: Summary
     laps: NonNegativeInt
@@ -67,26 +64,13 @@ class Measured(Found):
     below_600: NonNegativeInt | None = None  # drives; unknown in older files
 
 
-class Drift(Found):
+class Drift(PartialFile):
     """fidelity.json."""
 
     drift: dict[str, float]
 
 
-class DreamScores(Found):
-    """dream.json."""
-
-    score: Score
-    rules: Rules
-
-
-class AgentDream(Found):
-    """dream.json of a published agent; those of early agents do not contain the rules."""
-
-    rules: Rules | None = None
-
-
-class TrackScores(Found):
+class TrackScores(PartialFile):
     """ranked.json: mean scores of controllers on real tracks, by name."""
 
     real: Annotated[dict[str, float], Field(min_length=1)]
@@ -95,10 +79,10 @@ class TrackScores(Found):
 K = TypeVar("K", bound=Section)
 
 
-def read(path: Path, kind: type[K]) -> tuple[K, Any]:
-    """What the file says, checked, and as it stands there. Raises BadInput."""
+def read(path: Path, kind: type[K]) -> K:
+    """The file's content, checked. Raises BadInput."""
     content = files.read_json(path)
     try:
-        return section.validated(kind, content, str(path)), content
+        return section.validated(kind, content, str(path))
     except BadInput as error:
         raise BadInput(f"{error}. Run `dvc checkout` or `dvc repro`.") from None
