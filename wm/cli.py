@@ -68,7 +68,7 @@ def at_least(least: int) -> Callable[..., int]:
 
 
 def temperature(kind: Any, tokens: Any) -> float:
-    """A converter for numbers above 0 and at most `MAX_TEMPERATURE`."""
+    """Converts to a number above 0 and at most `MAX_TEMPERATURE`."""
     text = tokens[0].value
     try:
         number = float(text)

@@ -45,7 +45,7 @@ def rows(episodes: Episodes) -> list[dict[str, Any]]:
 
 
 def returns(outcome: Outcome) -> Float[Array, "*batch"]:
-    """Expected return over the time axis (the first): a failure costs its fine and all later rewards."""
+    """Expected return over the time axis (the first): a failure costs 100 points and all later rewards."""
     survival = jnp.cumprod(1 - outcome.failure, axis=0)
     before = jnp.concatenate([jnp.ones_like(survival[:1]), survival[:-1]])
     return jnp.sum(survival * outcome.reward + (before - survival) * FAILURE_REWARD, axis=0)

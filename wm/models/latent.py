@@ -1,4 +1,4 @@
-"""The latent z, drawn from what the encoder knows of it."""
+"""The latent z, sampled from the encoder's distribution."""
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 def sample(
     mu: Float[Array, "*batch latent"], logvar: Float[Array, "*batch latent"], key: PRNGKeyArray
 ) -> Float[Array, "*batch latent"]:
-    """z drawn from the encoder's normal distribution."""
+    """z sampled from the encoder's normal distribution."""
     return with_noise(mu, logvar, jr.normal(key, mu.shape))
 
 
@@ -17,5 +17,5 @@ def with_noise(
     logvar: Float[Array, "*batch latent"],
     noise: Float[Array, "*batch latent"],
 ) -> Float[Array, "*batch latent"]:
-    """The z to which standard normal noise leads."""
+    """z for given standard normal noise."""
     return mu + jnp.exp(logvar / 2) * noise

@@ -14,7 +14,8 @@ class Compute(Section):
     """Where drives are made. Does not affect results."""
 
     scheduler: str
-    """local, slurm, or the address of a Dask scheduler (tcp://host:8786); all machines share this folder"""
+    """local, slurm, or the address of a Dask scheduler (tcp://host:8786); the machines share the project's
+    folder"""
     workers: NonNegativeInt
     """processes on this machine (0: one per core), or concurrent SLURM jobs"""
 

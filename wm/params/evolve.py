@@ -32,11 +32,12 @@ class Search(Section):
     generations: PositiveInt
     """number of generations"""
     sigma0: PositiveFloat
-    """initial step size"""
+    """initial standard deviation of each parameter"""
     max_std: PositiveFloat
-    """upper bound on each parameter's standard deviation, since noisy returns keep it from converging"""
+    """upper bound on each parameter's standard deviation; CMA-ES does not converge on noisy returns by
+    itself"""
     final_std: PositiveFloat
-    """value to which that bound falls geometrically by the last generation"""
+    """value of max_std in the last generation; the bound falls geometrically"""
     decay_start: float = Field(ge=0, le=1)
     """share of the generations after which the bound begins to fall"""
     diagonal: bool
@@ -44,7 +45,7 @@ class Search(Section):
 
 
 class OffTrackShares(Section):
-    """Shares of the dreams that start shortly before an off-track event. One search runs for each share."""
+    """Shares of dreams that start shortly before an off-track event of a real drive; one search per share."""
 
     search: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
     """in rounds that search from scratch"""
@@ -59,9 +60,9 @@ class ActionLimits(Section):
     steering: Span
     """-1 is full left, 1 full right"""
     gas: Span
-    """0 to 1"""
+    """0 is none, 1 full"""
     brake: Span
-    """0 to 1; wheels lock at 0.9, and a car that locks its wheels on grass may never leave it"""
+    """0 is none, 1 full; wheels lock at 0.9, and a car that locks its wheels on grass may never leave it"""
 
     @field_validator("*")
     @classmethod
@@ -94,7 +95,8 @@ class Evolve(Section):
     seed: NonNegativeInt
     """seed of the search and of the dreams"""
     from_scratch_rounds: NonNegativeInt
-    """first rounds that search from a zero controller; later ones refine the previous round's"""
+    """number of first rounds whose search starts from a zero controller; later rounds refine the previous
+    round's controller"""
     search: Search
     """CMA-ES in a round that starts from scratch"""
     refine: Search
@@ -106,29 +108,31 @@ class Evolve(Section):
     value_steps: PositiveInt
     """steps after the horizon whose points the terminal value predicts"""
     fastest_lap_steps: PositiveInt
-    """steps of the fastest lap; a dream earns at most its share of such a lap's points"""
+    """steps of the fastest lap that is rewarded: a dream earns at most the points that such a lap would in
+    horizon_steps"""
     temperature: PositiveFloat
-    """temperature of the dreams, in evolution and scoring"""
+    """temperature of all dreams: divides the mixture's logits; its square root multiplies sigma"""
     sampling: Sampling
-    """next latent in evolution: sampled; denoised (without the encoder's noise); mode; or mean"""
+    """how evolution takes the next latent from the mixture: sampled; denoised (sampled without the encoder's
+    noise); mode; or mean"""
     missed_tile_cost: NonNegativeFloat
-    """points per missed tile, in addition to the reward lost"""
+    """points subtracted per missed tile, in addition to the lost reward"""
     cvar_level: float = Field(gt=0, le=1)
     """a candidate's fitness is the mean of this share of its dreams, the worst ones; 1: all"""
     stuck_steps: NonNegativeInt
     """steps without a new tile after which a dreamt car is stuck and earns nothing more; 0: never"""
     dropout: float = Field(ge=0, lt=1)
-    """dropout rate of the simulator during evolution"""
+    """dropout rate of the simulator's z and hidden state during evolution"""
     principal_components: PositiveInt
     """principal components of (z, h) in which the controller's weights are searched"""
     precision: Literal["float32", "bfloat16"]
     """precision of evolution's matrix products, float32 or bfloat16"""
     newest_share: float = Field(ge=0, le=1)
-    """as train_rnn.newest_share, for the drives that dreams start from"""
+    """the same as train_rnn.newest_share, for the drives that dreams start from"""
     off_track_share: OffTrackShares
-    """share of dreams that start shortly before an off-track event of a real drive"""
+    """shares of dreams that start shortly before an off-track event of a real drive; one search per share"""
     start_episodes: PositiveInt
-    """drives that dreams start from"""
+    """number of real drives that dreams start from"""
     starts_per_episode: PositiveInt
     """start states taken from each of these drives"""
     snapshot_every: PositiveInt
@@ -136,7 +140,7 @@ class Evolve(Section):
     score_episodes: PositiveInt
     """whole dreamt episodes that a dream score averages over"""
     score_sampling: Sampling
-    """next latent in the dream score, as in sampling; denoised matches what the agent sees while driving"""
+    """the same as sampling, for the dream score; denoised matches what the agent sees while driving"""
     action_limits: ActionLimits
     """[lowest, highest] of each action"""
     pedal_activation: Literal["sigmoid", "tanh"]

@@ -13,7 +13,8 @@ class Explore(Section):
     seed: NonNegativeInt
     """seed of the first track; each round adds 10,000"""
     episodes: PositiveInt
-    """drives per round: a third by the agent, a third with action noise, a third by snapshots"""
+    """number of drives per round: a third by the agent, a third by the agent with action noise, a third by
+    snapshots of the search"""
     action_noise: NonNegativeFloat
     """standard deviation of the action noise"""
 

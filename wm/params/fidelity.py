@@ -17,11 +17,12 @@ class Fidelity(Section):
     tracks: PositiveInt
     """real tracks per ranked controller"""
     snapshots: PositiveInt
-    """snapshots of the search that are ranked, spaced geometrically"""
+    """number of snapshots of the search that are ranked; generations are spaced geometrically"""
     noise_scales: Annotated[list[PositiveFloat], AfterValidator(distinct)]
-    """noise on copies of the final controller that are ranked as well, relative to its parameters' RMS"""
+    """a copy of the final controller with parameter noise is ranked for each scale: the noise's standard
+    deviation relative to the parameters' RMS"""
     plans: PositiveInt
-    """dreamt action sequences that are replayed on the real track"""
+    """number of dreamt action sequences that are replayed on the real track"""
     plan_steps: PositiveInt
     """steps of each sequence"""
     window_steps: PositiveInt

@@ -7,4 +7,4 @@ class GPU(Section):
     """How XLA computes on a GPU. No effect on a CPU."""
 
     deterministic: bool
-    """true: the same GPU gives the same bytes again, with slower operations"""
+    """true: repeated runs on the same GPU give the same bytes; slower"""

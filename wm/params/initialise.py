@@ -17,9 +17,9 @@ class Initialise(Section):
     hidden_size: PositiveInt
     """units of the LSTM"""
     mixtures: PositiveInt
-    """Gaussians in the mixture"""
+    """number of Gaussians in each mixture"""
     joint_mixture: bool
     """true: one mixture over all latent dimensions; false: one per dimension, as in the paper"""
     simulators: NonNegativeInt
-    """RNNs that generate dreams, whose hidden states the controller does not read; 0: the agent's own RNN
-    generates them"""
+    """number of RNNs that generate dreams; the controller does not read their hidden states; 0: the agent's
+    own RNN generates dreams"""

@@ -15,6 +15,6 @@ class Rank(Section):
     seed: NonNegativeInt
     """seed of the dreams"""
     dreams_per_controller: PositiveInt
-    """whole dreamt episodes per controller"""
+    """number of whole dreamt episodes per controller"""
     simulator_rounds: PositiveInt
-    """number of latest rounds whose simulators generate these dreams"""
+    """number of last rounds whose simulators generate these dreams"""

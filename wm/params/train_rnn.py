@@ -28,19 +28,19 @@ class TrainRNN(Section):
     gradient_clip: PositiveFloat
     """global norm at which gradients are clipped"""
     reward_weight: NonNegativeFloat
-    """weight of the reward head's squared error in the loss"""
+    """weight in the loss of the squared error of the head that predicts the reward"""
     missed_tile_weight: NonNegativeFloat
-    """weight of the squared error of the head that counts missed tiles"""
+    """weight of the squared error of the head that predicts the number of missed tiles"""
     done_weight: NonNegativeFloat
-    """weight of the done head's cross-entropy"""
+    """weight of the cross-entropy of the head that predicts failure"""
     dropout: float = Field(ge=0, lt=1)
     """dropout rate of z and the hidden state; one mask per drive"""
     precision: Literal["float32", "bfloat16"]
     """precision of the matrix products, float32 or bfloat16"""
     newest_share: float = Field(ge=0, le=1)
-    """share of drives drawn from the newest round; the round before it provides this share of the
-    rest, and so on"""
+    """share of training drives from the newest round; the round before it provides this share of the rest,
+    and so on"""
     log_every: PositiveInt
-    """steps between two rows of train_rnn.csv"""
+    """gradient steps between two rows of train_rnn.csv"""
     validation_episodes: PositiveInt
-    """drives on validation tracks that the validation loss averages over"""
+    """number of drives on validation tracks in the validation loss"""

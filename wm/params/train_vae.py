@@ -40,9 +40,9 @@ class TrainVAE(Section):
     kl_weight: NonNegativeFloat
     """weight of the KL divergence in the loss"""
     log_every: PositiveInt
-    """steps between two rows of metrics/train_vae.csv"""
+    """gradient steps between two rows of metrics/train_vae.csv"""
     validation_batches: PositiveInt
-    """batches of frames from validation tracks that the validation loss averages over"""
+    """number of batches of frames from validation tracks in the validation loss"""
 
     @field_validator("tone_curve")
     @classmethod

@@ -1,4 +1,4 @@
-"""The fitness of controllers: what their dreams return, and what the moments in which these end are worth."""
+"""The fitness of controllers: the returns of their dreams and the terminal value of their last states."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

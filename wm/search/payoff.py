@@ -1,8 +1,8 @@
 """What a step may earn: the reward, capped at the pace of a fast lap, less a cost for missed tiles.
 
-A dream has a fixed number of steps, so a controller gains by haste; on the track haste beyond a good lap pays
-little and costs control. So neither dreams nor the drives that teach the terminal value pay more than their
-share of a lap of `fastest_lap_steps`.
+A dream has a fixed number of steps, so a controller gains by driving faster; on the track, speed beyond that
+of a good lap gains little and costs control. So the points of a dream, and of the drives that the terminal
+value is fitted to, are bounded by their share of a lap of `fastest_lap_steps`.
 """
 
 from dataclasses import dataclass

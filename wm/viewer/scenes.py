@@ -64,7 +64,7 @@ class Scene(NamedTuple):
     speed: float
     """NaN in a dream, which has no car."""
     ending: str
-    """How the episode ended; empty while it goes on."""
+    """How the episode ended; empty during the episode."""
 
     @property
     def picture(self) -> UInt8[np.ndarray, "height width 3"]:
