@@ -335,6 +335,47 @@ def test_the_diagram_shows_every_stage_and_package():
     assert {name for name in [*stages, *packages] if not re.search(rf"\b{name}\b", diagram)} == set()
 
 
+def data_flow():
+    """The pairs of stages in dvc.yaml of which the second reads an output of the first."""
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    made, read = {}, {}
+    for name, stage in stages.items():
+        entry, items = stage.get("do", stage), stage.get("foreach", [])
+        outputs = [*entry["outs"], *entry.get("plots", [])]
+        paths = [output if isinstance(output, str) else next(iter(output)) for output in outputs]
+        names = items if isinstance(items, list) and items else [""]
+        made[name] = [path.replace("${item}", item) for path in paths for item in names]
+        read[name] = [
+            dep.replace("${item.prev}", prev) for dep in entry["deps"] for prev in ("${key}", "init")
+        ]
+    return {
+        (maker, reader)
+        for maker in stages
+        for reader in stages
+        if maker != reader
+        and any(f"{output}/".startswith(f"{dep}/") for output in made[maker] for dep in read[reader])
+    }
+
+
+def test_the_arrows_of_the_diagram_are_the_data_flow_of_dvc_yaml():
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    stages = diagram.split("subgraph wm")[0]
+    arrows = set(re.findall(r"^ +(\w+) (?:-->|==>)(?:\|.*?\|)? (\w+)$", stages, re.MULTILINE))
+    assert arrows - data_flow() == set()
+    reached = arrows
+    for _ in arrows:
+        reached = reached | {(a, d) for a, b in reached for c, d in arrows if b == c}
+    assert data_flow() - reached == set()
+
+
+def test_the_metrics_of_the_readme_are_those_of_the_summary():
+    text = README.read_text(encoding="utf-8").split("The metrics are ")[1].split("`--drop`")[0]
+    named = set(re.findall(r"`(\w+)`", text))
+    summary = [json.loads(path.read_text()) for path in (ROOT / "metrics/summary").glob("*.json")]
+    assert len(named) > 4
+    assert named <= {name for metrics in summary for name in metrics}
+
+
 def test_the_environments_of_the_readme_have_the_same_spaces(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
