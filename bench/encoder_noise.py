@@ -13,8 +13,8 @@ from bench import tables
 from bench.runs import METRICS
 from wm.data.shards import Shards
 from wm.params import file
-from wm.report.model_card import LATENTS
 from wm.runtime import files, run
+from wm.runtime.places import LATENTS
 
 HEADS = "round, entropy of the encoder's draws, M: NLL"
 

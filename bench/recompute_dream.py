@@ -13,7 +13,6 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from stages import report
 from wm.agent import summary
 from wm.agent.folder import AgentFolder
 from wm.dream import scoring
@@ -22,24 +21,22 @@ from wm.dream.starts import StartFrames
 from wm.errors import Halted
 from wm.params import file
 from wm.params.model import Params
-from wm.report import charts
+from wm.report import content
 from wm.report import summary as report_summary
-from wm.report.content import Content, score_rows
-from wm.runtime import files, results
-from wm.runtime.places import METRICS, MODELS, ROUND_METRICS
+from wm.runtime import files
+from wm.runtime.places import MODELS, ROUND_METRICS
 
 PRETRAINED, ROUND = MODELS / "pretrained", "r6"
 LATER_STARTS = 12  # the last entries of starts.npz: validation drives that the round itself collected
-POOR = 600.0  # points
 
 
 def main() -> None:
     params = file.load()
     write_dream(params)
     for folder in sorted(ROUND_METRICS.iterdir()):
-        scores = np.array([float(row["score"]) for row in report.read_csv(folder / "real.csv")])
+        scores = np.array([float(row["score"]) for row in content.read_csv(folder / "real.csv")])
         add_below_600(folder / "real.json", scores)
-    write_summary(params)
+    report_summary.write_metrics(content.from_metrics(list(params.rounds), {}))
 
 
 def write_dream(params: Params) -> None:
@@ -68,50 +65,20 @@ def dream(params: Params) -> Episodes:
 
 def add_below_600(path: Path, scores: np.ndarray) -> None:
     """Adds the number of poor drives to a summary of drives."""
-    files.write_json(path, with_below_600(files.read_json(path), int((scores < POOR).sum())))
+    files.write_json(path, with_below_600(files.read_json(path), int((scores < summary.POOR).sum())))
 
 
-def with_below_600(content: dict[str, Any], count: int) -> dict[str, Any]:
+def with_below_600(drives: dict[str, Any], count: int) -> dict[str, Any]:
     """The summary with the count where the stages write it, after `failures`."""
 
     def items() -> Iterator[tuple[str, Any]]:
-        for name, value in content.items():
+        for name, value in drives.items():
             if name != "below_600":
                 yield name, value
             if name == "failures":
                 yield "below_600", count
 
     return dict(items())
-
-
-def committed(params: Params) -> Content:
-    """What the report says of the committed metrics, without the parts that are not in git."""
-    ranks = results.read(METRICS / "ranks.json", results.Ranks)
-    rounds = {name: report.read_round(name, ROUND_METRICS / name) for name in params.rounds}
-    ranked = report.read_csv(METRICS / "ranks.csv")
-    return Content(
-        rounds=list(rounds.values()),
-        chosen=rounds[ranks.chosen],
-        train_vae=report.read_csv(METRICS / "train_vae.csv"),
-        active_dimensions=results.read(METRICS / "train_vae.json", results.VAEResults).active_dimensions,
-        ranked=ranked,
-        rank_correlation=ranks.rank_correlation,
-        sources=[],
-        rounds_figure=charts.rounds(score_rows(list(rounds.values())), ranked),
-        strip=b"",
-        film=b"",
-        reconstructions=b"",
-        params={},
-        versions={},
-    )
-
-
-def write_summary(params: Params) -> None:
-    """The files of the report that follow from the committed metrics."""
-    content = committed(params)
-    files.write_csv(METRICS / "rounds.csv", score_rows(content.rounds))
-    report_summary.write(METRICS / "summary", content)
-    files.write_bytes(METRICS / "rounds.png", content.rounds_figure)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ of the default profile. A generation includes the work of CMA-ES between dreams.
 
 import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
@@ -114,7 +114,7 @@ def torch_trainer() -> Callable[[], object]:
 
     def train() -> None:
         z = mu + torch.exp(logvar / 2) * torch.randn_like(mu)
-        total = torch_loss(lstm, head, z, *data)
+        total = torch_loss((lstm, head), z, data)
         adam.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -132,11 +132,12 @@ def torch_batch(batch: Batch) -> list[Any]:
     return [part.float() for part in parts]
 
 
-def torch_loss(lstm: Any, head: Any, z: Any, action: Any, reward: Any, missed: Any, done: Any) -> Any:
-    """`rnn.loss` in PyTorch, of latents that are already drawn."""
+def torch_loss(networks: tuple[Any, Any], z: Any, data: Sequence[Any]) -> Any:
+    """`rnn.loss` in PyTorch of sampled latents; `data` is action, reward, missed tiles and end."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
+    (lstm, head), (action, reward, missed, done) = networks, data
     out = head(lstm(torch.cat([z, action], dim=-1))[0])
     parts = out[..., :-3].reshape(*out.shape[:-1], 3, MIXTURES, LATENT).unbind(dim=-3)
     logits, mean, log_sigma = (part[:-1] for part in parts)

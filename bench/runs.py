@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import tables
+from wm.agent.summary import POOR
 from wm.errors import BadInput
 from wm.params import file
 from wm.report import model_card
-from wm.runtime import files, run
+from wm.runtime import files, places, run
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "docs" / "runs.csv"
 METRICS = Path("metrics")
-LOST = 600  # points; a drive below this score left the road and did not return
 COLUMNS = [
     "run",
     "seed",
@@ -110,7 +110,7 @@ def scores(folder: Path) -> dict[str, Any]:
         "simulator_nll": simulator.get("nll", ""),
         "simulator_reward_error": simulator.get("reward_error", ""),
         "simulator_missed_error": simulator.get("missed_error", ""),
-        "dream_sampling": dream["rules"].get("sampling", "sample"),
+        "dream_sampling": dream["rules"].get("sampling", "sampled"),
         "dream_mean": dream["score"]["mean"],
         "dream_std": dream["score"]["std"],
         "dream_laps": dream["laps"],
@@ -126,12 +126,12 @@ def scores(folder: Path) -> dict[str, Any]:
 
 def below(path: Path) -> int:
     """Number of drives below 600 points in a CSV file of scores."""
-    return sum(float(row["score"]) < LOST for row in tables.rows(path))
+    return sum(float(row["score"]) < POOR for row in tables.rows(path))
 
 
 def real_data(prev: str) -> dict[str, int]:
     """Real drives and frames that the round's V and M were trained on, if they are on this machine."""
-    if not (model_card.LATENTS / prev).exists():
+    if not (places.LATENTS / prev).exists():
         return {}
     drives, frames = model_card.real_data(prev, file.load().environment)
     return {"real_drives": drives, "real_frames": frames}

@@ -126,7 +126,7 @@ def test_pytorchs_rnn_equals_ours():
     batch = batch._replace(missed=jnp.asarray(missed))
     expected, _ = eqx.filter_jit(bench_rnn.LOSS)(ours, batch, jr.key(0))
     mu, _, *data = bench_rnn.torch_batch(batch)
-    found = bench_rnn.torch_loss(lstm, head, mu, *data)
+    found = bench_rnn.torch_loss((lstm, head), mu, data)
     assert found.item() == pytest.approx(float(expected), rel=1e-5)
 
 

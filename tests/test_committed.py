@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import recompute_dream
 from wm.agent import summary
 from wm.params import file
 from wm.report import summary as report_summary
-from wm.report.content import score_rows
+from wm.report.content import from_metrics, score_rows
 from wm.runtime import files
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +22,7 @@ def rows(path):
 
 def test_the_summary_follows_from_the_files_of_the_rounds(monkeypatch):
     monkeypatch.chdir(ROOT)
-    content = recompute_dream.committed(file.load())
+    content = from_metrics(list(file.load().rounds), {})
     expected = report_summary.summary(content)
     written = {path.stem: files.read_json(path) for path in (ROOT / "metrics/summary").glob("*.json")}
     assert written == expected

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.report import read_csv, read_round
 from wm.agent import summary
 from wm.data.episode import Record
 from wm.params import profiles
 from wm.report import charts
-from wm.report.content import Content, RoundResults, Source, score_rows, sources
+from wm.report.content import Content, RoundResults, Source, read_csv, read_round, score_rows, sources
 from wm.report.page import LEAST_SIZES, difference, flat, gap_figure, page, too_small
 from wm.report.summary import summary as summary_files
 from wm.report.summary import write as write_summary

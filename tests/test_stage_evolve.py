@@ -62,18 +62,18 @@ def test_of_equally_good_searches_the_one_with_the_largest_off_track_share_is_ke
 
 
 def test_the_kept_search_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(evolve, "METRICS", tmp_path / "metrics")
-    monkeypatch.setattr(evolve, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(evolve, "METRICS", tmp_path / "metrics/rounds")
+    monkeypatch.setattr(evolve, "MODELS", tmp_path / "models/rounds")
     first = Controller(features=3)
     last = first.with_parameters(jnp.full(12, 0.5))
     real = LatentRange(jnp.zeros(2), jnp.ones(2))
     search = round_search.SearchResult(Evolved([{"number": 0, "best": 7.5}], [first, last]), real)
     searches = {"trouble_share": 0.5, "dream": {"0.5": {"mean": 890.0, "sem": 10.0}}}
     evolve.write("r1", search, round_search.DreamScore({"score": 890.0}, [{"score": 880.0}]), searches)
-    written = model_file.load(tmp_path / "models/r1/controller.eqx", Controller)
+    written = model_file.load(tmp_path / "models/rounds/r1/controller.eqx", Controller)
     assert np.unique(written.parameters).tolist() == [0.5]
-    assert model_file.load(tmp_path / "models/r1/snapshots.eqx", Snapshots).count == 2
-    assert json.loads((tmp_path / "metrics/r1/searches.json").read_text()) == searches
-    assert json.loads((tmp_path / "metrics/r1/dream.json").read_text()) == {"score": 890.0}
-    assert (tmp_path / "metrics/r1/dream.csv").read_text() == "score\n880.0\n"
-    assert (tmp_path / "metrics/r1/evolve.csv").read_text() == "number,best\n0,7.5\n"
+    assert model_file.load(tmp_path / "models/rounds/r1/snapshots.eqx", Snapshots).count == 2
+    assert json.loads((tmp_path / "metrics/rounds/r1/searches.json").read_text()) == searches
+    assert json.loads((tmp_path / "metrics/rounds/r1/dream.json").read_text()) == {"score": 890.0}
+    assert (tmp_path / "metrics/rounds/r1/dream.csv").read_text() == "score\n880.0\n"
+    assert (tmp_path / "metrics/rounds/r1/evolve.csv").read_text() == "number,best\n0,7.5\n"

@@ -1,4 +1,4 @@
-"""What `stages` sets up for the process of every stage."""
+"""The memory and cache settings of a process that computes."""
 
 import platform
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 COUNT_FAULTS = """
 import resource
-import stages
+from wm.runtime import startup
 {call}
 def page_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -19,10 +19,10 @@ print(page_faults())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="its allocator is asked")
-def test_memory_that_is_given_back_is_not_cleared_again():
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
+def test_freed_memory_is_kept():
     def count(call):
         words = [sys.executable, "-c", COUNT_FAULTS.format(call=call)]
         return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
-    assert count("stages.keep_memory()") < 100 < 30_000 < count("")
+    assert count("startup.keep_memory()") < 100 < 30_000 < count("")

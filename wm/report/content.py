@@ -1,13 +1,55 @@
 """What the report shows."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from wm.data.episode import Record
+from wm.data.shards import Shards
+from wm.errors import BadInput, listed, shown
+from wm.params.rounds import INIT
+from wm.report import charts
 from wm.report.charts import Rows
+from wm.runtime import results
+from wm.runtime.places import METRICS, PROCESSED, ROUND_METRICS
 from wm.runtime.results import DriveSummary
+
+COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold numbers
+    "ranks.csv": ("round", "dream", "real"),
+    "train_vae.csv": ("step", "train_loss", "loss", "squared_error", "kl"),
+    "real.csv": ("score", "lap_finished"),
+    "train_rnn.csv": ("step", "train_loss", "loss"),
+    "evolve.csv": ("number", "mean_return", "sigma"),
+    "exploitation.csv": (
+        "steps",
+        "dream_reward",
+        "real_reward",
+        "dream_winning",
+        "real_winning",
+        "real_on_road",
+    ),
+}
+TEXT_COLUMNS = ("round", "lap_finished")
+REMEDY = "Run `dvc checkout` or `dvc repro`."
+LIBRARIES = (
+    "jax",
+    "equinox",
+    "optax",
+    "cma",
+    "gymnasium",
+    "box2d",
+    "pygame-ce",
+    "numpy",
+    "opencv-python-headless",
+    "pyarrow",
+    "matplotlib",
+    "dvc",
+)
 
 
 class RoundResults(NamedTuple):
@@ -38,7 +80,8 @@ class Source(NamedTuple):
 
 
 class Content(NamedTuple):
-    """All that the report shows; pictures and film are the bytes of their files."""
+    """All that the report shows; pictures and film are the bytes of their files. Fields with a default come
+    from files that are not in git."""
 
     rounds: Sequence[RoundResults]
     chosen: RoundResults  # of the published agent
@@ -46,21 +89,91 @@ class Content(NamedTuple):
     active_dimensions: int
     ranked: Rows
     rank_correlation: float
-    sources: Sequence[Source]
     rounds_figure: bytes
-    strip: bytes
-    film: bytes
-    reconstructions: bytes
     params: Mapping[str, Any]
     versions: Mapping[str, str]
+    sources: Sequence[Source] = ()
+    strip: bytes = b""
+    film: bytes = b""
+    reconstructions: bytes = b""
+
+
+def read(rounds: Sequence[str], params: Mapping[str, Any]) -> Content:
+    """All that the report shows of these rounds and params. Raises BadInput."""
+    content = from_metrics(rounds, params)
+    folder = ROUND_METRICS / content.chosen.name
+    names = [INIT, *rounds]
+    return content._replace(
+        sources=sources([record for name in names for record in Shards(PROCESSED / name).records]),
+        strip=read_bytes(folder / "drive.png"),
+        film=read_bytes(folder / "drive.webm"),
+        reconstructions=read_bytes(METRICS / "reconstructions.png"),
+    )
+
+
+def from_metrics(rounds: Sequence[str], params: Mapping[str, Any]) -> Content:
+    """What the tables and numbers in metrics/ say, without drives, pictures and film. Raises BadInput."""
+    ranks = results.read(METRICS / "ranks.json", results.Ranks)
+    if ranks.chosen not in rounds:
+        found, expected = shown(ranks.chosen), listed(rounds)
+        raise BadInput(f"{METRICS}/ranks.json: chosen: found {found}, expected one of {expected}. {REMEDY}")
+    ranked = read_csv(METRICS / "ranks.csv")
+    by_name = {name: read_round(name, ROUND_METRICS / name) for name in rounds}
+    return Content(
+        rounds=list(by_name.values()),
+        chosen=by_name[ranks.chosen],
+        train_vae=read_csv(METRICS / "train_vae.csv"),
+        active_dimensions=results.read(METRICS / "train_vae.json", results.VAEResults).active_dimensions,
+        ranked=ranked,
+        rank_correlation=ranks.rank_correlation,
+        rounds_figure=charts.rounds(score_rows(list(by_name.values())), ranked),
+        params=params,
+        versions={name: version(name) for name in LIBRARIES},
+    )
+
+
+def read_round(name: str, folder: Path) -> RoundResults:
+    """The results of a round. Raises BadInput."""
+    return RoundResults(
+        name=name,
+        dream=results.read(folder / "dream.json", results.DriveSummary),
+        real=results.read(folder / "real.json", results.DriveSummary),
+        drift=results.read(folder / "fidelity.json", results.Drift).drift,
+        tracks=read_csv(folder / "real.csv"),
+        train_rnn=read_csv(folder / "train_rnn.csv"),
+        evolve=read_csv(folder / "evolve.csv"),
+        exploitation=read_csv(folder / "exploitation.csv"),
+    )
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, by column. Raises BadInput."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row, column in product(rows, COLUMNS[path.name]):
+            if column not in TEXT_COLUMNS:
+                float(row[column])
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        columns = ", ".join(COLUMNS[path.name])
+        raise BadInput(f"{path}: {error!r}, expected a table with the columns {columns}. {REMEDY}") from None
+    return rows
+
+
+def read_bytes(path: Path) -> bytes:
+    """A picture or a film. Raises BadInput if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}, expected a picture or a film. {REMEDY}") from None
 
 
 def score_rows(rounds: Sequence[RoundResults]) -> list[dict[str, Any]]:
     """The rows of metrics/rounds.csv: mean scores and their standard errors in points, by round."""
     rows = []
-    for number, results in enumerate(rounds):
-        row: dict[str, Any] = {"number": number, "round": results.name}
-        for world, score in (("dream", results.dream.score), ("real", results.real.score)):
+    for number, round_ in enumerate(rounds):
+        row: dict[str, Any] = {"number": number, "round": round_.name}
+        for world, score in (("dream", round_.dream.score), ("real", round_.real.score)):
             row |= {world: score.mean, f"{world}_sem": score.sem}
         rows.append(row)
     return rows

@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from wm.agent.summary import IMPOSSIBLE
-from wm.report.content import Content, RoundResults
+from wm.report.content import Content, RoundResults, score_rows
 from wm.runtime import files
+from wm.runtime.places import METRICS
 from wm.runtime.results import DriveSummary
+
+
+def write_metrics(content: Content) -> None:
+    """Writes what follows from the committed metrics: the table and chart of the rounds, and the summary."""
+    files.write_csv(METRICS / "rounds.csv", score_rows(content.rounds))
+    write(METRICS / "summary", content)
+    files.write_bytes(METRICS / "rounds.png", content.rounds_figure)
 
 
 def write(folder: Path, content: Content) -> None:
