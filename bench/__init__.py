@@ -1,3 +1,1 @@
-"""Speed beside other libraries, in a process that is set up as a stage's (importing `stages` does that)."""
-
-import stages  # noqa: F401
+"""Measurements: speed compared with other libraries, ablations, and the documentation's tables."""

@@ -12,7 +12,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from bench import drives, env, rnn, shards, vae
+from bench import drives, env, process, rnn, shards, vae
 from bench.timing import Row, show
 
 LIBRARIES = ("jax", "equinox", "gymnasium", "numpy", "pyarrow", "cma", "torch", "envpool")
@@ -51,4 +51,5 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

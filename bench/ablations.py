@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from bench import tables
+from bench import process, tables
 from bench.runs import below
 from wm.errors import BadInput
 from wm.params import file
@@ -160,4 +160,5 @@ def stage(folder: Path, name: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from gymnasium.envs.box2d.car_dynamics import Car
 
-from bench import tables
+from bench import process, tables
 from wm.runtime import run
 from wm.track.renderer import CarRacing
 
@@ -108,4 +108,5 @@ def speed(game: CarRacing) -> float:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import process
+
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -111,4 +113,5 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import process
 from wm.runtime import files
 
 ROOT = Path(__file__).parents[1]
@@ -157,4 +158,5 @@ def draw_chart(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

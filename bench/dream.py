@@ -10,6 +10,8 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
+from bench import process
+
 ACTION_REPEAT = 4
 SECONDS = 4.0  # per measurement
 COUNTS = (1, 64, 1024)
@@ -75,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

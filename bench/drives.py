@@ -5,6 +5,7 @@ The limit is the same actions on the same tracks without the agent.
 
 import time
 
+from bench import process
 from bench.scale import ENVIRONMENT, PRETRAINED
 from bench.timing import Row, show
 from wm.agent import driving
@@ -41,4 +42,5 @@ def repeat(episode: Episode) -> None:
 
 
 if __name__ == "__main__":
+    process.set_up()
     show(rows())

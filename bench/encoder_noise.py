@@ -9,7 +9,7 @@ beside M's loss.
 
 import numpy as np
 
-from bench import tables
+from bench import process, tables
 from bench.runs import METRICS
 from wm.data.shards import Shards
 from wm.params import file
@@ -42,4 +42,5 @@ def nll(round_name: str) -> float:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

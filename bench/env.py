@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from bench import process
 from bench.timing import Row, show
 from wm.track.real_track import RealTrack
 from wm.track.renderer import CarRacing
@@ -125,4 +126,5 @@ def one_core() -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    process.set_up()
     show(rows())

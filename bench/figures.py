@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from bench import tables
+from bench import process, tables
 from bench.pages import DATA, PAGES
 from bench.runs import RUNS
 from wm.runtime import run
@@ -104,4 +104,5 @@ def save(axes: Axes, name: str, *, legend: bool = True) -> None:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

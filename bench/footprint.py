@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from bench import process
 from wm.models import rnn, vae
 from wm.models.rnn import RNN, Batch
 from wm.models.vae import VAE
@@ -113,4 +114,5 @@ def gradient_bytes(loss: Callable[..., Any], model: Any, batch: Any) -> int:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

@@ -26,6 +26,7 @@ import jax.random as jr
 import numpy as np
 from ruamel.yaml import YAML
 
+from bench import process
 from wm.data.episode import Episode, Record
 from wm.data.manifest import MANIFEST
 from wm.data.shards import Shards, Writer
@@ -385,4 +386,5 @@ READERS: dict[str, Callable[[Path], Damage]] = {"params": params, "model": model
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

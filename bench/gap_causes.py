@@ -11,7 +11,7 @@ docs/experiments/data/gap_causes.csv already has are kept, so the same command r
 import argparse
 from pathlib import Path
 
-from bench import ablations, tables
+from bench import ablations, process, tables
 from bench.ablations import Change
 from wm.params import file
 from wm.params.file import PARAMS
@@ -85,4 +85,5 @@ def known(change: Change, seed: int, table: Path) -> bool:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

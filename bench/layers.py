@@ -21,6 +21,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
+from bench import process
 from bench.timing import alternate
 from bench.vae import BATCH, SMALL
 from wm.models import conv
@@ -49,20 +50,20 @@ def layers(widths: tuple[int, ...]) -> list[Layer]:
 
 
 def uses(layer: Layer) -> dict[str, int]:
-    """How often a training step needs each operation: once in the encoder and once in the decoder, but that
-    nobody asks for a gradient towards the frames."""
+    """How often a training step needs each operation: once in the encoder and once in the decoder;
+    the gradient with respect to the frames is not needed."""
     return {"down": 2, "up": 1 if layer.channel == FRAME_CHANNELS else 2, "kernel": 2}
 
 
 def shifted(x: Image) -> list[Halved]:
-    """The four 2 x 2 blocks of the image's blocks that a kernel meets."""
+    """The four 2 x 2 blocks of the image's blocks under a kernel."""
     blocks = conv.to_blocks(x)
     down, across = blocks.shape[1] - 1, blocks.shape[2] - 1
     return [blocks[:, i : i + down, j : j + across] for i in (0, 1) for j in (0, 1)]
 
 
 def taps(x: Image) -> list[Halved]:
-    """The rows of what a kernel meets, in two halves each."""
+    """The rows of each patch, in two halves."""
     batch, height, width, channel = x.shape
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(
         batch, height + 2, width // 2 + 1, 2 * channel
@@ -71,7 +72,7 @@ def taps(x: Image) -> list[Halved]:
 
 
 def down(x: Image, kernel: Kernel) -> Halved:
-    """As `conv.Conv` has it."""
+    """The operation of `conv.Conv`."""
     return (conv.downsample_colours if x.shape[-1] == FRAME_CHANNELS else conv.downsample)(x, kernel)
 
 
@@ -105,13 +106,13 @@ def up_by_sums(y: Halved, kernel: Kernel) -> Image:
 
 
 def kernel_of_downsample(x: Image, slope: Halved) -> Kernel:
-    """As training has it of the encoder's layers."""
+    """The kernel's gradient, as in training the encoder."""
     kernel = jnp.zeros((4, 4, x.shape[-1], slope.shape[-1]))
     return jax.linear_transpose(lambda kernel: conv.downsample(x, kernel), kernel)(slope)[0]
 
 
 def kernel_of_upsample(x: Image, slope: Halved) -> Kernel:
-    """As training has it of the decoder's layers."""
+    """The kernel's gradient, as in training the decoder."""
     kernel = jnp.zeros((4, 4, x.shape[-1], slope.shape[-1]))
     return jax.linear_transpose(lambda kernel: conv.upsample_exchanged(slope, kernel), kernel)(x)[0]
 
@@ -172,7 +173,7 @@ def ways(operation: str) -> dict[str, Callable[..., Array]]:
 
 
 def given(layer: Layer) -> dict[str, tuple[Array, Array]]:
-    """What the operations take, for a batch."""
+    """Arguments of the operations for one batch."""
     keys = jr.split(jr.key(0), 3)
     x = jr.normal(keys[0], (BATCH, 2 * layer.side, 2 * layer.side, layer.channel))
     y = jr.normal(keys[1], (BATCH, layer.side, layer.side, layer.out))
@@ -181,7 +182,7 @@ def given(layer: Layer) -> dict[str, tuple[Array, Array]]:
 
 
 def in_torch(operation: str, first: Array, second: Array) -> Callable[[], Any]:
-    """PyTorch's own, channels first."""
+    """The operation in PyTorch, channels first."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch.nn import functional, grad  # pyright: ignore[reportMissingImports]
 
@@ -201,13 +202,13 @@ def in_torch(operation: str, first: Array, second: Array) -> Callable[[], Any]:
 
 
 def jitted(way: Callable[..., Array], first: Array, second: Array) -> Callable[[], Array]:
-    """A function that does it and waits for it."""
+    """A function that computes the operation and waits for the result."""
     compiled = jax.jit(way)
     return lambda: compiled(first, second).block_until_ready()
 
 
 class Times(NamedTuple):
-    """Milliseconds as it is, of the fastest way and its name, of PyTorch."""
+    """Milliseconds of conv.py, of the fastest way (with its name) and of PyTorch."""
 
     ours: float
     best: float
@@ -246,6 +247,7 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
+    process.set_up()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     main(parser.parse_args().rounds)

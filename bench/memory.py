@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench import ablations
+from bench import ablations, process
 from bench.scale import ENVIRONMENT
 from stages import collect
 from wm.data.shards import Writer
@@ -97,4 +97,5 @@ def peak_so_far(pid: int) -> float:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

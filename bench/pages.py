@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
-from bench import tables
+from bench import process, tables
 from bench.tables import Row
 from wm.errors import BadInput
 from wm.runtime import files, run
@@ -138,4 +138,5 @@ def fresh(name: str) -> str:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

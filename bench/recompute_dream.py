@@ -13,6 +13,7 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
+from bench import process
 from wm.agent import summary
 from wm.agent.folder import AgentFolder
 from wm.dream import scoring
@@ -82,4 +83,5 @@ def with_below_600(drives: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

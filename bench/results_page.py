@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import tables
+from bench import process, tables
 from bench.pages import DATA, DOCS
 from bench.runs import METRICS, RUNS, below
 from bench.tables import Row, markdown
@@ -264,4 +264,5 @@ def fidelity_cells(name: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from bench import process
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
 from wm.dream import scoring
 from wm.dream.dynamics import Rules, Simulation
@@ -278,4 +279,5 @@ def dreaming() -> list[Row]:
 
 
 if __name__ == "__main__":
+    process.set_up()
     show(rows())

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench import tables
+from bench import process, tables
 from wm.agent.summary import POOR
 from wm.errors import BadInput
 from wm.params import file
@@ -144,4 +144,5 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
+    process.set_up()
     run.run(main)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import process
 from wm.params import file
 from wm.runtime import files
 
@@ -125,4 +126,5 @@ def changed(old: Any, new: Any, place: str = "") -> str:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import process
 from stages import collect
 from wm.agent import driving
 from wm.agent.driving import Drive
@@ -93,4 +94,5 @@ def run_module(*module: str) -> subprocess.Popen:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

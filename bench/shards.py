@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from bench import process
 from bench import rnn as bench_rnn
 from bench.scale import ENVIRONMENT
 from bench.timing import Row, alternate, show
@@ -165,4 +166,5 @@ def loops(model: Any, loss: Callable, batches: dict[str, Iterator[Any]], steps: 
 
 
 if __name__ == "__main__":
+    process.set_up()
     show(rows())

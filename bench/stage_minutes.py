@@ -14,6 +14,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 
+from bench import process
+
 STARTED = re.compile(r"Running stage '([\w@-]+)'")
 
 
@@ -52,4 +54,5 @@ def durations(lines: Iterable[tuple[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from bench import process
 from wm.runtime import code
 from wm.runtime.code import ROOT
 
@@ -124,4 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    process.set_up()
     main()

@@ -18,6 +18,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
+from bench import process
 from bench.timing import MATRIX_FLOP, MATRIX_NAME, Row, alternate, matrix_product, show
 from wm.models import conv, vae
 from wm.models.vae import VAE
@@ -145,8 +146,8 @@ def encoding_shapes(widths: tuple[int, ...]) -> list[tuple[int, int, int]]:
 
 
 def training_shapes(widths: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """The same of a training step: of every layer, and of the decoder's that mirrors it, the product forward,
-    and those back to its kernel and to its input, which the first one has no need of."""
+    """The same of a training step, for each layer and its mirror in the decoder: the forward product and both
+    gradient products; the first layer needs no input gradient."""
     encoding = encoding_shapes(widths)
     forward = [shape for rows, inner, columns in encoding for shape in ((rows, inner, columns),) * 2]
     to_kernel = [shape for rows, inner, columns in encoding for shape in ((inner, rows, columns),) * 2]
@@ -178,8 +179,8 @@ def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
 
 
 def compared(path: str, seconds: dict[str, float], flop: int) -> list[Row]:
-    """A line for the library's convolutions, and two for PyTorch where it was there: of ours, and of what the
-    products alone would come to."""
+    """A line for the library's convolutions, and two if PyTorch is installed: one for our layers, one for the
+    matrix products alone."""
     rates = {name: BATCH / time for name, time in seconds.items() if name != MATRIX_NAME}
     limit = MATRIX_FLOP / seconds[MATRIX_NAME] / flop
     library = max(rates["lax"], rates["equinox"])
@@ -209,6 +210,7 @@ def measured(widths: tuple[int, ...], rounds: int) -> tuple[dict[str, float], di
 
 
 if __name__ == "__main__":
+    process.set_up()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--paper", action="store_true", help="the paper's widths too")
     parser.add_argument("--rounds", type=int, default=8)

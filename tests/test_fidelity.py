@@ -23,7 +23,7 @@ def drive():
 
 
 @pytest.mark.parametrize("moment", [0, 30])
-def test_a_drive_replays_out_from_its_middle_goes_on_as_it_did(drive, moment):
+def test_a_replay_from_the_middle_of_a_drive_repeats_the_drive(drive, moment):
     plan = Plan(3, drive.actions[:moment], drive.actions[moment : moment + 25])
     found = plans.replay(plan, ENVIRONMENT)
     assert np.allclose(found.reward, drive.rewards[moment : moment + 25], atol=1e-4)

@@ -15,7 +15,7 @@ def rows(name, *scores):
 
 @pytest.mark.parametrize(("last", "chosen"), [(835.0, "r1"), (859.0, "r1"), (861.0, "r2")])
 def test_the_newest_final_controller_within_a_standard_error_of_the_best_is_chosen(last, chosen):
-    """Whatever reality says, and whatever the dream says of those on the way."""
+    """Neither real scores nor earlier snapshots affect the choice."""
     early, late = (700.0, 900.0), (950.0, 900.0)
     found = [
         *rows("r0", late, (865.0, 910.0), late),
@@ -26,7 +26,7 @@ def test_the_newest_final_controller_within_a_standard_error_of_the_best_is_chos
 
 
 def test_medians_and_means_of_the_dream_are_ranked_each_by_themselves():
-    """The one as the track ranks them, the other the other way round but for one pair."""
+    """The first ranks them as the track does, the second reverses all but one pair."""
     scores = [(100.0, 300.0, 10.0), (200.0, 400.0, 20.0), (300.0, 200.0, 30.0), (400.0, 100.0, 40.0)]
     found = [
         {

@@ -96,6 +96,6 @@ def test_the_same_work_begun_twice_has_two_folders(root):
         other.kill()
         other.wait()
         deadline = time.monotonic() + 10
-        while opened() != theirs:  # the dead hold nothing
+        while opened() != theirs:  # a dead process's lock is released
             assert time.monotonic() < deadline
     assert os.listdir(root) == []

@@ -3,11 +3,14 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 COUNT_FAULTS = """
 import resource
+from bench import process
 from wm.runtime import startup
 {call}
 def page_faults():
@@ -19,10 +22,32 @@ print(page_faults())
 """
 
 
+def count_faults(call):
+    """Page faults of 128 MB that were freed before."""
+    words = [sys.executable, "-c", COUNT_FAULTS.format(call=call)]
+    return int(subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
 def test_freed_memory_is_kept():
-    def count(call):
-        words = [sys.executable, "-c", COUNT_FAULTS.format(call=call)]
-        return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert count_faults("startup.keep_memory()") < 100 < 30_000 < count_faults("")
 
-    assert count("startup.keep_memory()") < 100 < 30_000 < count("")
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
+def test_a_benchmark_keeps_freed_memory():
+    assert count_faults("process.set_up()") < 100
+
+
+def test_a_benchmark_keeps_compiled_programs_though_jax_is_imported_before():
+    code = (
+        "import jax\nfrom bench import process\nprocess.set_up()\nprint(jax.config.jax_compilation_cache_dir)"
+    )
+    words = [sys.executable, "-c", code]
+    folder = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert Path(folder).parent.name == ".scratch"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_sets_up_its_process_first(path):
+    _, main, body = path.read_text(encoding="utf-8").partition('if __name__ == "__main__":\n')
+    assert not main or body.startswith("    process.set_up()\n")

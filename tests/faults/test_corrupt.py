@@ -1,4 +1,4 @@
-"""What is damaged is refused by name, by its reader and the stages that read it; nothing else changes."""
+"""Readers and stages refuse a damaged file and name it; nothing else changes."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ ROUND = {"score": SCORE, **DRIVES, "rules": {"temperature": 1.0, "patience": 0, 
 
 
 def flipped(content, at, bit=0):
-    """The content with one bit of the byte at `at` the other way round."""
+    """The content with one bit of the byte at `at` flipped."""
     at %= len(content)
     return content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :]
 
@@ -83,7 +83,7 @@ def write_models(folder):
 
 
 def write_figures(folder):
-    """What the stages of a round say of it in tables and pictures."""
+    """A round's tables and pictures."""
     for world in ("dream", "real"):
         files.write_json(folder / f"{world}.json", ROUND)
     drift = {f"{kind}_{steps}": 0.5 for kind in ("latent", "reward") for steps in (5, 20, 50, 100)}
@@ -203,7 +203,7 @@ READ = {
         *(f"metrics/{name}" for name in ("train_vae.csv", "train_vae.json")),
     ],
 }
-COPIED = (".png", ".webm")  # by the report, which does not look into them
+COPIED = (".png", ".webm")  # copied without parsing, by the report
 
 
 def test_every_dependency_of_every_stage_is_damaged_below():
@@ -220,7 +220,7 @@ def test_every_dependency_of_every_stage_is_damaged_below():
 
 
 def spoil(path, how):
-    """Damages a file, or one of a folder of shards; what is then to be told of."""
+    """Damages a file, or one of a folder of shards; returns the path that the message must name."""
     if path.is_dir():
         path = path / MANIFEST if how == "no manifest" else next(path.glob("*.parquet"))
     if how in ("missing", "no manifest"):
@@ -278,7 +278,7 @@ def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsy
 
 
 MISFITS = {
-    # stage: a model or data of other sizes, and what is said of it
+    # stage: a model or data of other sizes, and the expected message
     "encode r0 init": (
         "vae",
         "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
@@ -336,7 +336,7 @@ def test_a_filter_that_keeps_nothing_shows_the_scores(project, capsys):
     assert said == f"error: params.yaml: process.min_score.erratic: {expected}\n"
 
 
-def test_drives_too_short_for_a_plan_or_a_value_are_told_of_before_any_work(project, capsys):
+def test_drives_too_short_for_a_plan_or_a_value_are_refused_before_any_work(project, capsys):
     safe = YAML(typ="safe")
     params = safe.load(project / "params.yaml")
     params["fidelity"]["plan_steps"] = params["evolve"]["value_steps"] = STEPS
@@ -369,7 +369,7 @@ def folder(tmp_path):
 
 
 def relist(folder, change):
-    """The manifest as the project would have written it, but for a change."""
+    """The manifest as the project would have written it, with one change."""
     content = json.loads((folder / MANIFEST).read_text())
     change(content)
     files.write_json(folder / MANIFEST, content)
@@ -466,7 +466,7 @@ def test_every_bit_of_a_shard_counts(folder):
 
 
 def resign(folder):
-    """Makes the manifest's checksums right, whatever the shards hold."""
+    """Makes the manifest's checksums right for any shard content."""
     relist(folder, lambda m: [s.update(sha256=files.sha256(folder / s["file"])) for s in m["shards"]])
 
 
@@ -685,7 +685,7 @@ def test_a_folder_in_a_models_place_is_refused(tmp_path):
         model_file.load(tmp_path, RNN)
 
 
-# --- the rest of what stages hand on
+# --- other inputs of stages
 
 
 @pytest.fixture
@@ -705,7 +705,7 @@ def test_starts_whose_bits_are_flipped_are_refused_or_the_same(starts):
             found = read_starts(starts, LATENT)
         except BadInput:
             continue
-        else:  # what is flipped says when it was packed, or is of ZIP's second table
+        else:  # the bit belongs to a timestamp or ZIP's central directory
             assert eqx.tree_equal(found, whole)
 
 
@@ -801,7 +801,7 @@ def test_a_checkpoint_of_other_sizes_is_passed_over(tmp_path, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-def test_no_flipped_bit_of_a_journal_is_believed(tmp_path):
+def test_no_flipped_bit_of_a_journal_is_accepted(tmp_path):
     path, candidates = tmp_path / "journal", np.arange(6.0).reshape(3, 2)
     Journal(path).write(0, candidates, np.array([1.5, 2.5, -0.5]))
     content = path.read_bytes()

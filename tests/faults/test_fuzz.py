@@ -1,4 +1,4 @@
-"""The readers on some spoilt inputs; `uv run python -m bench.fuzz` tries 100,000 of each."""
+"""The readers on some damaged inputs; `uv run python -m bench.fuzz` tries 100,000 of each."""
 
 import random
 from pathlib import Path
@@ -9,7 +9,7 @@ from bench import fuzz
 
 
 @pytest.mark.parametrize("reader", fuzz.READERS)
-def test_spoilt_inputs_are_refused_or_as_good_as_whole_ones(reader):
+def test_damaged_inputs_are_refused_or_as_good_as_whole_ones(reader):
     found = fuzz.fuzzed((reader, 300, 2))
     assert found.crashes == []
     assert found.refused + found.accepted == 300
@@ -18,10 +18,10 @@ def test_spoilt_inputs_are_refused_or_as_good_as_whole_ones(reader):
 
 
 def test_the_same_seed_spoils_alike():
-    spoilt = [fuzz.damaged_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
+    damaged = [fuzz.damaged_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
     again = [fuzz.damaged_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
-    assert spoilt == again
-    assert len(set(spoilt)) > 15
+    assert damaged == again
+    assert len(set(damaged)) > 15
 
 
 def crashing(monkeypatch, read):

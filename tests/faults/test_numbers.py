@@ -43,7 +43,7 @@ def test_a_loss_that_is_no_number_stops_the_stage_and_names_a_checkpoint_that_is
 
 
 def spoil(path, kind):
-    """A model as big as floats allow: its numbers are finite, and what it makes of them is not."""
+    """Weights are the largest finite floats, so outputs overflow."""
     model_file.save(path, jax.tree.map(lambda leaf: leaf * 1e30, model_file.load(path, kind)))
 
 

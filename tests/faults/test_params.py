@@ -236,7 +236,7 @@ WRONG = {
     ),
     "prev in a circle": (set_in("rounds.r0", prev="r1"), "rounds: prev is circular: found 'r0'"),
     "prev missing": (lambda p: p["rounds"].update(r1={}), "rounds.r1.prev: is missing"),
-    "filter of nobody": (
+    "filter of an unknown source": (
         set_in("process", min_score={"ghost": 1.0}),
         "process.min_score: found 'ghost', expected one ",
     ),

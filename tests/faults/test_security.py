@@ -1,4 +1,4 @@
-"""No code of the project runs what it reads: all tracked Python is looked through for what could."""
+"""No code of the project executes data: all tracked Python is searched for code that executes data."""
 
 import ast
 import io

@@ -16,7 +16,7 @@ from wm.viewer import film
 STAGE = "collect erratic"
 CORE = min(os.sched_getaffinity(0))
 
-# in every process: whoever asks for a socket to the outside leaves a note of it
+# each process that opens an internet socket writes its command line to a file
 WATCH = """
 import sys
 def watch(event, arguments):
@@ -88,7 +88,7 @@ def test_the_watch_notes_a_socket(tmp_path):
 
 
 def test_evolution_has_the_same_bytes_with_all_of_it_at_once(project, tmp_path):
-    """Four devices, asserts off, another locale, spaces, no network, and a file that CMA-ES would obey."""
+    """Four devices, asserts off, another locale, spaces, no network, and a file that CMA-ES would read."""
     folder = small.copy(project, tmp_path / "ein Pfad mit Wörtern", without="evolve")
     (folder / "cma_signals.in").write_text("{'maxiter': 1, 'timeout': 0}")
     variables, note = without_network(tmp_path)
@@ -135,7 +135,7 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_work_goes_on_later(project
 
 
 def test_a_film_cut_short_by_a_full_disk_is_no_film(tmp_path):
-    """The encoder itself keeps quiet about it."""
+    """The encoder itself reports no error."""
     rng = np.random.default_rng(0)
     pictures = list(rng.integers(0, 256, (20, 64, 64, 3), np.uint8))
     film.write_video(tmp_path / "whole.webm", pictures, 12.5)
@@ -166,7 +166,7 @@ def test_a_read_only_output_is_one_line_before_any_drive(tmp_path):
     small.params(tmp_path)
     (tmp_path / "data").mkdir()
     words = small.command(STAGE)
-    if os.geteuid() == 0:  # whom no file mode stops
+    if os.geteuid() == 0:  # root ignores file modes
         words = ["unshare", "-m", "bash", "-c", 'mount -t tmpfs -o ro none data && exec "$@"', "bash", *words]
     else:
         (tmp_path / "data").chmod(0o555)
