@@ -1,4 +1,4 @@
-"""No code of the project executes data: all tracked Python is searched for code that executes data."""
+"""All tracked Python is searched for code that executes data."""
 
 import ast
 import io
