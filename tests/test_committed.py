@@ -1,11 +1,14 @@
 """The committed metrics agree with each other."""
 
 import csv
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.chaos import run
 from wm.agent import summary
 from wm.params import file
 from wm.report import summary as report_summary
@@ -44,3 +47,32 @@ def test_the_ranked_controllers_scores_are_those_of_the_ranking(number):
     ranked = files.read_json(ROOT / f"metrics/rounds/r{number}/ranked.json")["real"]
     table = [row for row in rows(ROOT / "metrics/ranks.csv") if row["round"] == f"r{number}"]
     assert {row["controller"]: float(row["real"]) for row in table} == ranked
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A clone of the last commit, without the files that only DVC's cache has."""
+    folder = tmp_path_factory.mktemp("clone") / "wm"
+    run(ROOT, "git", "clone", "--quiet", str(ROOT), str(folder))
+    return folder
+
+
+def test_the_difference_of_all_metrics_is_a_short_table(checkout):
+    shown = run(checkout, sys.executable, "-m", "dvc", "metrics", "diff", "--all", "HEAD").splitlines()
+    assert 20 < len(shown) <= 40
+    assert max(map(len, shown)) <= 100
+
+
+def test_a_clone_has_the_data_of_every_plot(checkout):
+    shown = run(checkout, sys.executable, "-m", "dvc", "plots", "show")
+    assert "dvc_plots/index.html" in shown
+    assert "failed" not in shown
+
+
+def test_the_wheel_holds_the_library_and_its_templates_alone(checkout):
+    run(checkout, "uv", "build", "--quiet", "--wheel", "--out-dir", "wheel")
+    (wheel,) = (checkout / "wheel").glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    tracked = run(checkout, "git", "ls-files", "wm").split()
+    assert {"wm/report/report.html.j2", "wm/report/model_card.md.j2", "wm/cli.py"} <= names
+    assert names == set(tracked)
