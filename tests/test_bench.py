@@ -1,4 +1,4 @@
-"""The bench's figures, and that its PyTorch models compute the same as ours."""
+"""The figures of benchmarks; their PyTorch models compute the same as the project's."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""dvc.yaml says what the code does: dependencies and parameters; the code keeps its layers and sizes."""
+"""dvc.yaml declares what the code depends on; the code keeps its layers and limits of size."""
 
 from pathlib import Path
 

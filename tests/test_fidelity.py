@@ -61,7 +61,7 @@ def test_windows_tell_a_dream_that_lies_from_one_that_does_not():
 
 
 def test_a_plan_is_dreamt_on_from_its_moment():
-    """With a controller that ignores what it sees all actions are the same, whatever the dream."""
+    """A controller that ignores its input takes the same actions in every dream."""
     model = RNN(latent_size=4, hidden_size=8, mixtures=3, key=jr.key(0))
     zeros = jnp.zeros((3, 9))
     mu = jr.normal(jr.key(1), (3, 9, 4))

@@ -1,4 +1,4 @@
-"""Worker processes: results in order, killed at once when nobody reads the rest."""
+"""Worker processes: results in order, killed at once when the caller stops reading."""
 
 import multiprocessing
 import os

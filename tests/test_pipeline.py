@@ -33,7 +33,7 @@ def dvc(folder, *words):
 
 
 def started(output):
-    """The stages that a `dvc repro` or a dry run of it says it runs."""
+    """The stages that the output of `dvc repro` or of its dry run names."""
     return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}
 
 

@@ -102,7 +102,7 @@ def test_kl_of_the_prior_is_zero(model, frames):
 
 def test_squared_error_is_summed_over_the_image_and_averaged_over_the_batch(model, frames):
     mu = [0.3, -0.2, 0.1]
-    certain = fixed_posterior(model, mu, [-60.0] * 3)  # so the latent is mu, whatever the key
+    certain = fixed_posterior(model, mu, [-60.0] * 3)  # the latent is mu for any key
     total, metrics = jitted_loss(certain, frames, new_key(0), kl_weight=0.5)
     difference = np.asarray(eqx.filter_jit(certain.decode)(jnp.array(mu))) - np.asarray(frames) / 255
     wanted = np.mean(np.sum(difference**2, axis=(1, 2, 3)))

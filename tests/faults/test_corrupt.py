@@ -627,7 +627,7 @@ def test_a_header_that_is_not_the_models_is_refused(model, case):
 
 
 def test_numbers_of_other_shapes_are_refused_before_they_are_read(model):
-    """The array says that it has 10^12 numbers; the header's sizes and its checksum are right."""
+    """The array claims 10^12 numbers; the header's sizes and its checksum are right."""
     payload = model.read_bytes().split(b"\n", 1)[1]
     huge = payload.replace(b"'shape': (7, 32), }     ", b"'shape': (10000, 10**8)}", 1)
     assert len(huge) == len(payload)
