@@ -57,7 +57,9 @@ def data_bytes(params: Params) -> tuple[int, int]:
 def training_steps(params: Params, drives: int) -> int:
     """Steps of that many drives on training tracks, mirror images included."""
     copies = 2 if params.process.mirror else 1
-    return round(copies * (1 - params.process.validation_share) * drives * params.environment.max_steps)
+    return round(
+        copies * (1 - params.process.validation_share) * drives * params.environment.timing.max_steps
+    )
 
 
 def vae_step(params: Params) -> tuple[VAE, Any]:
@@ -84,7 +86,7 @@ def rnn_step(params: Params) -> tuple[RNN, Any]:
         joint=section.joint_mixture,
         key=jr.key(0),
     )
-    shape = (params.train_rnn.batch_size, params.environment.max_steps)
+    shape = (params.train_rnn.batch_size, params.environment.timing.max_steps)
 
     def column(kind: Any, *sizes: int) -> Any:
         return jax.ShapeDtypeStruct((*shape, *sizes), kind)

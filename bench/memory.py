@@ -19,7 +19,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from bench import ablations, process
-from bench.scale import ENVIRONMENT
+from bench.scale import TIMING
 from stages import collect
 from wm.data.shards import Writer
 from wm.params import file
@@ -67,7 +67,7 @@ def measured(folder: Path, factor: int) -> Iterator[tuple[str, int, float, float
 
 def write(source: str, count: int, seed: int, folder: Path) -> None:
     """Writes `count` drives of a scripted driver, of which only `REAL` differ."""
-    real = [collect.episode((source, ENVIRONMENT, FIRST_TRACK + i)) for i in range(REAL)]
+    real = [collect.episode((source, TIMING, FIRST_TRACK + i)) for i in range(REAL)]
     writer = Writer(folder, source)
     for number, episode in enumerate(islice(cycle(real), count)):
         writer.write(replace(episode, record=replace(episode.record, seed=seed + number)))

@@ -133,7 +133,7 @@ def real_data(prev: str) -> dict[str, int]:
     """Real drives and frames that the round's V and M were trained on, if they are on this machine."""
     if not (places.LATENTS / prev).exists():
         return {}
-    drives, frames = model_card.real_data(prev, file.load().environment)
+    drives, frames = model_card.real_data(prev, file.timing())
     return {"real_drives": drives, "real_frames": frames}
 
 

@@ -19,12 +19,13 @@ from stages import collect
 from wm.agent import driving
 from wm.agent.driving import Drive
 from wm.agent.folder import AgentFolder
-from wm.params.compute import LOCAL, Compute
-from wm.params.environment import Environment
+from wm.params.compute import LOCAL
 from wm.runtime import startup, workers
+from wm.runtime.workers import Where
+from wm.spec import Timing
 
 PRETRAINED = Path("models/pretrained")
-ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+TIMING = Timing(action_repeat=4, warm_up_frames=50)
 FIRST_TRACK = 900_000_000  # far from those of any stage
 
 
@@ -36,39 +37,39 @@ def main() -> None:
     print(f"{startup.cores()} cores; minutes for 1,000 drives, from {arguments.episodes}", file=sys.stderr)
     print("workers,where,scripted_minutes,agent_minutes")
     for count in arguments.workers:
-        local = Compute(scheduler=LOCAL, workers=count)
+        local = Where(LOCAL, count)
         print(row(count, "processes", local, arguments.episodes), flush=True)
         with dask(count) as cluster:
             print(row(count, "Dask", cluster, arguments.episodes), flush=True)
 
 
-def row(workers: int, where: str, compute: Compute, episodes: int) -> str:
+def row(workers: int, name: str, where: Where, episodes: int) -> str:
     """A line of bench/results/drives.csv."""
-    minutes = [seconds(compute, episodes) / 60 * 1000 / episodes for seconds in (scripted, driven)]
-    return f"{workers},{where},{','.join(f'{number:.1f}' for number in minutes)}"
+    minutes = [seconds(where, episodes) / 60 * 1000 / episodes for seconds in (scripted, driven)]
+    return f"{workers},{name},{','.join(f'{number:.1f}' for number in minutes)}"
 
 
-def scripted(compute: Compute, episodes: int) -> float:
+def scripted(where: Where, episodes: int) -> float:
     """Seconds for drives of the lane follower."""
-    tasks = [("lane_follower", ENVIRONMENT, FIRST_TRACK + i) for i in range(episodes)]
+    tasks = [("lane_follower", TIMING, FIRST_TRACK + i) for i in range(episodes)]
     start = time.monotonic()
-    with workers.pool(compute.scheduler, compute.workers) as pool:
+    with workers.pool(*where) as pool:
         for _ in workers.ordered(pool, collect.episode, tasks):
             pass
     return time.monotonic() - start
 
 
-def driven(compute: Compute, episodes: int) -> float:
+def driven(where: Where, episodes: int) -> float:
     """Seconds for drives of the agent."""
     drives = [Drive(FIRST_TRACK + i) for i in range(episodes)]
     start = time.monotonic()
-    for _ in driving.drive_all(AgentFolder(PRETRAINED).files, drives, ENVIRONMENT, "bench", compute):
+    for _ in driving.drive_all(AgentFolder(PRETRAINED).files, drives, TIMING, "bench", where):
         pass
     return time.monotonic() - start
 
 
 @contextmanager
-def dask(count: int) -> Iterator[Compute]:
+def dask(count: int) -> Iterator[Where]:
     """A cluster of `count` workers on the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -81,7 +82,7 @@ def dask(count: int) -> Iterator[Compute]:
 
         with Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(count, timeout=120)
-        yield Compute(scheduler=address, workers=0)
+        yield Where(address)
     finally:
         for process in (worker, scheduler):
             process.terminate()

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import process
 from bench import rnn as bench_rnn
-from bench.scale import ENVIRONMENT
+from bench.scale import TIMING
 from bench.timing import Row, alternate, show
 from stages import collect
 from wm.data import resident
@@ -43,7 +43,7 @@ STEPS, ON_DEVICE = "steps alone", "kept on the device"
 
 def rows() -> list[Row]:
     """Writing, reading, and both training loops."""
-    drives = [collect.episode(("lane_follower", ENVIRONMENT, FIRST_TRACK + i)) for i in range(DRIVES)]
+    drives = [collect.episode(("lane_follower", TIMING, FIRST_TRACK + i)) for i in range(DRIVES)]
     drives = list(islice(cycle(drives), DRIVES * COPIES))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -9,12 +9,11 @@ from wm.data.resumable import resumable_episodes
 from wm.data.shards import Writer
 from wm.errors import BadInput, listed, shown
 from wm.params.collect import Collect
-from wm.params.environment import Environment
 from wm.params.model import Params
 from wm.runtime import files, scratch, workers
 from wm.runtime.places import RAW
 from wm.runtime.progress import progress
-from wm.spec import FPS
+from wm.spec import FPS, Timing
 from wm.track import rollout
 from wm.track.drivers import DRIVERS
 from wm.track.real_track import RealTrack
@@ -27,25 +26,25 @@ def driver_params(params: Params, source: str) -> Collect:
     return params.collect[source]
 
 
-def episode(task: tuple[str, Environment, int]) -> Episode:
+def episode(task: tuple[str, Timing, int]) -> Episode:
     """One drive; the seed alone determines the track and the driver's random choices."""
-    source, environment, seed = task
-    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
-    driver = DRIVERS[source](np.random.default_rng(seed), environment.action_repeat / FPS)
+    source, timing, seed = task
+    track = RealTrack(timing.action_repeat, timing.warm_up_frames)
+    driver = DRIVERS[source](np.random.default_rng(seed), timing.action_repeat / FPS)
     return rollout.drive_alone(track, driver, seed, source)
 
 
 def main(params: Params, source: str) -> None:
     settings = driver_params(params, source)
-    environment = params.environment
-    tasks = [(source, environment, settings.seed + i) for i in range(settings.episodes)]
+    timing = params.environment.timing
+    tasks = [(source, timing, settings.seed + i) for i in range(settings.episodes)]
     compute = params.compute
 
-    def driven(left: Sequence[tuple[str, Environment, int]]) -> Iterator[Episode]:
+    def driven(left: Sequence[tuple[str, Timing, int]]) -> Iterator[Episode]:
         with workers.pool(compute.scheduler, compute.workers) as pool:
             yield from workers.ordered(pool, episode, left)
 
-    values, stage = [settings.model_dump(), environment.model_dump()], f"collect {source}"
+    values, stage = [settings.model_dump(), params.environment.model_dump()], f"collect {source}"
     with scratch.folder(stage, values, []) as unfinished, files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
         for drive in progress(resumable_episodes(unfinished, tasks, driven), stage, len(tasks)):

@@ -27,7 +27,7 @@ LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_MET
 
 
 def main(params: Params, round_name: str, prev: str) -> None:
-    devices.join(params.hosts)
+    devices.join(params.hosts.launcher)
     settings, stage, folder = params.evolve, f"evolve {round_name}", MODELS / round_name
     rounds = params.rounds_until(prev)[::-1]  # newest first
     refine, last = len(rounds) >= settings.from_scratch_rounds, MODELS / prev / "controller.eqx"

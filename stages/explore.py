@@ -13,12 +13,12 @@ from wm.params.model import Params
 from wm.runtime import files, scratch
 from wm.runtime.places import RAW, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import progress
+from wm.runtime.workers import Where
 
 
 def main(params: Params, round_name: str) -> None:
     settings = params.explore
-    environment = params.environment
-    compute = params.compute
+    where = Where(params.compute.scheduler, params.compute.workers)
     first_seed = settings.first_track(len(params.rounds_until(round_name)))
     drives = exploration(first_seed, settings.episodes, settings.action_noise)
     folder = ROUND_MODELS / round_name
@@ -29,10 +29,10 @@ def main(params: Params, round_name: str) -> None:
         folder / "snapshots.eqx",
     )
     models.load()
-    values, stage = [settings.model_dump(), environment.model_dump()], f"explore {round_name}"
+    values, stage = [settings.model_dump(), params.environment.model_dump()], f"explore {round_name}"
 
     def driven(left: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive_all(models, left, environment, round_name, compute)
+        return driving.drive_all(models, left, params.environment.timing, round_name, where)
 
     with scratch.folder(stage, values, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
         writer = Writer(new, round_name)

@@ -31,6 +31,7 @@ from wm.params.model import Params
 from wm.runtime import files, model_file, results
 from wm.runtime.places import LATENTS, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import progress
+from wm.runtime.workers import Where
 
 
 class FidelityInputs(NamedTuple):
@@ -44,22 +45,22 @@ class FidelityInputs(NamedTuple):
 
 
 def main(params: Params, round_name: str) -> None:
-    settings, environment = params.fidelity, params.environment
+    settings, timing = params.fidelity, params.environment.timing
     folder, metrics = ROUND_MODELS / round_name, ROUND_METRICS / round_name
     key = jr.fold_in(jr.key(settings.seed), len(params.rounds_until(round_name)))
     drift_key, plan_key, noise_key = jr.split(key, 3)
-    shards, unseen, dream, last, snapshots = read(round_name, environment.warm_up_frames)
+    shards, unseen, dream, last, snapshots = read(round_name, timing.warm_up_frames)
     long = longer_than(settings.plan_steps, unseen, shards.folder)
 
     drift = mean_drift(dream.simulators, shards, unseen, drift_key)
     moments = plans.sample_moments(shards, long, settings.plans, settings.plan_steps, settings.seed)
     made, promised = plans.make_plans(dream, last, moments, settings.plan_steps, plan_key)
-    replays = plans.replay_all(made, environment, params.compute)
+    replays = plans.replay_all(made, timing, Where(params.compute.scheduler, params.compute.workers))
     table = plans.windows(
         promised,
         list(progress(replays, "exploitation test", len(made))),
         window=settings.window_steps,
-        action_repeat=environment.action_repeat,
+        timing=timing,
     )
     ranked = of_all_qualities(last, snapshots, settings.snapshots, settings.noise_scales, noise_key)
     model_file.save(folder / "ranked.eqx", controller.snapshots(list(ranked.values())))
@@ -111,7 +112,8 @@ def real_scores(params: Params, round_name: str, count: int) -> list[float]:
     seeds = range(settings.seed, settings.seed + settings.tracks)
     drives = [Drive(seed, snapshot=float(place)) for place in np.linspace(0, 1, count) for seed in seeds]
     agent = agent_files(round_name, "ranked.eqx")
-    episodes = driving.drive_all(agent, drives, params.environment, round_name, params.compute)
+    where = Where(params.compute.scheduler, params.compute.workers)
+    episodes = driving.drive_all(agent, drives, params.environment.timing, round_name, where)
     counted = progress(episodes, "ranking on real tracks", len(drives))
     scores = [episode.record.score for episode in counted]
     return np.reshape(scores, (count, len(seeds))).mean(axis=1).round(2).tolist()

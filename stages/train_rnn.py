@@ -33,7 +33,7 @@ VALIDATION_NEWEST_SHARE = 0.5  # of the drives that the validation loss averages
 
 
 def main(params: Params, round_name: str, prev: str) -> None:
-    devices.join(params.hosts)
+    devices.join(params.hosts.launcher)
     settings, stage = params.train_rnn, f"train_rnn {round_name}"
     rounds = params.rounds_until(prev)[::-1]  # newest first
     paths = [LATENTS / prev, MODELS / prev / "rnn.eqx", MODELS / prev / "simulators.eqx"]

@@ -30,7 +30,7 @@ PICTURES = 8  # frames shown beside their reconstructions
 
 
 def main(params: Params) -> None:
-    devices.join(params.hosts)
+    devices.join(params.hosts.launcher)
     settings = params.train_vae
     seed, batch_size, steps = settings.seed, settings.batch_size, settings.steps
     shards = Shards(DATA)

@@ -7,9 +7,9 @@ from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
 from wm.params import profiles
 from wm.params.check import check
-from wm.params.environment import Environment
 from wm.params.evolve import Evolve
 from wm.report import model_card
+from wm.spec import Timing
 
 
 def drive(seed, steps, mirrored=False):
@@ -33,7 +33,7 @@ def latents(tmp_path, monkeypatch):
 
 
 def test_a_mirrored_drive_is_no_second_one_and_no_episode_has_more_than_1000_frames(latents):
-    assert model_card.real_data("r0", Environment(action_repeat=4, warm_up_frames=50)) == (2, 50 + 40 + 1000)
+    assert model_card.real_data("r0", Timing(action_repeat=4, warm_up_frames=50)) == (2, 50 + 40 + 1000)
 
 
 def test_the_card_has_the_measured_scores(latents, tmp_path, monkeypatch):

@@ -16,11 +16,11 @@ from stages import collect
 from wm.errors import BadInput, Halted
 from wm.params import section
 from wm.params.compute import Compute
-from wm.params.environment import Environment
 from wm.runtime import dask, workers
+from wm.spec import Timing
 
 ROOT = Path(__file__).parents[1]
-TASKS = [("erratic", Environment(action_repeat=4, warm_up_frames=50), seed) for seed in range(12)]
+TASKS = [("erratic", Timing(action_repeat=4, warm_up_frames=50), seed) for seed in range(12)]
 
 
 def evaluate(*options):

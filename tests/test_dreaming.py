@@ -15,9 +15,8 @@ from wm.dream.scoring import as_episodes
 from wm.dream.starts import StartFrames, read_starts
 from wm.errors import BadInput
 from wm.models.rnn import RNN
-from wm.params.environment import Environment
 from wm.runtime import files
-from wm.spec import FAILURE_REWARD, FRAME_REWARD
+from wm.spec import FAILURE_REWARD, FRAME_REWARD, Timing
 
 REPEAT, WARM_UP = 4, 50
 REWARD_HEAD = 3 * 4 * 3  # its index, after the mixtures' logits, means and sigmas
@@ -177,9 +176,9 @@ def test_episodes_of_the_mask_begin_and_the_others_advance():
 
 def test_the_longest_dream_has_the_frames_of_a_real_episode():
     for repeat, steps in ((4, 238), (5, 190)):
-        environment = Environment(action_repeat=repeat, warm_up_frames=50)
+        timing = Timing(action_repeat=repeat, warm_up_frames=50)
         rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=repeat)
-        assert Dream([], network(9), rules, 50).max_steps == environment.max_steps == steps
+        assert Dream([], network(9), rules, 50).max_steps == timing.max_steps == steps
     dreams = playable(network(0), horizon=2)
     running = begin(dreams, setup(0))
     assert running.progress.frames.tolist() == [50]

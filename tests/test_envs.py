@@ -324,8 +324,8 @@ def test_the_published_agent_scores_as_in_whole_episodes():
 def test_the_published_agent_drives_the_real_track_as_in_evaluation():
     """The first 30 steps of a track have the actions and rewards of `wm evaluate`."""
     seed, agent = 900003, AgentFolder(PRETRAINED).agent()
-    environment = AgentFolder(PRETRAINED).environment()
-    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
+    timing = AgentFolder(PRETRAINED).timing()
+    track = RealTrack(timing.action_repeat, timing.warm_up_frames)
     drivers = Drivers(agent, [Drive(seed)])
     env = envs.RealCarRacing(PRETRAINED)
     act = controlled(agent.controller, agent.rnn.latent_size)

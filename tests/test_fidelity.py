@@ -9,12 +9,12 @@ from wm.fidelity.controllers import of_all_qualities, perturbed
 from wm.fidelity.plans import Moments, Plan, Replay
 from wm.models.controller import Controller, snapshots
 from wm.models.rnn import RNN, Batch
-from wm.params.environment import Environment
+from wm.spec import Timing
 from wm.track import rollout
 from wm.track.erratic import Erratic
 from wm.track.real_track import RealTrack
 
-ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+TIMING = Timing(action_repeat=4, warm_up_frames=50)
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +25,20 @@ def drive():
 @pytest.mark.parametrize("moment", [0, 30])
 def test_a_replay_from_the_middle_of_a_drive_repeats_the_drive(drive, moment):
     plan = Plan(3, drive.actions[:moment], drive.actions[moment : moment + 25])
-    found = plans.replay(plan, ENVIRONMENT)
+    found = plans.replay(plan, TIMING)
     assert np.allclose(found.reward, drive.rewards[moment : moment + 25], atol=1e-4)
 
 
 def test_a_plan_past_the_end_of_an_episode_brings_nothing(drive):
     plan = Plan(3, drive.actions, np.ones((5, 3), np.float32))
-    found = plans.replay(plan, ENVIRONMENT)
+    found = plans.replay(plan, TIMING)
     assert not found.reward.any()
     assert not found.on_road.any()
 
 
 def test_the_car_starts_on_the_road_and_full_steering_takes_it_off():
     plan = Plan(5, np.zeros((0, 3), np.float32), np.tile(np.array([1, 0.6, 0], np.float32), (40, 1)))
-    on_road = plans.replay(plan, ENVIRONMENT).on_road
+    on_road = plans.replay(plan, TIMING).on_road
     assert on_road[0]
     assert not on_road[-20:].all()
 
@@ -48,7 +48,7 @@ def test_windows_tell_a_dream_that_lies_from_one_that_does_not():
     real = rng.uniform(-1, 5, (40, 20))
     replays = [Replay(row, row > 0) for row in real]
     true, lying = (
-        plans.windows(promised, replays, window=10, action_repeat=4)
+        plans.windows(promised, replays, window=10, timing=TIMING)
         for promised in (real, np.full_like(real, 4.0))
     )
     assert [row["steps"] for row in true] == [10, 20]

@@ -22,8 +22,8 @@ from wm.dream.unroll import unroll
 from wm.models.controller import Controller, stack
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
-from wm.params.compute import Compute
-from wm.params.environment import Environment
+from wm.runtime.workers import Where
+from wm.spec import Timing
 from wm.track.renderer import shrink
 from wm.viewer import scenes, window
 from wm.viewer.game import Game, steered
@@ -31,7 +31,7 @@ from wm.viewer.scenes import DreamWorld, Models, RealWorld
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models" / "pretrained"
-ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+TIMING = Timing(action_repeat=4, warm_up_frames=50)
 RULES = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
 
 
@@ -43,13 +43,13 @@ def models():
     rnn, simulator = (RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(i)) for i in (1, 2))
     simulator = eqx.tree_at(lambda m: m.head_bias, simulator, simulator.head_bias.at[-1].set(-50.0))
     dream = Dream([simulator], rnn, RULES, warm_up_frames=50)  # never fails
-    return Models(Agent(vae, rnn, driver), dream, ENVIRONMENT)
+    return Models(Agent(vae, rnn, driver), dream, TIMING)
 
 
 @pytest.fixture(scope="module")
 def pretrained():
     models = Models.load(AgentFolder(PRETRAINED), seed=1)
-    return replace(models, environment=ENVIRONMENT, dream=replace(models.dream, rules=RULES))
+    return replace(models, timing=TIMING, dream=replace(models.dream, rules=RULES))
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_an_agent_plays_as_in_evaluation(pretrained):
         driving.drive_all(
             AgentFolder(PRETRAINED).files,
             [Drive(7)],
-            ENVIRONMENT,
+            TIMING,
             "agent",
-            Compute(scheduler="local", workers=1),
+            Where("local", 1),
         )
     )
     assert np.allclose(rewards, episode.rewards[:12], atol=1e-4)

@@ -17,13 +17,13 @@ from wm.models import mdn, rnn
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
-from wm.params.environment import Environment
+from wm.spec import Timing
 from wm.viewer import comparison, hud
 from wm.viewer.comparison import FilmPlan
 from wm.viewer.scenes import Models
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = Environment(action_repeat=4, warm_up_frames=50)
+TIMING = Timing(action_repeat=4, warm_up_frames=50)
 RULES = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
 
 
@@ -33,7 +33,7 @@ def models():
     own, simulator = (RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(i)) for i in (1, 2))
     simulator = eqx.tree_at(lambda m: m.head_bias, simulator, simulator.head_bias.at[-1].set(-50.0))
     dream = Dream([simulator], own, RULES, warm_up_frames=50)  # never fails
-    return Models(Agent(vae, own, Controller(features=12)), dream, ENVIRONMENT)
+    return Models(Agent(vae, own, Controller(features=12)), dream, TIMING)
 
 
 def filmed(models, rules=RULES, steps=9, synced_steps=3, sync_every=4):

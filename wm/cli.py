@@ -176,9 +176,11 @@ def evaluate(
     from wm.agent import evaluation
     from wm.params import section
     from wm.params.compute import Compute
+    from wm.runtime.workers import Where
 
     start = time.monotonic()
-    where = section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "evaluate: compute")
+    section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "evaluate: compute")
+    where = Where(scheduler, workers)
     summary, returns = evaluation.real(drives.models, drives.seeds, where, drawn=drawn)
     show("real", summary, returns, as_json=drives.json, seconds=time.monotonic() - start)
 

@@ -36,8 +36,7 @@ from wm.dream.starts import StartFrames
 from wm.errors import BadInput
 from wm.models import rnn, vae
 from wm.models.vae import VAE
-from wm.params.environment import Environment
-from wm.spec import ACTION_HIGH, ACTION_LOW, ACTION_SIZE, FPS, FRAME_SHAPE
+from wm.spec import ACTION_HIGH, ACTION_LOW, ACTION_SIZE, FPS, FRAME_SHAPE, Timing
 from wm.track.real_track import Observation, RealTrack
 from wm.track.renderer import shrink
 from wm.viewer.pictures import enlarged
@@ -54,7 +53,7 @@ class View:
 
     folder: AgentFolder
     agent: Agent
-    environment: Environment
+    timing: Timing
     pixels: bool
 
     @property
@@ -70,18 +69,13 @@ class View:
         highest = np.array([playing.Z_LIMIT] * latent + [1.0] * hidden, np.float32)
         return spaces.Box(-highest, highest)
 
-    @property
-    def render_fps(self) -> float:
-        """Pictures per second of a drive at its real speed."""
-        return FPS / self.environment.action_repeat
-
 
 def load_view(models: str | Path, observation: str, render_mode: str | None) -> View:
     """The view of the agent in the folder `models`. Raises BadInput."""
     _one_of("observation", observation, ("latent", "pixels"))
     _one_of("render_mode", render_mode, (None, "rgb_array"))
     folder = AgentFolder(Path(models))
-    return View(folder, folder.agent(), folder.environment(), pixels=observation == "pixels")
+    return View(folder, folder.agent(), folder.timing(), pixels=observation == "pixels")
 
 
 def playable(
@@ -105,7 +99,7 @@ def starts(view: View, seeds: Sequence[int] | None) -> StartFrames:
     if not isinstance(seeds, Sequence | np.ndarray) or not len(seeds) or not all(map(_is_whole, seeds)):
         found = f"CarRacingDream: start_seeds: found {seeds!r}"
         raise BadInput(f"{found}, expected at least one seed, each a whole number of 0 or more")
-    return start_frames(view.agent, seeds, view.environment)
+    return start_frames(view.agent, seeds, view.timing)
 
 
 LOW, HIGH = np.array(ACTION_LOW, np.float32), np.array(ACTION_HIGH, np.float32)
@@ -228,7 +222,7 @@ class CarRacingDream(gymnasium.Env):
         view = load_view(models, observation, render_mode)
         self.player = Player(view, playable(view, temperature, horizon_steps, start_seeds), 1)
         self.observation_space, self.action_space = view.observation_space, action_space()
-        self.metadata = self.metadata | {"render_fps": view.render_fps}
+        self.metadata = self.metadata | {"render_fps": view.timing.steps_per_second}
         self.render_mode = render_mode
         self._over = True
 
@@ -286,7 +280,7 @@ class CarRacingDreams(VectorEnv):
         self.single_observation_space, self.single_action_space = view.observation_space, action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.metadata = self.metadata | {"render_fps": view.render_fps}
+        self.metadata = self.metadata | {"render_fps": view.timing.steps_per_second}
         self.render_mode = render_mode
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._over = np.zeros(num_envs, bool)
@@ -356,9 +350,9 @@ class RealCarRacing(gymnasium.Env):
         render_mode: str | None = None,
     ) -> None:
         self._view = view = load_view(models, observation, render_mode)
-        self._track = RealTrack(view.environment.action_repeat, view.environment.warm_up_frames)
+        self._track = RealTrack(view.timing.action_repeat, view.timing.warm_up_frames)
         self.observation_space, self.action_space = view.observation_space, action_space()
-        self.metadata = self.metadata | {"render_fps": view.render_fps}
+        self.metadata = self.metadata | {"render_fps": view.timing.steps_per_second}
         self.render_mode = render_mode
         self._frame: np.ndarray | None = None
         self._over = True

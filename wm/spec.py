@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 FPS = 50  # frames per second
 FRAMES_PER_EPISODE = 1000
@@ -21,6 +22,38 @@ FRAME_BYTES = FRAME_SIDE * FRAME_SIDE * FRAME_CHANNELS
 MAX_CONVOLUTIONS = 6  # each halves a frame's side
 IDENTITY_CURVE = ((0, 0), (255, 255))  # the tone curve that leaves pixel values as they are
 TONE_CURVE_RULE = "points that rise from [0, 0] to [255, 255]"
+
+
+def idle_reward(action_repeat: int) -> float:
+    """Points of a step that visits no tile."""
+    return FRAME_REWARD * action_repeat
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The frames that each action is held for, and those of the warm-up, before an agent takes over."""
+
+    action_repeat: int
+    warm_up_frames: int
+
+    @property
+    def max_steps(self) -> int:
+        """Steps of the longest possible drive; its last action may be cut short."""
+        return -(-(FRAMES_PER_EPISODE - self.warm_up_frames) // self.action_repeat)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Steps per second of a drive at its real speed."""
+        return FPS / self.action_repeat
+
+    @property
+    def idle_reward(self) -> float:
+        """Points of a step that visits no tile."""
+        return idle_reward(self.action_repeat)
+
+    def frames(self, steps: int) -> int:
+        """Frames of a drive of so many steps, its warm-up included."""
+        return min(self.warm_up_frames + self.action_repeat * steps, FRAMES_PER_EPISODE)
 
 
 def within(limits: Sequence[Sequence[float]], bounds: Sequence[Sequence[float]]) -> bool:

@@ -771,12 +771,12 @@ def test_an_agents_environment_and_rules_are_checked(tmp_path):
     files.write_json(tmp_path / "environment.json", {"action_repeat": 0, "warm_up_frames": 50})
     files.write_json(tmp_path / "dream.json", {"rules": [1]})
     with pytest.raises(BadInput, match=r"environment\.json: action_repeat: "):
-        AgentFolder(tmp_path).environment()
+        AgentFolder(tmp_path).timing()
     with pytest.raises(BadInput, match=r"dream\.json: rules: "):
         AgentFolder(tmp_path).rules(latent_size=4)
     (tmp_path / "environment.json").write_text("{")
     with pytest.raises(BadInput, match=r"environment\.json: not valid JSON"):
-        AgentFolder(tmp_path).environment()
+        AgentFolder(tmp_path).timing()
 
 
 def test_every_bit_of_a_checkpoint_counts(tmp_path, capsys):

@@ -28,7 +28,7 @@ TOGETHER = """
     from wm.params import file
     from wm.runtime import devices
 
-    devices.join(file.load().hosts)
+    devices.join(file.load().hosts.launcher)
     mine = Path("models") if jax.process_index() == 0 else Path("metrics")
     devices.share(mine)
     doubled = jax.jit(lambda x: 2 * x)(devices.split(np.arange(6)))

@@ -15,10 +15,9 @@ from wm.data.episode import Episode
 from wm.dream.starts import StartFrames
 from wm.models import vae
 from wm.models.controller import Controller, Snapshots, stack
-from wm.params.compute import Compute
-from wm.params.environment import Environment
 from wm.runtime import model_file, workers
-from wm.spec import ACTION_SIZE
+from wm.runtime.workers import Where
+from wm.spec import ACTION_SIZE, Timing
 from wm.track.real_track import RealTrack
 from wm.track.renderer import shrink
 from wm.track.rollout import drive_together
@@ -42,16 +41,16 @@ class Drive:
 
 
 def drive_all(
-    models: AgentFiles, drives: Sequence[Drive], environment: Environment, source: str, compute: Compute
+    models: AgentFiles, drives: Sequence[Drive], timing: Timing, source: str, where: Where
 ) -> Iterator[Episode]:
     """The episodes of the drives, in their order; the same wherever they are computed."""
     models.load()  # reports a damaged file before any process is started
     models = models.absolute
     tasks = [
-        _Task(models, tuple(drives[start : start + DRIVES_PER_TASK]), environment, source)
+        _Task(models, tuple(drives[start : start + DRIVES_PER_TASK]), timing, source)
         for start in range(0, len(drives), DRIVES_PER_TASK)
     ]
-    with workers.pool(compute.scheduler, compute.workers) as pool:
+    with workers.pool(*where) as pool:
         for episodes in workers.ordered(pool, _episodes, tasks):
             yield from episodes
 
@@ -60,7 +59,7 @@ def drive_all(
 class _Task:
     models: AgentFiles
     drives: tuple[Drive, ...]
-    environment: Environment
+    timing: Timing
     source: str
 
 
@@ -71,8 +70,8 @@ def _episodes(task: _Task) -> list[Episode]:
         chosen = [_controller(agent.controller, snapshots, drive) for drive in task.drives]
         agent = eqx.tree_at(lambda a: a.controller, agent, stack(chosen))
     drivers = Drivers(agent, task.drives)
-    environment = task.environment
-    tracks = [RealTrack(environment.action_repeat, environment.warm_up_frames) for _ in task.drives]
+    timing = task.timing
+    tracks = [RealTrack(timing.action_repeat, timing.warm_up_frames) for _ in task.drives]
     return drive_together(tracks, drivers.act, [drive.seed for drive in task.drives], task.source)
 
 
@@ -113,9 +112,9 @@ class Drivers:
 _act = eqx.filter_jit(Agent.act)
 
 
-def start_frames(agent: Agent, seeds: Iterable[int], environment: Environment) -> StartFrames:
+def start_frames(agent: Agent, seeds: Iterable[int], timing: Timing) -> StartFrames:
     """The start frames of the real tracks of `seeds`."""
-    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
+    track = RealTrack(timing.action_repeat, timing.warm_up_frames)
     observations = [track.reset(seed) for seed in seeds]
     frames = jnp.asarray(np.stack([shrink(observation.pixels) for observation in observations]))
     mu, logvar = vae.encode(agent.vae, frames)

@@ -13,27 +13,27 @@ from wm.agent import driving, summary
 from wm.agent.driving import Drive, start_frames
 from wm.agent.folder import AgentFolder
 from wm.dream.scoring import whole_episodes
-from wm.params.compute import Compute
 from wm.runtime.progress import progress
+from wm.runtime.workers import Where
 
 Scores = tuple[dict[str, Any], Float[np.ndarray, " n"]]
 
 
-def real(folder: Path, seeds: Sequence[int], compute: Compute, *, drawn: bool) -> Scores:
+def real(folder: Path, seeds: Sequence[int], where: Where, *, drawn: bool) -> Scores:
     """Summary and returns of one drive on each real track. Raises BadInput."""
     agent_folder = AgentFolder(folder)
-    environment = agent_folder.environment()
+    timing = agent_folder.timing()
     drives = [Drive(seed, drawn=drawn) for seed in seeds]
-    running = driving.drive_all(agent_folder.files, drives, environment, "agent", compute)
+    running = driving.drive_all(agent_folder.files, drives, timing, "agent", where)
     episodes = [replace(episode, observations={}) for episode in progress(running, "evaluate", len(drives))]
     scores = np.array([episode.record.score for episode in episodes])
-    return summary.of_episodes(episodes, environment), scores
+    return summary.of_episodes(episodes, timing), scores
 
 
 def dreamt(folder: Path, seeds: Sequence[int]) -> Scores:
     """Summary and returns of one whole dreamt episode from the start of each real track. Raises BadInput."""
     agent_folder = AgentFolder(folder)
     agent = agent_folder.agent()
-    starts = start_frames(agent, progress(seeds, "starts", len(seeds)), agent_folder.environment())
+    starts = start_frames(agent, progress(seeds, "starts", len(seeds)), agent_folder.timing())
     episodes = whole_episodes(agent_folder.dream(agent), agent.controller, starts, jr.key(seeds[0]))
     return summary.of_drives(*(np.asarray(part) for part in episodes)), np.asarray(episodes.score)

@@ -13,6 +13,7 @@ from wm.models.rnn import RNN, Ensemble
 from wm.params import file, section
 from wm.params.environment import Environment
 from wm.runtime import files, model_file, results
+from wm.spec import Timing
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class AgentFolder:
         """The agent. Raises BadModelFile."""
         return self.files.load()
 
-    def environment(self) -> Environment:
-        """The environment in environment.json, or without that file in params.yaml. Raises BadInput."""
+    def timing(self) -> Timing:
+        """The timing in environment.json, or without that file in params.yaml. Raises BadInput."""
         path = self.path / "environment.json"
         if path.exists():
-            return section.validated(Environment, files.read_json(path), str(path))
-        return file.load().environment
+            return section.validated(Environment, files.read_json(path), str(path)).timing
+        return file.timing()
 
     def simulators(self, agent: Agent) -> list[RNN]:
         """The RNNs in simulators.eqx, or without them the agent's own. Raises BadModelFile."""
@@ -56,7 +57,7 @@ class AgentFolder:
         path = self.path / "dream.json"
         rules = results.read(path, AgentDream).rules if path.exists() else None
         if rules is None:
-            repeat = self.environment().action_repeat
+            repeat = self.timing().action_repeat
             return Rules(temperature=1.0, stuck_steps=0, action_repeat=repeat)
         if rules.denoised and len(rules.encoder_variance) != latent_size:
             found = f"{path}: rules.encoder_variance: found {len(rules.encoder_variance)} numbers"
@@ -66,7 +67,7 @@ class AgentFolder:
     def dream(self, agent: Agent) -> Dream:
         """What the agent's dreams are made of. Raises BadInput and BadModelFile."""
         rules = self.rules(agent.rnn.latent_size)
-        return Dream(self.simulators(agent), agent.rnn, rules, self.environment().warm_up_frames)
+        return Dream(self.simulators(agent), agent.rnn, rules, self.timing().warm_up_frames)
 
     def starts(self, latent_size: int) -> StartFrames:
         """The start frames in starts.npz. Raises BadInput."""

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from wm.data.episode import Episode
-from wm.params.environment import Environment
-from wm.spec import FRAMES_PER_EPISODE
+from wm.spec import Timing
 
 IMPOSSIBLE = 950.0  # points; a higher mean dream score is exploitation of the dream
 POOR = 600  # points; a drive below lost the road for good
@@ -48,13 +47,12 @@ def of_drives(
     }
 
 
-def of_episodes(episodes: Sequence[Episode], environment: Environment) -> dict[str, Any]:
+def of_episodes(episodes: Sequence[Episode], timing: Timing) -> dict[str, Any]:
     """`of_drives` of real episodes."""
     records = [episode.record for episode in episodes]
-    lengths = [environment.warm_up_frames + environment.action_repeat * record.length for record in records]
     return of_drives(
         np.array([record.score for record in records]),
-        np.minimum(lengths, FRAMES_PER_EPISODE),
+        np.array([timing.frames(record.length) for record in records]),
         np.array([record.lap_finished for record in records]),
         np.array([episode.missed.sum() for episode in episodes]),
         np.array([episode.terminated[-1] for episode in episodes]),

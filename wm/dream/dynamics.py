@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from wm.dream.rules import Rules
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN, Masks, Memory
-from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
+from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS, Timing, idle_reward
 
 
 class State(NamedTuple):
@@ -61,8 +61,8 @@ class Dream(eqx.Module):
 
     @property
     def max_steps(self) -> int:
-        """Steps of the longest possible episode; the last action may be cut short."""
-        return -(-(FRAMES_PER_EPISODE - self.warm_up_frames) // self.rules.action_repeat)
+        """Steps of the longest possible episode."""
+        return Timing(self.rules.action_repeat, self.warm_up_frames).max_steps
 
 
 def step(
@@ -104,11 +104,6 @@ class Progress(NamedTuple):
     lap: Bool[Array, "*batch"]
 
 
-def idle_reward(rules: Rules) -> float:
-    """Points of a step that visits no tile."""
-    return FRAME_REWARD * rules.action_repeat
-
-
 def begin(score: Float[Array, "*batch"], frames: int | Int[Array, "*batch"], rules: Rules) -> Progress:
     """The progress of an episode that has `score` points after `frames` frames."""
     steps = jnp.zeros(score.shape, int)
@@ -123,7 +118,7 @@ def count(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress,
     A lap is complete with all tiles' points, and nothing counts after it. A car without a new tile for more
     than `stuck_steps` steps is stuck: it collects no more tiles, misses none, and does not fail.
     """
-    idle, driving = idle_reward(rules), ~progress.lap
+    idle, driving = idle_reward(rules.action_repeat), ~progress.lap
     steps = progress.steps + driving
     recent = jnp.concatenate([progress.recent, (outcome.reward - idle)[..., None]], axis=-1)[..., 1:]
     stuck = progress.stuck

@@ -7,6 +7,7 @@ Why MinariStorage is used directly: `minari.create_dataset_from_buffers` takes a
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.errors import BadInput
 from wm.params import file
-from wm.params.environment import Environment
 from wm.runtime import files
 from wm.runtime.progress import progress
-from wm.spec import ACTION_HIGH, ACTION_LOW, FRAME_SHAPE
+from wm.spec import ACTION_HIGH, ACTION_LOW, FRAME_SHAPE, Timing
 
 LOW, HIGH = (np.array(limits, np.float32) for limits in (ACTION_LOW, ACTION_HIGH))
 RECORD_FIELDS = ("source", "score", "warm_up_reward", "lap_finished", "mirrored", "validation")
@@ -37,16 +37,14 @@ def export(source: Path, root: Path | None) -> Path:
         raise BadInput("export-dataset: minari is not installed. Run `uv sync --extra minari`.")
     from minari.storage.datasets_root_dir import get_dataset_path
 
-    environment = file.load().environment
+    timing = file.timing()
     shards = Shards(source)
     check_frames(shards)
     # Minari compares it with absolute paths
-    path = (root or get_dataset_path()).resolve() / dataset_id(
-        source
-    )  # Minari compares it with absolute paths
+    path = (root or get_dataset_path()).resolve() / dataset_id(source)
     try:
         with files.replacing(path) as unfinished:
-            write(unfinished, shards, environment, path.name)
+            write(unfinished, shards, timing, path.name)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}, expected a writable place") from None
     return path
@@ -75,7 +73,7 @@ def check_frames(shards: Shards) -> None:
         raise BadInput(f"{shards.folder}: observations: found {observations}, {expected}")
 
 
-def write(folder: Path, shards: Shards, environment: Environment, name: str) -> None:
+def write(folder: Path, shards: Shards, timing: Timing, name: str) -> None:
     """Writes the dataset's files to `folder`; the metadata describe how the drives were made."""
     from gymnasium import spaces
     from minari import __version__
@@ -92,8 +90,8 @@ def write(folder: Path, shards: Shards, environment: Environment, name: str) -> 
     metadata: dict[str, Any] = {
         "dataset_id": name,
         "minari_version": __version__,
-        "description": description(environment),
-        "environment": {"id": "CarRacing-v3", **environment.model_dump()},
+        "description": description(timing),
+        "environment": {"id": "CarRacing-v3", **asdict(timing)},
     }
     storage.update_metadata(metadata)
     records = shards.kept()
@@ -124,12 +122,12 @@ def buffers(shards: Shards, records: list[Record]) -> Iterator[Any]:
         yield EpisodeBuffer(id=number, seed=record.seed, **columns)
 
 
-def description(environment: Environment) -> str:
+def description(timing: Timing) -> str:
     """The text that explains the dataset to its users."""
     return (
         "Drives on Gymnasium's CarRacing-v3. Observations are its frames without the instruments, averaged"
-        f" to 64 x 64. An action (steering, gas, brake) is held for {environment.action_repeat} frames; its"
-        f" reward is their sum; the first {environment.warm_up_frames} frames, driven straight ahead at half"
+        f" to 64 x 64. An action (steering, gas, brake) is held for {timing.action_repeat} frames; its"
+        f" reward is their sum; the first {timing.warm_up_frames} frames, driven straight ahead at half"
         " gas, are omitted. A termination is a failure (the car left the playfield); a finished lap and the"
         " end of the 1,000 frames are truncations. The info `missed` counts newly missed tiles. The"
         " observation after the last action repeats the one before it. A mirrored drive is a copy flipped"

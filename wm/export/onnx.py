@@ -11,6 +11,7 @@ and TensorStore.
 
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -148,13 +149,13 @@ def export(folder: Path, out: Path) -> list[Path]:
     check_installed()
     models = AgentFolder(folder).files
     loaded = models.load()
-    environment = AgentFolder(folder).environment()
+    timing = AgentFolder(folder).timing()
 
     def origin(source: Path) -> dict[str, str]:
         return {
             "source": source.name,
             "source_sha256": files.sha256(source),
-            "environment": json.dumps({"id": "CarRacing-v3", **environment.model_dump()}),
+            "environment": json.dumps({"id": "CarRacing-v3", **asdict(timing)}),
             "input": FRAME_TEXT,
             "action": ACTION_TEXT,
         }

@@ -27,10 +27,9 @@ from wm.dream.unroll import unroll
 from wm.models import rnn
 from wm.models.controller import Controller
 from wm.models.rnn import Batch
-from wm.params.compute import Compute
-from wm.params.environment import Environment
 from wm.runtime import workers
-from wm.spec import FRAME_REWARD
+from wm.runtime.workers import Where
+from wm.spec import Timing
 from wm.track.real_track import RealTrack
 
 
@@ -112,9 +111,9 @@ def plan(
     return Promise(*[np.swapaxes(np.asarray(part), 0, 1) for part in dreams])
 
 
-def replay(plan: Plan, environment: Environment) -> Replay:
+def replay(plan: Plan, timing: Timing) -> Replay:
     """The plan's dreamt actions on the real track."""
-    track = RealTrack(environment.action_repeat, environment.warm_up_frames)
+    track = RealTrack(timing.action_repeat, timing.warm_up_frames)
     observation = track.reset(plan.seed)
     for action in plan.before:
         observation = track.step(action)
@@ -127,10 +126,10 @@ def replay(plan: Plan, environment: Environment) -> Replay:
     return Replay(reward, on_road)
 
 
-def replay_all(plans: Sequence[Plan], environment: Environment, compute: Compute) -> Iterator[Replay]:
+def replay_all(plans: Sequence[Plan], timing: Timing, where: Where) -> Iterator[Replay]:
     """The replays of the plans, in their order; the same wherever they are computed."""
-    with workers.pool(compute.scheduler, compute.workers) as pool:
-        yield from workers.ordered(pool, partial(replay, environment=environment), plans)
+    with workers.pool(*where) as pool:
+        yield from workers.ordered(pool, partial(replay, timing=timing), plans)
 
 
 def windows(
@@ -138,7 +137,7 @@ def windows(
     replays: Sequence[Replay],
     *,
     window: int,
-    action_repeat: int,
+    timing: Timing,
 ) -> list[dict[str, Any]]:
     """A row for each `window` steps: mean predicted and real rewards, their correlation over the plans, the
     share of steps that reach a new tile in the dream and in reality, and the share spent on the real road.
@@ -147,7 +146,7 @@ def windows(
     """
     real = np.stack([replay.reward for replay in replays])
     on_road = np.stack([replay.on_road for replay in replays])
-    idle = 0.5 + action_repeat * FRAME_REWARD  # a step with less than half a point reaches no tile
+    idle = 0.5 + timing.idle_reward  # a step with less than half a point reaches no tile
     rows = []
     for start in range(0, promised.shape[1] - window + 1, window):
         part = slice(start, start + window)

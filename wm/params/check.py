@@ -56,7 +56,7 @@ def _check_split(params: Params) -> None:
 
 def _check_steps(params: Params) -> None:
     """No part of a drive may be longer than the longest drive."""
-    max_steps = params.environment.max_steps
+    max_steps = params.environment.timing.max_steps
     parts = {
         "evolve.horizon_steps": (params.evolve.horizon_steps, max_steps),
         "evolve.value_steps": (params.evolve.value_steps, max_steps - 1),

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from wm.params.section import Section
-from wm.spec import FRAMES_PER_EPISODE
+from wm.spec import FRAMES_PER_EPISODE, Timing
 
 
 class Environment(Section):
@@ -15,6 +15,6 @@ class Environment(Section):
     """frames of the opening zoom, driven straight at half gas, before the agent takes over"""
 
     @property
-    def max_steps(self) -> int:
-        """Steps of the longest possible drive."""
-        return -(-(FRAMES_PER_EPISODE - self.warm_up_frames) // self.action_repeat)
+    def timing(self) -> Timing:
+        """The same numbers, as the library takes them."""
+        return Timing(self.action_repeat, self.warm_up_frames)

@@ -9,6 +9,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from wm.errors import BadInput, shown
 from wm.params.check import check
 from wm.params.model import Params
+from wm.spec import Timing
 
 PARAMS = Path("params.yaml")
 MAX_BYTES = 1 << 20
@@ -17,6 +18,14 @@ MAX_BYTES = 1 << 20
 def load(path: Path = PARAMS) -> Params:
     """The parameters, every section checked. Raises BadInput."""
     return check(read(path))
+
+
+def timing() -> Timing:
+    """The timing in the project's params.yaml, for agents and drives that do not come with their own.
+
+    The library reads nothing else of params.yaml. Raises BadInput.
+    """
+    return load().environment.timing
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:

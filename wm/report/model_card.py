@@ -3,13 +3,12 @@
 from importlib.metadata import version
 
 from wm.data.shards import Shards
-from wm.params.environment import Environment
 from wm.params.evolve import Evolve
 from wm.params.model import Params
 from wm.report.template import render
 from wm.runtime import results
 from wm.runtime.places import LATENTS, ROUND_METRICS
-from wm.spec import FRAMES_PER_EPISODE
+from wm.spec import Timing
 
 PACKAGES = ("gymnasium", "jax", "equinox", "optax", "cma", "numpy", "opencv-python-headless")
 
@@ -17,7 +16,7 @@ PACKAGES = ("gymnasium", "jax", "equinox", "optax", "cma", "numpy", "opencv-pyth
 def model_card(params: Params, round_name: str) -> str:
     """MODEL_CARD.md of a round's agent, from its data and metrics. Raises BadInput."""
     rounds = params.rounds_until(round_name)
-    drives, frames = real_data(params.rounds[round_name].prev, params.environment)
+    drives, frames = real_data(params.rounds[round_name].prev, params.environment.timing)
     dream, real = (
         results.read(ROUND_METRICS / round_name / f"{world}.json", results.DriveSummary)
         for world in ("dream", "real")
@@ -36,11 +35,10 @@ def model_card(params: Params, round_name: str) -> str:
     return render("model_card.md.j2", values)
 
 
-def real_data(prev: str, environment: Environment) -> tuple[int, int]:
+def real_data(prev: str, timing: Timing) -> tuple[int, int]:
     """Drives and frames on real tracks collected for the models of the round after `prev`."""
     records = [record for record in Shards(LATENTS / prev).records if not record.mirrored]
-    lengths = [environment.warm_up_frames + environment.action_repeat * r.length for r in records]
-    return len(records), sum(min(length, FRAMES_PER_EPISODE) for length in lengths)
+    return len(records), sum(timing.frames(record.length) for record in records)
 
 
 def dream_steps(number: int, evolve: Evolve) -> int:

@@ -23,7 +23,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from wm import errors
 from wm.errors import BadInput
 from wm.params.file import PARAMS
-from wm.params.hosts import Hosts
 
 Tree = TypeVar("Tree")
 
@@ -31,13 +30,12 @@ LAUNCHED = "WM_LAUNCHED"  # set in the environment of the processes that the lau
 WRITTEN = ("models", "metrics")  # folders that training stages write to
 
 
-def join(hosts: Hosts) -> None:
+def join(launcher: str) -> None:
     """Makes this process one of those that `hosts.launcher` starts; does nothing if it is empty.
 
     Call it before JAX computes anything. All processes but the first write to temporary folders. Raises
     BadInput if JAX does not recognise the launcher.
     """
-    launcher = hosts.launcher
     if not launcher:
         return
     if LAUNCHED not in os.environ:

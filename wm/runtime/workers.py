@@ -22,6 +22,13 @@ Result = TypeVar("Result")
 TASKS_PER_WORKER = 4  # submitted at once, so that no worker waits for this process
 
 
+class Where(NamedTuple):
+    """Where tasks are computed: the scheduler and the number of workers, as in `compute` of params.yaml."""
+
+    scheduler: str
+    count: int = 0
+
+
 class Pool(NamedTuple):
     """Workers, and whether they load the project's code from another machine."""
 

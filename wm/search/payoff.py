@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from wm.dream.dynamics import Outcome
 from wm.models.rnn import MAX_MISSED
-from wm.spec import FRAME_REWARD, LAP_POINTS
+from wm.spec import LAP_POINTS, idle_reward
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Payoff:
     @property
     def idle(self) -> float:
         """Reward of a step that visits no tile."""
-        return FRAME_REWARD * self.action_repeat
+        return idle_reward(self.action_repeat)
 
     @property
     def pace(self) -> float:

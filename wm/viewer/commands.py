@@ -6,7 +6,6 @@ from pathlib import Path
 from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
 from wm.runtime.progress import progress
-from wm.spec import FPS
 from wm.viewer import comparison, window
 from wm.viewer.comparison import FilmPlan
 from wm.viewer.game import Game
@@ -18,9 +17,9 @@ def film(models: Path, out: Path, plan: FilmPlan) -> list[str]:
     loaded = Models.load(AgentFolder(models), plan.seed)
     make_folder(out)
     running = comparison.moments(loaded, plan)
-    drive = list(progress(running, "drive", 1 + (plan.steps or loaded.environment.max_steps)))
+    drive = list(progress(running, "drive", 1 + (plan.steps or loaded.timing.max_steps)))
     pictures = list(progress(comparison.draw(drive), "pictures", len(drive)))
-    paths = comparison.write(out, pictures, FPS / loaded.environment.action_repeat)
+    paths = comparison.write(out, pictures, loaded.timing.steps_per_second)
     return [comparison.summary(drive[-1], plan), ", ".join(map(str, paths))]
 
 

@@ -44,7 +44,7 @@ class Game:
     ) -> None:
         self.models, self.kind, self.agent_drives = models, kind, agent
         self.temperature = models.dream.rules.temperature if temperature is None else temperature
-        self.action_repeat = models.environment.action_repeat
+        self.action_repeat = models.timing.action_repeat
         self.real = RealWorld(models)
         self.restart(seed)
 

@@ -17,8 +17,7 @@ from wm.dream.dynamics import Dream, State
 from wm.dream.playing import Running, StepResult
 from wm.models import rnn
 from wm.models.rnn import RNN
-from wm.params.environment import Environment
-from wm.spec import ACTION_HIGH, ACTION_LOW, FRAMES_PER_EPISODE
+from wm.spec import ACTION_HIGH, ACTION_LOW, FRAMES_PER_EPISODE, Timing
 from wm.track.real_track import Observation, RealTrack
 from wm.track.renderer import shrink
 from wm.viewer.pictures import to_bytes
@@ -27,11 +26,11 @@ FAILED, LAP, TIME = "left the playfield", "lap finished", "time is over"
 
 
 class Models(eqx.Module):
-    """An agent, its environment, and its dream, which one simulator generates."""
+    """An agent, its timing, and its dream, which one simulator generates."""
 
     agent: Agent
     dream: Dream
-    environment: Environment = eqx.field(static=True)
+    timing: Timing = eqx.field(static=True)
 
     @staticmethod
     def load(folder: AgentFolder, seed: int) -> "Models":
@@ -39,7 +38,7 @@ class Models(eqx.Module):
         agent = folder.agent()
         dream = folder.dream(agent)
         simulator = dream.simulators[seed % len(dream.simulators)]
-        return Models(agent, replace(dream, simulators=[simulator]), folder.environment())
+        return Models(agent, replace(dream, simulators=[simulator]), folder.timing())
 
     @property
     def simulator(self) -> RNN:
@@ -77,8 +76,8 @@ class RealWorld:
 
     def __init__(self, models: Models) -> None:
         self.models = models
-        self.action_repeat = models.environment.action_repeat
-        self.track = RealTrack(1, models.environment.warm_up_frames)  # every frame is drawn
+        self.action_repeat = models.timing.action_repeat
+        self.track = RealTrack(1, models.timing.warm_up_frames)  # every frame is drawn
 
     def restart(self, seed: int) -> Scene:
         """The first scene of the track of `seed`, after its warm-up."""
