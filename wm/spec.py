@@ -1,4 +1,4 @@
-"""The constants of CarRacing-v3 and of the frames that the models see."""
+"""The constants of CarRacing-v3, of the frames that the models see, and of batches; the timing of drives."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ ACTION_LOW, ACTION_HIGH = zip(*ACTION_BOX, strict=True)
 FRAME_SIDE, FRAME_CHANNELS = 64, 3  # of the frames that the models see
 FRAME_SHAPE = (FRAME_SIDE, FRAME_SIDE, FRAME_CHANNELS)
 FRAME_BYTES = FRAME_SIDE * FRAME_SIDE * FRAME_CHANNELS
+DRIVES_PER_BATCH = 32  # drives side by side in the search's memory; incomplete batches are left out
 MAX_CONVOLUTIONS = 6  # each halves a frame's side
 IDENTITY_CURVE = ((0, 0), (255, 255))  # the tone curve that leaves pixel values as they are
 TONE_CURVE_RULE = "points that rise from [0, 0] to [255, 255]"

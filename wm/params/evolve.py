@@ -13,9 +13,7 @@ from pydantic import (
 )
 
 from wm.params.section import Section, distinct
-from wm.spec import ACTION_BOX, within
-
-DRIVES_PER_BATCH = 32  # drives side by side in memory; those that fill no whole batch are left out
+from wm.spec import ACTION_BOX, DRIVES_PER_BATCH, within
 
 Span = Annotated[list[float], Field(min_length=2, max_length=2)]
 Sampling = Literal["sampled", "mode", "mean", "denoised"]

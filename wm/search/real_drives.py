@@ -8,7 +8,7 @@ import numpy as np
 from wm.data.batches import draw, stacked
 from wm.data.episode import Record
 from wm.data.shards import Shards
-from wm.params.evolve import DRIVES_PER_BATCH
+from wm.spec import DRIVES_PER_BATCH
 
 
 @dataclass(frozen=True)
