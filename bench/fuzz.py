@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     tasks = [(name, arguments.inputs, arguments.seed) for name in READERS]
-    with workers.processes() as pool:
+    with workers.local_pool() as pool:
         results = [show(counts) for counts in workers.ordered(pool, fuzzed, tasks)]
     sys.exit(any(counts.crashes for counts in results))
 

@@ -53,12 +53,13 @@ def main(params: Params, round_name: str, prev: str) -> None:
             label = f"{stage}, off-track share {share}" if len(journals) > 1 else stage
             results[share] = searches.run(share, journal, label)
             scores[share] = dream_score(searches.dream, results[share], frames, keys[2])
-        best = round_search.kept(scores)
+        best = round_search.chosen_share(scores)
         dream, score = dreams(params, inputs, drives, settings.score_sampling), scores[best]
         if dream.rules != searches.dream.rules:
             score = dream_score(dream, results[best], frames, keys[2])
         ends = {share: score.summary["score"] for share, score in scores.items()}
         means = {str(share): {name: end[name] for name in ("mean", "sem")} for share, end in ends.items()}
+        # searches.json keeps the key of earlier runs, so that its content stays the same
         write(round_name, results[best], score, {"trouble_share": best, "dream": means})
 
 

@@ -3,12 +3,14 @@
 The simulators of the last rounds generate the dreams, which start from the last round's start frames.
 """
 
+from typing import Any
+
 import jax.random as jr
 
 from wm.dream.dynamics import Dream
 from wm.dream.results import DreamResult
 from wm.dream.starts import read_starts
-from wm.fidelity.ranking import Ranked, Rows, dream_scores, ranks
+from wm.fidelity.ranking import Ranked, dream_scores, ranks
 from wm.models.controller import Snapshots
 from wm.models.rnn import RNN, Ensemble
 from wm.params.model import Params
@@ -28,7 +30,7 @@ def main(params: Params) -> None:
     rules = scored.rules.replace(sampling="sampled", encoder_variance=())
     starts = read_starts(ROUND_MODELS / last / "starts.npz", simulators[0].latent_size)
     starts = starts.draw(settings.dreams_per_controller, settings.seed)
-    rows: Rows = []
+    rows: list[dict[str, Any]] = []
     for name in progress(rounds, "ranking in dreams", len(rounds)):
         dream = Dream(simulators, ranked[name].watcher, rules, params.environment.warm_up_frames)
         scores = dream_scores(dream, ranked[name], starts, jr.key(settings.seed))

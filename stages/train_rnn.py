@@ -17,7 +17,7 @@ from jaxtyping import PRNGKeyArray
 
 from wm.data.batches import draw, longest
 from wm.data.cached import CachedShards
-from wm.dream.drift import drift
+from wm.dream.open_loop import drift
 from wm.models import fit, rnn, rnn_data
 from wm.models.fit import Loss, Training, Validation
 from wm.models.rnn import RNN, Batch, Ensemble, LossWeights
@@ -75,7 +75,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
             )
 
         trainings = [partial(train, number, name) for number, name in enumerate(models)]
-        trained, curves = zip(*fit.side_by_side(trainings), strict=True)
+        trained, curves = zip(*fit.in_threads(trainings), strict=True)
         folder = MODELS / round_name
         model_file.save(folder / "rnn.eqx", trained[0])
         model_file.save(folder / "simulators.eqx", simulators.with_members(list(trained[1:])))

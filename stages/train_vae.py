@@ -81,4 +81,4 @@ def report(model: VAE, validation: list[np.ndarray], curve: list[dict[str, Any]]
     frames = jnp.asarray(validation[0][:PICTURES])
     decoded = jax.vmap(model.decode_toned)(vae.encode(model, frames)[0])
     toned = vae.normalise(frames, model.tones)
-    pictures.side_by_side(METRICS / "reconstructions.png", np.asarray(toned), np.asarray(decoded))
+    pictures.write_reconstructions(METRICS / "reconstructions.png", np.asarray(toned), np.asarray(decoded))

@@ -19,7 +19,7 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.runtime import devices, model_file
-from wm.search.fitness import Objective, Problem, World, dream_fitness
+from wm.search.fitness import Objective, Problem, SearchDream, dream_fitness
 from wm.search.payoff import Payoff
 from wm.search.space import ControllerSpace
 
@@ -55,7 +55,7 @@ def fitness(model, rng):
     """The fitness of a generation, from random start states."""
     memory = model.start(OBJECTIVE.rollouts)
     z = jnp.asarray(rng.normal(size=(OBJECTIVE.rollouts, 32)), jnp.float32)
-    world = World(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore
+    world = SearchDream(model, Starts(z, z - 9, memory, memory), lambda hidden: hidden[..., 0])  # pyright: ignore
     space = ControllerSpace(Controller(features=288), jnp.eye(288), jnp.zeros(288))
     judge = dream_fitness(
         Problem([world], model, Rules(temperature=1.0, stuck_steps=0, action_repeat=4), OBJECTIVE),

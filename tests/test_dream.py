@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm.dream import drift, scoring
+from wm.dream import open_loop, scoring
 from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, apply_stuck_rule
 from wm.dream.scoring import as_episodes, whole_episodes
 from wm.dream.starts import StartFrames, Starts, starts_at
@@ -177,7 +177,7 @@ def test_a_perfect_model_has_no_drift(model):
     mu, reward = jnp.stack(latents, 1), jnp.stack(rewards, 1)
     done = jnp.zeros((2, 12), bool)
     batch = Batch(mu, jnp.full_like(mu, -60.0), action, reward, done.astype(int), done, ~done)
-    measure = partial(drift.drift, model, key=jr.key(0), warm=4, steps=6)
+    measure = partial(open_loop.drift, model, key=jr.key(0), warm=4, steps=6)
     latent, points = measure(batch)
     assert np.allclose(latent, 0, atol=1e-4)
     assert np.allclose(points, 0, atol=1e-4)

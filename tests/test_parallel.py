@@ -22,7 +22,7 @@ def sleep(seconds):
 
 
 def test_results_come_in_the_order_of_the_tasks():
-    with workers.processes(2) as pool:
+    with workers.local_pool(2) as pool:
         firsts = [int(array[0]) for array in workers.ordered(pool, numbers, range(6))]
     assert firsts == list(range(6))
 
@@ -30,7 +30,7 @@ def test_results_come_in_the_order_of_the_tasks():
 @pytest.mark.parametrize("reads", [1, 2, 3])
 def test_an_abandoned_pool_ends_at_once_whatever_its_workers_do(reads):
     def abandon():
-        with workers.processes(2) as pool:
+        with workers.local_pool(2) as pool:
             for count, _ in enumerate(workers.ordered(pool, numbers, range(1000)), 1):
                 if count == reads:
                     raise KeyboardInterrupt
@@ -42,7 +42,7 @@ def test_an_abandoned_pool_ends_at_once_whatever_its_workers_do(reads):
 
 def test_a_task_under_way_is_not_waited_for():
     def results():
-        with workers.processes(1) as pool:
+        with workers.local_pool(1) as pool:
             yield from workers.ordered(pool, sleep, [0, 600])
 
     running = results()
@@ -58,7 +58,7 @@ def refuse(task):
 
 
 def test_an_error_of_a_task_comes_back_with_its_traceback():
-    with workers.processes(1) as pool, pytest.raises(BadInput, match="task 7: found nothing") as caught:
+    with workers.local_pool(1) as pool, pytest.raises(BadInput, match="task 7: found nothing") as caught:
         list(workers.ordered(pool, refuse, [7]))
     assert "in refuse" in caught.value.__notes__[0]
 
@@ -68,7 +68,10 @@ def die(task):
 
 
 def test_a_worker_that_dies_ends_the_work_in_one_line():
-    with workers.processes(2) as pool, pytest.raises(Halted, match=r"a worker process ended \(exit code 3\)"):
+    with (
+        workers.local_pool(2) as pool,
+        pytest.raises(Halted, match=r"a worker process ended \(exit code 3\)"),
+    ):
         list(workers.ordered(pool, die, range(4)))
     assert multiprocessing.active_children() == []
 
@@ -79,14 +82,14 @@ def variables(names):
 
 def test_workers_have_one_thread_and_this_process_keeps_its_environment():
     before = variables(ONE_THREAD)
-    with workers.processes(1) as pool:
+    with workers.local_pool(1) as pool:
         assert next(workers.ordered(pool, variables, [list(ONE_THREAD)])) == list(ONE_THREAD.values())
         assert variables(ONE_THREAD) == before
 
 
 def test_tasks_are_read_as_workers_become_free():
     read = []
-    with workers.processes(2) as pool:
+    with workers.local_pool(2) as pool:
         running = workers.ordered(pool, abs, (read.append(i) or i for i in range(100)))
         next(running)
         assert len(read) == workers.TASKS_PER_WORKER * 2 + 1

@@ -16,7 +16,7 @@ from wm.data.episode import Record
 from wm.params import profiles
 from wm.report import charts
 from wm.report.content import Content, RoundResults, Source, read_csv, read_round, score_rows, sources
-from wm.report.page import LEAST_SIZES, difference, flat, gap_figure, page, too_small
+from wm.report.page import LEAST_SIZES, flat, gap_figure, page, score_gap, too_small
 from wm.report.summary import summary as summary_files
 from wm.report.summary import write as write_summary
 from wm.runtime import files
@@ -204,7 +204,7 @@ def test_lost_drives_are_on_the_first_screen_where_they_are_known():
 
 
 def test_the_interval_of_the_gap_is_that_of_two_independent_means():
-    gap, error = difference(a_round("r0", dream=800.0, real=700.0))
+    gap, error = score_gap(a_round("r0", dream=800.0, real=700.0))
     sem = np.std(10 * np.linspace(-1, 1, 4), ddof=1) / 2
     assert gap == pytest.approx(100)
     assert error == pytest.approx(1.96 * np.sqrt(2) * sem, abs=0.01)

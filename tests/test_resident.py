@@ -111,4 +111,4 @@ def test_nothing_is_kept_in_a_cpus_memory():
 
 def test_no_pieces():
     with pytest.raises(ValueError, match="no pieces"):
-        resident.kept([], 0, 3)
+        resident.on_device([], 0, 3)

@@ -58,7 +58,7 @@ def test_of_equally_good_searches_the_one_with_the_largest_off_track_share_is_ke
         share: round_search.DreamScore({"score": {"mean": mean, "sem": 10.0}}, [])
         for share, mean in means.items()
     }
-    assert round_search.kept(scores) == kept
+    assert round_search.chosen_share(scores) == kept
 
 
 def test_the_kept_search_is_written(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from wm.data.episode import Episode, Record
 from wm.data.shards import Shards, Writer
 from wm.errors import Halted
 from wm.models import fit
-from wm.models.fit import side_by_side
+from wm.models.fit import in_threads
 from wm.models.rnn import RNN, with_rounded_weights
 from wm.runtime import files
 from wm.runtime.files import read_json
@@ -91,7 +91,7 @@ def test_trainings_run_at_the_same_time_and_their_results_keep_their_order():
         assert first_is_there.wait(10)
         return 2
 
-    assert side_by_side([second, first]) == [2, 1]
+    assert in_threads([second, first]) == [2, 1]
 
 
 def test_a_training_that_fails_stops_the_others():
@@ -106,7 +106,7 @@ def test_a_training_that_fails_stops_the_others():
         stopped.append((number, stop.wait(10)))
 
     with pytest.raises(Halted, match="no more"):
-        side_by_side([partial(goes_on, 1), fails, partial(goes_on, 2)])
+        in_threads([partial(goes_on, 1), fails, partial(goes_on, 2)])
     assert sorted(stopped) == [(1, True), (2, True)]
 
 

@@ -36,18 +36,18 @@ def models():
     return Models(Agent(vae, own, Controller(features=12)), dream, TIMING)
 
 
-def filmed(models, rules=RULES, steps=9, synced_steps=3, sync_every=4):
-    plan = FilmPlan(seed=5, steps=steps, synced_steps=synced_steps, sync_every=sync_every)
+def filmed(models, rules=RULES, steps=9, warm_steps=3, dream_steps=4):
+    plan = FilmPlan(seed=5, steps=steps, warm_steps=warm_steps, dream_steps=dream_steps)
     models = replace(models, dream=replace(models.dream, rules=rules))
     return list(comparison.moments(models, plan))
 
 
 @pytest.mark.parametrize(
-    ("synced_steps", "sync_every", "expected"),
+    ("warm_steps", "dream_steps", "expected"),
     [(3, 0, [0, 1, 2]), (3, 4, [0, 1, 2, 6, 10]), (1, 5, [0, 5, 10]), (1, 1, list(range(12)))],
 )
-def test_a_dream_is_synchronised_at_first_and_then_every_so_many_steps(synced_steps, sync_every, expected):
-    plan = FilmPlan(0, 0, synced_steps, sync_every)
+def test_a_dream_is_synchronised_at_first_and_then_every_so_many_steps(warm_steps, dream_steps, expected):
+    plan = FilmPlan(0, 0, warm_steps, dream_steps)
     assert [step for step in range(12) if plan.synced(step)] == expected
 
 
@@ -65,7 +65,7 @@ def test_a_synchronised_dream_has_the_real_state_and_the_next_steps_do_not(model
 
 def test_the_dream_continues_from_the_memory_of_the_real_drive(models):
     """Its first dreamt latent is what the simulator predicts after all real steps before."""
-    drive = filmed(models, RULES.replace(sampling="mean"), steps=4, synced_steps=4, sync_every=0)
+    drive = filmed(models, RULES.replace(sampling="mean"), steps=4, warm_steps=4, dream_steps=0)
     z = jnp.stack([moment.real.state.z for moment in drive[:4]])
     actions = jnp.asarray(np.stack([moment.action for moment in drive[1:5]]))
     memory = rnn.unroll(models.simulator, z[None], actions[None])
@@ -85,7 +85,7 @@ def test_rewards_of_the_drive_add_up_to_its_score(models):
 
 def test_a_synchronisation_is_marked(models):
     """The dream's picture has a border when it is synchronised, and loses it some steps later."""
-    drive = filmed(models, steps=14, synced_steps=2, sync_every=0)
+    drive = filmed(models, steps=14, warm_steps=2, dream_steps=0)
     corner = [picture[comparison.HEAD, -comparison.GAP - 1] for picture in comparison.draw(drive)]
     marked = [tuple(map(int, colour)) == hud.WARNING for colour in corner]
     assert marked == [True] * (1 + comparison.BORDER_STEPS) + [False] * (

@@ -139,7 +139,7 @@ class Player:
         """
         if self.running is None:
             raise ResetNeeded("CarRacingDream.step: no episode is in progress; call reset() first")
-        action = jnp.asarray(checked(actions, self.count))
+        action = jnp.asarray(checked_actions(actions, self.count))
         setup = self._setup(rngs, begins)
         self.running, result, observation = _stepped(
             self.dreams, self.view.decoder, self.running, action, jnp.asarray(begins), setup
@@ -406,7 +406,7 @@ _rnn_step = eqx.filter_jit(rnn.step)
 _features = jax.jit(playing.features)
 
 
-def checked(actions: np.ndarray, count: int) -> Float[np.ndarray, "batch 3"]:
+def checked_actions(actions: np.ndarray, count: int) -> Float[np.ndarray, "batch 3"]:
     """The actions as float32. Raises ValueError for arrays of another shape or type, for values outside the
     action space, and for NaN."""
     if actions.shape != (count, ACTION_SIZE) or actions.dtype.kind not in "fiu":

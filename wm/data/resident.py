@@ -36,7 +36,7 @@ def nbytes(tree: object) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def kept(pieces: Iterable[tuple[int, Any]], count: int, rows: int) -> Any:
+def on_device(pieces: Iterable[tuple[int, Any]], count: int, rows: int) -> Any:
     """Arrays of `rows` rows on the device, filled with `count` pieces, each with the row at which it begins.
 
     All pieces have the same shape; a later piece overwrites the rows of an earlier one that it covers.
@@ -100,5 +100,6 @@ def frames_picked(shards: Shards, records: Sequence[Record], order: FrameOrder) 
     def rows(number: int) -> np.ndarray:
         return np.arange(ends[number] - records[number].length, ends[number])
 
-    resident = kept(pieces(), len(records), ends[-1] + length)  # with room for the last piece's empty rows
+    size = ends[-1] + length  # with room for the last piece's empty rows
+    resident = on_device(pieces(), len(records), size)
     return (picked(resident, batch) for batch in shuffled(rows, len(records), **asdict(order)))

@@ -21,7 +21,7 @@ def publish(params: Params, round_name: str | None = None) -> str:
     name = round_name or results.read(METRICS / "ranks.json", results.Ranks).chosen
     if name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
-    sources = checked(name)
+    sources = checked_files(name)
     card = model_card(params, name)
     for source in sources:
         with files.replacing(PRETRAINED / source.name) as unfinished:
@@ -31,7 +31,7 @@ def publish(params: Params, round_name: str | None = None) -> str:
     return name
 
 
-def checked(name: str) -> list[Path]:
+def checked_files(name: str) -> list[Path]:
     """The files of a round's agent. Raises BadInput if one is missing or damaged, or if they do not fit
     together."""
     folder = ROUND_MODELS / name

@@ -156,14 +156,14 @@ def rounded_weights(model: Any, precision: str) -> Any:
 
 def assembled(model: str) -> str:
     """page.html with the style, the scripts, the worker's source and the model inside."""
-    worker = source("model.js") + source("worker.js")
+    worker = web_file("model.js") + web_file("worker.js")
     parts = {
-        '<link rel="stylesheet" href="style.css">': f"<style>\n{source('style.css')}</style>",
-        '<script src="page.js"></script>': f"<script>\n{source('page.js')}</script>",
+        '<link rel="stylesheet" href="style.css">': f"<style>\n{web_file('style.css')}</style>",
+        '<script src="page.js"></script>': f"<script>\n{web_file('page.js')}</script>",
         '<script id="worker"></script>': f'<script id="worker" type="text/plain">\n{worker}</script>',
         '<script id="model"></script>': f'<script id="model" type="application/json">{model}</script>',
     }
-    page = source("page.html")
+    page = web_file("page.html")
     for mark, part in parts.items():
         if page.count(mark) != 1:
             raise BadInput(f"{SOURCES / 'page.html'}: found {page.count(mark)} of {mark}, expected 1")
@@ -171,7 +171,7 @@ def assembled(model: str) -> str:
     return page
 
 
-def source(name: str) -> str:
+def web_file(name: str) -> str:
     """The text of a file of web/. Raises BadInput where it is missing or would end a script element early."""
     path = SOURCES / name
     if not path.exists():

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from wm.data.batches import longest, stacked
 from wm.data.episode import Record
 from wm.data.shards import Shards
-from wm.dream.drift import drift
+from wm.dream.open_loop import drift
 from wm.models import rnn
 from wm.models.rnn import RNN
 

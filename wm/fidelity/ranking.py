@@ -21,8 +21,6 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.search.selection import Estimate, equally_good, median_error
 
-Rows = list[dict[str, Any]]
-
 
 class Ranked(NamedTuple):
     """A round's ranked controllers side by side, their mean real scores by name, and the round's RNNs."""
@@ -33,9 +31,11 @@ class Ranked(NamedTuple):
     real: dict[str, float]
 
 
-def dream_scores(dream: Dream, ranked: Ranked, starts: StartFrames, key: PRNGKeyArray) -> Rows:
+def dream_scores(
+    dream: Dream, ranked: Ranked, starts: StartFrames, key: PRNGKeyArray
+) -> list[dict[str, Any]]:
     """A row for each controller of a round: its name, its scores in the dream, its real score."""
-    rows: Rows = []
+    rows: list[dict[str, Any]] = []
     for i, (name, real) in enumerate(ranked.real.items()):
         controller = jax.tree.map(lambda leaf, i=i: leaf[i], ranked.controllers)
         scores = np.asarray(whole_episodes(dream, controller, starts, key).score)

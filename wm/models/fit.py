@@ -162,7 +162,7 @@ def mean_metrics(
 Result = TypeVar("Result")
 
 
-def side_by_side(trainings: Sequence[Callable[[Event], Result]]) -> list[Result]:
+def in_threads(trainings: Sequence[Callable[[Event], Result]]) -> list[Result]:
     """The results of several trainings that run at the same time, one thread each.
 
     One training alone leaves cores idle. On several devices the trainings run one after the other instead,

@@ -56,5 +56,5 @@ def resident_batcher(read: Batcher, records: Sequence[Record]) -> Batcher:
     """A function with the results of `read` that keeps all of these drives on the device."""
     rows = {record: row for row, record in enumerate(records)}
     pieces = ((row, read([record])) for record, row in rows.items())
-    drives = resident.kept(pieces, len(records), len(records))
+    drives = resident.on_device(pieces, len(records), len(records))
     return lambda chosen: resident.picked(drives, np.array([rows[record] for record in chosen]))

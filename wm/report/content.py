@@ -182,12 +182,12 @@ def score_rows(rounds: Sequence[RoundResults]) -> list[dict[str, Any]]:
 def sources(records: Sequence[Record]) -> list[Source]:
     """The drives of each driver, in the order of their first drives."""
     return [
-        source(name, [record for record in records if record.source == name])
+        of_source(name, [record for record in records if record.source == name])
         for name in dict.fromkeys(record.source for record in records)
     ]
 
 
-def source(name: str, records: Sequence[Record]) -> Source:
+def of_source(name: str, records: Sequence[Record]) -> Source:
     """The drives of one driver."""
     drives = [record for record in records if not record.mirrored]
     kept = [record for record in drives if record.kept]

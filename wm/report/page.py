@@ -33,7 +33,7 @@ CLOSE = 0.1  # of the real score; with at most this gap a dream is nearly true
 
 def page(content: Content) -> str:
     """The whole document."""
-    gap, gap_error = difference(content.chosen)
+    gap, gap_error = score_gap(content.chosen)
     parameters = dict(flat(content.params))
     derived = {
         "titles": TITLES,
@@ -43,8 +43,8 @@ def page(content: Content) -> str:
         "poor": POOR,
         "paper_score": PAPER_SCORE,
         "too_small": too_small(parameters),
-        "drives": drives(content.chosen),
-        "truth": truth(content.chosen),
+        "drives": drives_verdict(content.chosen),
+        "truth": truth_verdict(content.chosen),
         "impossible": content.chosen.dream.score.mean > IMPOSSIBLE,
         "gap": gap,
         "gap_words": gap_words(gap),
@@ -78,15 +78,15 @@ def too_small(parameters: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def drives(results: RoundResults) -> str:
+def drives_verdict(results: RoundResults) -> str:
     """Whether the agent drives, in a word or two."""
     mean = results.real.score.mean
     return "Yes" if mean >= SOLVED else "In part" if mean >= POOR else "No"
 
 
-def truth(results: RoundResults) -> str:
+def truth_verdict(results: RoundResults) -> str:
     """Whether the dream predicts the real score, in a word or two."""
-    gap, error = difference(results)
+    gap, error = score_gap(results)
     if results.dream.score.mean > IMPOSSIBLE:
         return "No"
     if abs(gap) <= error:
@@ -94,7 +94,7 @@ def truth(results: RoundResults) -> str:
     return "Nearly" if abs(gap) <= CLOSE * results.real.score.mean else "No"
 
 
-def difference(results: RoundResults) -> tuple[float, float]:
+def score_gap(results: RoundResults) -> tuple[float, float]:
     """Dream minus real, in points, and half of its 95 % interval."""
     dream, real = results.dream.score, results.real.score
     return dream.mean - real.mean, 1.96 * float(np.hypot(dream.sem, real.sem))
@@ -109,7 +109,7 @@ def gap_words(gap: float) -> str:
 
 def gap_figure(results: RoundResults) -> str:
     """The gap in per cent of the real score; in points if that score is not positive."""
-    gap, real = difference(results)[0], results.real.score.mean
+    gap, real = score_gap(results)[0], results.real.score.mean
     return f"{number(100 * gap / real, '+.1f')}{SPACE}%" if real > 0 else f"{number(gap, '+.0f')} points"
 
 
@@ -139,7 +139,7 @@ def round_row(results: RoundResults) -> list[str]:
         interval(dream.score),
         f"{dream.laps} of {dream.score.n}",
         lap_time(dream.lap_frames),
-        number(difference(results)[0], "+.0f"),
+        number(score_gap(results)[0], "+.0f"),
     ]
 
 

@@ -43,10 +43,10 @@ def summary(content: Content) -> dict[str, dict[str, Any]]:
             "rank_correlation": content.rank_correlation,
             "impossible_dreams": sum(results.dream.score.mean > IMPOSSIBLE for results in content.rounds),
         },
-        **side_by_side(statistics(chosen.dream), statistics(chosen.real)),
+        **in_dream_and_reality(statistics(chosen.dream), statistics(chosen.real)),
         "loss_vae": {"loss": round(float(content.train_vae[-1]["loss"]), 4)},
         **rnn_losses(chosen),
-        **side_by_side(
+        **in_dream_and_reality(
             {f"round_{results.name}": results.dream.score.mean for results in content.rounds},
             {f"round_{results.name}": results.real.score.mean for results in content.rounds},
         ),
@@ -64,7 +64,7 @@ def statistics(drives: DriveSummary) -> dict[str, Any]:
     }
 
 
-def side_by_side(dream: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def in_dream_and_reality(dream: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """A file per statistic; values that are not known, such as frames of no lap, are left out."""
     pairs = {name: {"in_dream": value, "in_reality": real[name]} for name, value in dream.items()}
     known = {

@@ -41,7 +41,7 @@ class Pool(NamedTuple):
 def pool(scheduler: str, count: int = 0) -> Iterator[Pool]:
     """The workers that `compute.scheduler` and `compute.workers` describe. Raises BadInput."""
     if scheduler == "local":
-        with processes(count) as here:
+        with local_pool(count) as here:
             yield here
     elif scheduler == "slurm":
         with slurm.jobs(count) as executor:
@@ -52,7 +52,7 @@ def pool(scheduler: str, count: int = 0) -> Iterator[Pool]:
 
 
 @contextmanager
-def processes(count: int = 0) -> Iterator[Pool]:
+def local_pool(count: int = 0) -> Iterator[Pool]:
     """Single-threaded processes on this machine (0: one per core), killed when the block ends."""
     count = count or startup.cores()
     with local.processes(count) as executor:

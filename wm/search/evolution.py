@@ -23,7 +23,7 @@ class Chance:
     key: PRNGKeyArray
 
 
-class Step(NamedTuple):
+class SearchStep(NamedTuple):
     """A generation, and the controller at the centre of the search distribution after it."""
 
     generation: Generation
@@ -44,14 +44,16 @@ def evolve(
     schedule: Schedule,
     chance: Chance,
     journal: Journal,
-) -> Iterator[Step]:
+) -> Iterator[SearchStep]:
     """The search from `start`, generation by generation. Those in the journal are not dreamt again."""
     fitness = dream_fitness(problem, space, chance.key)
     for generation in maximise(fitness, start, schedule, seed=chance.seed, journal=journal):
-        yield Step(generation, space.controller(jnp.asarray(generation.mean, jnp.float32)))
+        yield SearchStep(generation, space.controller(jnp.asarray(generation.mean, jnp.float32)))
 
 
-def recorded(first: Controller, steps: Iterable[Step], *, snapshot_every: int, generations: int) -> Evolved:
+def recorded(
+    first: Controller, steps: Iterable[SearchStep], *, snapshot_every: int, generations: int
+) -> Evolved:
     """The record of a search that begins at `first`. The last generation's controller is a snapshot, too."""
     curve, snapshots = [], [first]
     for generation, controller in steps:

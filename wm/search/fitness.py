@@ -25,7 +25,7 @@ from wm.search.space import ControllerSpace
 from wm.search.start_states import StartMoments, start_states
 
 
-class World(NamedTuple):
+class SearchDream(NamedTuple):
     """A simulator, the start states of its dreams, and the terminal value of its hidden states."""
 
     simulator: RNN
@@ -33,10 +33,12 @@ class World(NamedTuple):
     value: Value
 
 
-def worlds_at(moments: StartMoments, dream: Dream, values: Sequence[Value], key: PRNGKeyArray) -> list[World]:
-    """A world for each simulator of the dream; all of them start dreams at the same moments."""
+def search_dreams(
+    moments: StartMoments, dream: Dream, values: Sequence[Value], key: PRNGKeyArray
+) -> list[SearchDream]:
+    """One for each simulator of the dream; all of them start dreams at the same moments."""
     return [
-        World(simulation.simulator, start_states(simulation, moments, key), value)
+        SearchDream(simulation.simulator, start_states(simulation, moments, key), value)
         for simulation, value in zip(dream.simulations, values, strict=True)
     ]
 
@@ -55,9 +57,9 @@ class Objective:
 
 @dataclass(frozen=True)
 class Problem:
-    """What controllers are searched for: high fitness in the dreams of these worlds, under these rules."""
+    """What controllers are searched for: high fitness in these dreams, under these rules."""
 
-    worlds: Sequence[World]
+    dreams: Sequence[SearchDream]
     watcher: RNN
     rules: Rules
     objective: Objective
@@ -72,30 +74,30 @@ def dream_fitness(
     """
     objective, rules = problem.objective, problem.rules
     in_precision = partial(rnn.in_precision, precision=objective.precision)
-    worlds = [world._replace(simulator=in_precision(world.simulator)) for world in problem.worlds]
+    dreams = [dream._replace(simulator=in_precision(dream.simulator)) for dream in problem.dreams]
     watcher = in_precision(problem.watcher)
 
     @eqx.filter_jit
-    def returns(worlds: list[World], watcher: RNN, candidates: jax.Array, key: jax.Array) -> jax.Array:
+    def returns(dreams: list[SearchDream], watcher: RNN, candidates: jax.Array, key: jax.Array) -> jax.Array:
         start_key, dream_key = jr.split(key)
-        pool = len(worlds[0].starts.mu)
+        pool = len(dreams[0].starts.mu)
         chosen = jr.choice(start_key, pool, (objective.rollouts,), replace=False)
         population, worth = jax.vmap(space.controller)(candidates), []
-        for i, world in enumerate(worlds):
-            turn = chosen[i :: len(worlds)]
-            starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], world.starts)
+        for i, dream in enumerate(dreams):
+            turn = chosen[i :: len(dreams)]
+            starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], dream.starts)
             noise_key = jr.fold_in(dream_key, i)
-            simulation = Simulation(world.simulator, watcher, rules, objective.dropout)
-            dreams = unroll(simulation, population, starts, noise_key, steps=objective.horizon_steps)
-            outcome = apply_stuck_rule(dreams.outcome, rules)
+            simulation = Simulation(dream.simulator, watcher, rules, objective.dropout)
+            dreamt = unroll(simulation, population, starts, noise_key, steps=objective.horizon_steps)
+            outcome = apply_stuck_rule(dreamt.outcome, rules)
             outcome = objective.payoff.within_lap(outcome, objective.horizon_steps)
             missed = objective.payoff.missed_tile_cost * outcome.missed.sum(axis=0)
-            worth.append(scoring.returns(outcome) - missed + world.value(dreams.end.memory.hidden))
+            worth.append(scoring.returns(outcome) - missed + dream.value(dreamt.end.memory.hidden))
         return conditional_value_at_risk(jnp.concatenate(worth, axis=-1), objective.cvar_level)
 
     def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
         vectors = devices.split(jnp.asarray(candidates, jnp.float32))
-        return devices.whole(returns(worlds, watcher, vectors, jr.fold_in(key, generation)))
+        return devices.whole(returns(dreams, watcher, vectors, jr.fold_in(key, generation)))
 
     return fitness
 

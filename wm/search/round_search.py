@@ -26,7 +26,7 @@ from wm.runtime.progress import progress
 from wm.search import space
 from wm.search.cma_es import Schedule
 from wm.search.evolution import Chance, Evolved, evolve, recorded
-from wm.search.fitness import Objective, Problem, worlds_at
+from wm.search.fitness import Objective, Problem, search_dreams
 from wm.search.selection import Estimate, equally_good
 from wm.search.start_states import StartMoments
 
@@ -107,11 +107,11 @@ class RoundSearch:
     def run(self, off_track: float, journal: Journal, label: str) -> SearchResult:
         """The search with this share of start states before off-track events."""
         dream, moments = self.dream, replace(self.moments, off_track=off_track)
-        worlds = worlds_at(moments, dream, self.values, self.start_key)
+        dreams = search_dreams(moments, dream, self.values, self.start_key)
         key = jr.key(moments.drives.seed)
-        coordinates = space.at_starts(self.zero, worlds[0].starts, self.components, key)
+        coordinates = space.at_starts(self.zero, dreams[0].starts, self.components, key)
         start = coordinates.start(self.previous)
-        problem = Problem(worlds, dream.watcher, dream.rules, self.objective)
+        problem = Problem(dreams, dream.watcher, dream.rules, self.objective)
         steps = evolve(problem, coordinates, np.asarray(start), self.schedule, self.chance, journal)
         total = self.schedule.generations
         evolved = recorded(
@@ -120,7 +120,7 @@ class RoundSearch:
             snapshot_every=self.snapshot_every,
             generations=total,
         )
-        return SearchResult(evolved, LatentRange.of(worlds[0].starts))
+        return SearchResult(evolved, LatentRange.of(dreams[0].starts))
 
 
 class DreamScore(NamedTuple):
@@ -143,7 +143,7 @@ def dream_score(dream: Dream, search: SearchResult, frames: StartFrames, key: PR
     return DreamScore(scored, rows(episodes))
 
 
-def kept(scores: Mapping[float, DreamScore]) -> float:
+def chosen_share(scores: Mapping[float, DreamScore]) -> float:
     """The largest off-track share among the equally good searches, since harder dreams teach more."""
     estimates = {share: score.summary["score"] for share, score in scores.items()}
     return max(equally_good({share: Estimate(s["mean"], s["sem"]) for share, s in estimates.items()}))

@@ -28,16 +28,16 @@ class FilmPlan(NamedTuple):
     """Of the track."""
     steps: int
     """At most; 0: the whole drive."""
-    synced_steps: int
+    warm_steps: int
     """First steps during which the dream is set to the state of the real drive."""
-    sync_every: int
+    dream_steps: int
     """Steps after which it is set to the real state again; 0: never."""
 
     def synced(self, step: int) -> bool:
         """Whether the dream is set to the real state at `step`."""
-        if step < self.synced_steps:
+        if step < self.warm_steps:
             return True
-        return self.sync_every > 0 and (step - (self.synced_steps - 1)) % self.sync_every == 0
+        return self.dream_steps > 0 and (step - (self.warm_steps - 1)) % self.dream_steps == 0
 
 
 class Moment(NamedTuple):
@@ -76,9 +76,9 @@ def moments(models: Models, plan: FilmPlan) -> Iterator[Moment]:
 
 def summary(last: Moment, plan: FilmPlan) -> str:
     """One line: both scores, and why the dream's is no forecast of the real one."""
-    again = f", then set to the real state every {plan.sync_every} steps" if plan.sync_every else ""
+    again = f", then set to the real state every {plan.dream_steps} steps" if plan.dream_steps else ""
     return (
-        f"real {last.real.score:.0f}; dream {last.dream.score:.0f}, synchronised for {plan.synced_steps}"
+        f"real {last.real.score:.0f}; dream {last.dream.score:.0f}, synchronised for {plan.warm_steps}"
         f" steps{again}. The dream repeats the actions of the real drive on a road of its own, so its score"
         f" is no forecast."
     )

@@ -19,7 +19,7 @@ def enlarged(frame: UInt8[np.ndarray, "height width 3"], side: int) -> np.ndarra
     return cv2.resize(frame, (side, side), interpolation=cv2.INTER_NEAREST)
 
 
-def side_by_side(
+def write_reconstructions(
     path: Path,
     frames: Float[np.ndarray, "n height width 3"],
     reconstructions: Float[np.ndarray, "n height width 3"],
