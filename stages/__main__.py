@@ -3,8 +3,12 @@
 All of params.yaml is checked before the stage's module, and with it JAX, is imported.
 """
 
+from wm.runtime import interrupt
+
+if __name__ == "__main__":
+    interrupt.install()  # before the other imports, which take a while
+
 import inspect
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -21,8 +25,6 @@ NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
 def main() -> None:
     """Runs the stage that the command line names."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while modules are imported
     startup.keep_memory()
     run(run_stage, *sys.argv[1:])
 

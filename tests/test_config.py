@@ -115,7 +115,7 @@ def test_a_former_name_is_refused_with_the_new_one(params, path, old, new):
     for name in path:
         section = section[name]
     section[old] = section.pop(new)
-    with pytest.raises(BadInput, match=f"{'.'.join([*path, old])}: was renamed to {new}$"):
+    with pytest.raises(BadInput, match=f"{'.'.join([*path, old])}: has a new name: {new}$"):
         check(params)
 
 
@@ -128,8 +128,11 @@ WRONG = {
     "section": (lambda p: p.pop("explore"), r"explore: is missing"),
     "strange section": (lambda p: p.update(extra={}), r"extra: unknown name, expected one of environment"),
     "driver": (lambda p: p["collect"].update(ghost={"seed": 1, "episodes": 1}), r"'ghost', expected one of"),
-    "missing prev": (lambda p: p["rounds"]["r1"].update(prev="r9"), r"names no round: found 'r9'"),
-    "circular prev": (lambda p: p["rounds"]["r0"].update(prev="r1"), r"is circular"),
+    "missing prev": (lambda p: p["rounds"]["r1"].update(prev="r9"), r"rounds.r1.prev: found 'r9'"),
+    "circular prev": (
+        lambda p: p["rounds"]["r0"].update(prev="r1"),
+        r"rounds.r0.prev: found 'r1', which itself follows r0; expected init",
+    ),
 }
 
 

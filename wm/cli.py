@@ -13,12 +13,12 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from wm.errors import BadInput, listed
 from wm.runtime import run
+from wm.runtime.places import PRETRAINED
 
 # Commands import what they need when they run, so that `wm --help` and `wm validate` load no JAX.
 
 LARGEST = 2**32 - 1  # seed that JAX, Gymnasium and PyTorch all accept
 MAX_TEMPERATURE = 100.0
-PRETRAINED = Path("models/pretrained")
 
 app = App(
     name="wm",
@@ -29,6 +29,7 @@ app = App(
     exit_on_error=False,
     print_error=False,
     help_on_error=False,
+    suppress_keyboard_interrupt=False,
 )
 
 

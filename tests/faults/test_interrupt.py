@@ -3,7 +3,9 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,6 +130,60 @@ def test_ctrl_c_during_imports_is_at_most_one_line(tmp_path):
     os.killpg(running.pid, signal.SIGINT)
     assert small.ended(running) in [(-signal.SIGINT, ""), (130, "interrupted\n")]
     assert small.gone(running.pid, 10)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.4, 1.0])
+@pytest.mark.parametrize("words", ["wm dream --episodes 100", "stages collect lane_follower"])
+def test_ctrl_c_at_the_start_is_one_line(tmp_path, words, seconds):
+    small.params(tmp_path, collect={"lane_follower": {"episodes": 500}})
+    (tmp_path / "models").symlink_to(small.ROOT / "models")
+    running = small.start(tmp_path, [sys.executable, "-c", STARTED, *words.split()])
+    assert running.stdout
+    assert running.stdout.readline() == "started\n"
+    time.sleep(seconds)
+    os.killpg(running.pid, signal.SIGINT)
+    code, said = small.ended(running)
+    told = [line for line in said.splitlines() if not line.startswith("collect lane_follower: ")]
+    assert code == 130
+    assert told in (["interrupted"], ["interrupted; rerun the same command to resume"])
+    assert small.gone(running.pid, 10)
+
+
+# a module as `python -m` runs it, which says when it handles Ctrl-C
+STARTED = """
+import runpy, sys
+from wm.runtime import interrupt
+
+def install():
+    real()
+    print("started", flush=True)
+
+real, interrupt.install = interrupt.install, install
+module = sys.argv.pop(1)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+def test_ctrl_c_during_a_garbage_collection_takes_effect_after_it():
+    script = """
+import gc, signal
+from wm.runtime import interrupt
+
+def _xla_gc_callback(phase, info):
+    if phase == "start":
+        signal.raise_signal(signal.SIGINT)
+
+interrupt.install()
+gc.callbacks.append(_xla_gc_callback)
+try:
+    gc.collect()
+    gc.callbacks.clear()
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("interrupted\n", "")
 
 
 def test_ctrl_c_of_dvc_repro(tmp_path):

@@ -101,9 +101,13 @@ WRONG = {
         "evolv: unknown name, expected evolve",
     ),
     "section missing": (lambda p: p.pop("rank"), "rank: is missing"),
+    "round that follows itself by two others": (
+        set_in("rounds.r1", prev="r3"),
+        "rounds.r1.prev: found 'r3', which itself follows r1; expected init or a round that does not",
+    ),
     "section empty": (
         lambda p: p.update(rank=None),
-        "rank: Input should be a valid dictionary or instance of",
+        "rank: found None, expected names with values",
     ),
     "parameter missing": (
         lambda p: p["rank"].pop("dreams_per_controller"),
@@ -111,32 +115,32 @@ WRONG = {
     ),
     "a word for a number": (
         set_in("rank", dreams_per_controller="100"),
-        "rank.dreams_per_controller: Input should be a valid integer, found '100'",
+        "rank.dreams_per_controller: found '100', expected a whole number",
     ),
     "a number for a word": (
         set_in("evolve", sampling=1),
-        "evolve.sampling: Input should be 'sampled', 'mode', 'mean' or 'denoised', found 1",
+        "evolve.sampling: found 1, expected 'sampled', 'mode', 'mean' or 'denoised'",
     ),
     "a fraction of a track": (
         set_in("evaluate", episodes=1.5),
-        "evaluate.episodes: Input should be a valid integer",
+        "evaluate.episodes: found 1.5, expected a whole number",
     ),
     "yes for true": (
         set_in("process", mirror="yes"),
-        "process.mirror: Input should be a valid boolean, found 'yes'",
+        "process.mirror: found 'yes', expected true or false",
     ),
-    "true for one": (set_in("rank", seed=True), "rank.seed: Input should be a valid integer, found True"),
+    "true for one": (set_in("rank", seed=True), "rank.seed: found True, expected a whole number"),
     "none": (
         set_in("explore", action_noise=None),
-        "explore.action_noise: Input should be a valid number, found None",
+        "explore.action_noise: found None, expected a number",
     ),
     "no drives": (
         set_in("evaluate", episodes=0),
-        "evaluate.episodes: Input should be greater than 0, found 0",
+        "evaluate.episodes: found 0, expected a number above 0",
     ),
     "negative seed": (
         set_in("evaluate", seed=-1),
-        "evaluate.seed: Input should be greater than or equal to 0, found",
+        "evaluate.seed: found -1, expected a number of at least 0",
     ),
     "huge seed": (
         set_in("evaluate", seed=2**31),
@@ -144,23 +148,23 @@ WRONG = {
     ),
     "dropout of one": (
         set_in("train_rnn", dropout=1.0),
-        "train_rnn.dropout: Input should be less than 1, found 1.0",
+        "train_rnn.dropout: found 1.0, expected a number below 1",
     ),
     "NaN": (
         set_in("evolve", temperature=float("nan")),
-        "evolve.temperature: Input should be a finite number, found",
+        "evolve.temperature: found nan, expected a finite number",
     ),
     "infinity": (
         set_in("train_vae", learning_rate=float("inf")),
-        "train_vae.learning_rate: Input should be a fi",
+        "train_vae.learning_rate: found inf, expected a finite number",
     ),
     "all tracks set aside": (
         set_in("process", validation_share=1.0),
-        "process.validation_share: Input should be le",
+        "process.validation_share: found 1.0, expected a number below 1",
     ),
     "share below nothing": (
         set_in("process", validation_share=-0.1),
-        "process.validation_share: Input should be gr",
+        "process.validation_share: found -0.1, expected a number of at least 0",
     ),
     "none left to train on": (
         lambda p: p.update(
@@ -184,27 +188,27 @@ WRONG = {
         set_in("fidelity", noise_scales=[0.5, 1.0, 0.5]),
         "fidelity.noise_scales: found [0.5, 1.0, 0.5], expected distinct numbers",
     ),
-    "no widths": (set_in("train_vae", widths=[]), "train_vae.widths: List should have at least 1 item"),
+    "no widths": (set_in("train_vae", widths=[]), "train_vae.widths: found [], expected at least 1 of them"),
     "seven widths": (
         set_in("train_vae", widths=[4] * 7),
-        "train_vae.widths: List should have at most 6 items",
+        "train_vae.widths: found [4, 4, 4, 4, 4, 4, ...], expected at most 6 of them",
     ),
     "warm-up of a whole drive": (
         set_in("environment", warm_up_frames=1000),
-        "environment.warm_up_frames: Input sh",
+        "environment.warm_up_frames: found 1000, expected a number below 1000",
     ),
     "unknown driver": (
         set_in("collect", ghost={"seed": 1, "episodes": 1}),
         "collect.ghost: found 'ghost', expected on",
     ),
-    "no rounds": (lambda p: p.update(rounds={}), "rounds: Dictionary should have at least 1 item"),
+    "no rounds": (lambda p: p.update(rounds={}), "rounds: found {}, expected at least 1 of them"),
     "round 0": (
         set_in("rounds", **{"0": {"prev": "init"}}),
         "rounds.0: found '0', expected a letter, followed",
     ),
     "round the number 0": (
         lambda p: p["rounds"].update({0: {"prev": "init"}}),
-        "rounds.0: Input should be a valid s",
+        "rounds.0: found 0, expected a text",
     ),
     "round of a shell": (
         set_in("rounds", **{"r0; rm -rf x": {"prev": "r0"}}),
@@ -232,9 +236,12 @@ WRONG = {
     ),
     "prev of no round": (
         set_in("rounds.r1", prev="r9"),
-        "rounds: prev names no round: found 'r9', expected one of init",
+        "rounds.r1.prev: found 'r9', expected one of init",
     ),
-    "prev in a circle": (set_in("rounds.r0", prev="r1"), "rounds: prev is circular: found 'r0'"),
+    "prev in a circle": (
+        set_in("rounds.r0", prev="r1"),
+        "rounds.r0.prev: found 'r1', which itself follows r0; expected init or a round",
+    ),
     "prev missing": (lambda p: p["rounds"].update(r1={}), "rounds.r1.prev: is missing"),
     "filter of an unknown source": (
         set_in("process", min_score={"ghost": 1.0}),
@@ -298,7 +305,7 @@ WRONG = {
     ),
     "limits of three": (
         set_in("evolve.action_limits", gas=[0.0, 0.5, 1.0]),
-        "evolve.action_limits.gas: List should have at most 2",
+        "evolve.action_limits.gas: found [0.0, 0.5, 1.0], expected at most 2 of them",
     ),
     "evaluation on a driver's track": (
         set_in("evaluate", seed=100_499),
@@ -339,7 +346,7 @@ NO_YAML = {
     ),
     "tab": (
         b"rank:\n\tseed: 1\n",
-        "error: params.yaml, line 2: found character '\\t' that cannot start any token",
+        "error: params.yaml, line 2: found a tab, expected spaces",
     ),
     "unclosed": (b"rank: {seed: 1\n", "error: params.yaml, line 2: "),
     "no text": (b"\xff\xfe\x00rank", "error: params.yaml: not valid YAML"),

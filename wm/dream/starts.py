@@ -15,6 +15,7 @@ from wm.dream.dynamics import Simulation
 from wm.errors import BadInput
 from wm.models import latent, rnn
 from wm.models.rnn import RNN, Memory
+from wm.runtime import places
 
 
 class Starts(NamedTuple):
@@ -69,10 +70,12 @@ def read_starts(path: Path, latent_size: int) -> StartFrames:
 
     Raises BadInput where the file is missing or damaged, or its arrays have other sizes or are not finite.
     """
-    remedy = "Run `dvc checkout` or `dvc repro`."
+    remedy = places.remedy(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = [np.asarray(stored[part]) for part in StartFrames._fields]
+    except FileNotFoundError:
+        raise BadInput(f"{path}: not found. {places.remedy(path, missing=True)}") from None
     except UNREADABLE as error:
         raise BadInput(f"{path}: {error}, expected start frames of drives. {remedy}") from None
     count = len(arrays[2]) if arrays[2].ndim else 0

@@ -34,7 +34,7 @@ def _check_rounds(params: Params) -> None:
         try:
             params.rounds_until(name)
         except ValueError as error:
-            raise BadInput(f"{FILE}: rounds: {error}") from None
+            raise BadInput(f"{FILE}: {error}") from None
 
 
 def _check_sources(params: Params) -> None:

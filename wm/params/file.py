@@ -49,6 +49,8 @@ def parsed(content: bytes, place: str) -> dict[str, Any]:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         problem = str(error.problem or error.context)[:200]
+        if "'\\t'" in problem:
+            problem = "found a tab, expected spaces"
         raise BadInput(f"{place}, line {line}: {problem}") from None
     except RecursionError:
         raise BadInput(f"{place}: nested too deeply, expected sections of parameters") from None

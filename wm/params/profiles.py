@@ -23,6 +23,8 @@ def change(name: str) -> tuple[str, list[str]]:
 def content(name: str) -> dict[str, Any]:
     """All parameters of a profile. Raises BadInput."""
     names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if not names:
+        raise BadInput(f"{PROFILES}/: not found. Run this command from the project's root.")
     if name not in names:
         raise BadInput(f"profile: found {shown(name)}, expected one of {listed(names)}")
     default = file.read(PROFILES / "default.yaml")

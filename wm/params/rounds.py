@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from wm.errors import listed
+from wm.errors import listed, shown
 from wm.params.collect import DRIVERS
 from wm.params.section import Section
 
@@ -39,9 +39,13 @@ def ancestry(name: str, prev: Mapping[str, str]) -> list[str]:
     """The rounds from the first one to `name`. Raises ValueError for a missing or circular `prev`."""
     line: list[str] = []
     while name != INIT:
-        if name not in prev or name in line:
-            fault = "is circular" if name in line else "names no round"
-            raise ValueError(f"prev {fault}: found {name!r}, expected one of {listed([INIT, *prev])}")
+        if name not in prev:
+            place = f"rounds.{line[-1]}.prev" if line else "round"
+            raise ValueError(f"{place}: found {shown(name)}, expected one of {listed([INIT, *prev])}")
+        if name in line:
+            found = f"found {shown(prev[name])}, which itself follows {name}"
+            expected = f"{INIT} or a round that does not follow {name}"
+            raise ValueError(f"rounds.{name}.prev: {found}; expected {expected}")
         line.append(name)
         name = prev[name]
     return line[::-1]

@@ -66,7 +66,7 @@ def _refusal(kind: type[BaseModel], error: ValidationError, place: str) -> BadIn
     if first["type"] == "extra_forbidden":
         section = _section(kind, first["loc"][:-1])
         if new_name := getattr(section, "renamed", {}).get(first["loc"][-1]):
-            return BadInput(f"{where}: was renamed to {new_name}")
+            return BadInput(f"{where}: has a new name: {new_name}")
         names = list(getattr(section, "model_fields", []))
         similar = get_close_matches(str(first["loc"][-1]), names, n=1)
         expected = similar[0] if similar else f"one of {listed(names)}"
@@ -74,7 +74,34 @@ def _refusal(kind: type[BaseModel], error: ValidationError, place: str) -> BadIn
     if first["type"] == "value_error":
         reason = first["msg"].removeprefix("Value error, ")
         return BadInput(f"{where}: found {shown(first['input'])}, {reason}")
-    return BadInput(f"{where}: {first['msg']}, found {shown(first['input'])}")
+    return BadInput(f"{where}: found {shown(first['input'])}, expected {_expected(first)}")
+
+
+EXPECTED = {  # by Pydantic's name of the error; the limits are in the error's context
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "names with values",
+    "model_type": "names with values",
+    "literal_error": "{expected}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+}
+
+
+def _expected(error: Any) -> str:
+    """What a parameter should be, in this project's words where it has them."""
+    if error["type"] in EXPECTED:
+        return EXPECTED[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].removeprefix("Input should be ")
 
 
 def _section(kind: Any, path: tuple[int | str, ...]) -> Any:

@@ -17,11 +17,11 @@ from wm.errors import BadInput
 from wm.params import section
 from wm.params.section import Section
 from wm.runtime import files
+from wm.runtime.places import remedy
 
 VERSION = 1
 MAX_HEADER_BYTES = 1 << 16
 MAX_SIZE = 1 << 20
-REMEDY = "Run `dvc checkout` or `dvc repro`."
 
 
 class BadModelFile(BadInput):
@@ -89,7 +89,7 @@ def check(path: Path, field: str, found: Any, expected: Any) -> None:
     """Raises BadModelFile if a field of the model file differs from what is expected."""
     if found != expected:
         found, expected = (errors.shown(value).strip("'") for value in (found, expected))
-        raise BadModelFile(f"{path}: {field}: found {found}, expected {expected}. {REMEDY}")
+        raise BadModelFile(f"{path}: {field}: found {found}, expected {expected}. {remedy(path)}")
 
 
 def check_sizes(path: Path, model: Any, reference: Any) -> None:
@@ -103,26 +103,28 @@ def _read(path: Path) -> tuple[Header, bytes]:
         with path.open("rb") as file:
             first, payload = file.readline(MAX_HEADER_BYTES), file.read()
     except FileNotFoundError:
-        raise BadModelFile(
-            f"{path}: not found. Run `dvc checkout` or `dvc repro`, or name another file."
-        ) from None
+        raise BadModelFile(f"{path}: not found. {remedy(path, missing=True)}") from None
     except OSError as error:
-        raise BadModelFile(f"{path}: {error.strerror}, expected a model file.") from None
+        raise BadModelFile(f"{path}: {error.strerror}, expected a model file. {remedy(path)}") from None
     try:
         content = files.parse_json(first)
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise BadModelFile(f"{path}: the first line is not a JSON header, expected a model file.")
+        found = "the first line is not a JSON header" if first else "the file is empty"
+        raise BadModelFile(f"{path}: {found}, expected a model file. {remedy(path)}")
+    if "version" not in content:
+        raise BadModelFile(f"{path}: the header is damaged. {remedy(path)}")
     if (version := content.get("version")) != VERSION:
-        remedy = "Check out the version of the code that wrote it, or run `dvc repro`."
-        raise BadModelFile(f"{path}: version: found {errors.shown(version)}, expected {VERSION}. {remedy}")
+        found = f"found {errors.shown(version)}, expected {VERSION}"
+        advice = "Check out the version of the code that wrote it, or run `dvc repro`."
+        raise BadModelFile(f"{path}: version: {found}. {advice}")
     if json.dumps(content).encode() + b"\n" != first:
-        raise BadModelFile(f"{path}: the header was changed after it was written. {REMEDY}")
+        raise BadModelFile(f"{path}: the header was changed after it was written. {remedy(path)}")
     try:
         return section.validated(Header, content, str(path)), payload
     except BadInput as error:
-        raise BadModelFile(f"{error}. {REMEDY}") from None
+        raise BadModelFile(f"{error}. {remedy(path)}") from None
 
 
 def _skeleton(path: Path, kind: Any, sizes: dict[str, Any]) -> Any:
@@ -130,14 +132,14 @@ def _skeleton(path: Path, kind: Any, sizes: dict[str, Any]) -> Any:
     for name, size in sizes.items():
         if isinstance(size, int) and not 0 <= size <= MAX_SIZE:
             raise BadModelFile(
-                f"{path}: sizes.{name}: found {errors.shown(size)}, expected 0 to {MAX_SIZE}. {REMEDY}"
+                f"{path}: sizes.{name}: found {errors.shown(size)}, expected 0 to {MAX_SIZE}. {remedy(path)}"
             )
     try:
         return eqx.filter_eval_shape(lambda key: kind(**sizes, key=key), jr.key(0))
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         reason = errors.shown(str(error))
         found = f"found {errors.shown(sizes)}, expected those of {kind.__name__} ({reason})"
-        raise BadModelFile(f"{path}: sizes: {found}. {REMEDY}") from None
+        raise BadModelFile(f"{path}: sizes: {found}. {remedy(path)}") from None
 
 
 def _check_arrays(path: Path, payload: bytes, table: list[list[Any]]) -> None:
@@ -152,7 +154,7 @@ def _check_arrays(path: Path, payload: bytes, table: list[list[Any]]) -> None:
         np.lib.format.write_array_header_1_0(start, kind)
         if not payload.startswith(start.getvalue(), position):
             raise BadModelFile(
-                f"{path}: {name}: expected an array of {dtype} {shape} at byte {position}. {REMEDY}"
+                f"{path}: {name}: expected an array of {dtype} {shape} at byte {position}. {remedy(path)}"
             )
         position += len(start.getvalue()) + np.dtype(dtype).itemsize * math.prod(shape)
     check(path, "bytes", len(payload), position)

@@ -15,6 +15,7 @@ from wm.errors import BadInput
 from wm.params import section
 from wm.params.section import Section
 from wm.runtime import files
+from wm.runtime.places import remedy
 
 
 class PartialFile(Section):
@@ -85,4 +86,4 @@ def read(path: Path, kind: type[K]) -> K:
     try:
         return section.validated(kind, content, str(path))
     except BadInput as error:
-        raise BadInput(f"{error}. Run `dvc checkout` or `dvc repro`.") from None
+        raise BadInput(f"{error}. {remedy(path)}") from None

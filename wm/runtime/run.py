@@ -20,8 +20,6 @@ def run(main: Callable[..., Any], *arguments: Any) -> None:
 
 
 def _exit_code(main: Callable[..., Any], *arguments: Any) -> int:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(*arguments)
     except BadInput as error:
