@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnknownCommandError,
+    UnusedCliTokensError,
+)
 
-from wm.errors import BadInput, listed
+from wm.errors import BadInput, listed, shown
 from wm.runtime import run
 from wm.runtime.places import PRETRAINED
 
@@ -46,14 +53,31 @@ def main() -> None:
 def call(*words: str) -> None:
     """Runs one command. Raises BadInput for a mistake on the command line."""
     if not words:
-        names = listed(name for name in app if not name.startswith("-"))
-        raise BadInput(f"command: found nothing, expected one of {names}. Run `wm --help`.")
+        raise BadInput(f"command: found nothing, expected one of {listed(commands())}. Run `wm --help`.")
     try:
         app(words)
-    except MissingArgumentError as error:
-        raise BadInput(f"{error.argument.name if error.argument else words}: is missing") from None
     except CycloptsError as error:
-        raise BadInput(" ".join(str(error).removeprefix("Invalid value for ").split())) from None
+        raise BadInput(message(error)) from None
+
+
+def message(error: CycloptsError) -> str:
+    """The place, what was found and what was expected, in this project's words."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"found {listed(map(shown, error.unused_tokens or []))}, expected no further argument"
+    if isinstance(error, UnknownCommandError):
+        found = shown((error.unused_tokens or [""])[0])
+        return f"command: found {found}, expected one of {listed(commands())}. Run `wm --help`."
+    if isinstance(error, MissingArgumentError) and error.argument:
+        name, kind = error.argument.name, error.argument.hint
+        if error.keyword is None:
+            return f"{name}: is missing"
+        return f"{name}: needs {'a number' if kind in (int, float) else 'a value'}"
+    return " ".join(str(error).removeprefix("Invalid value for ").split())
+
+
+def commands() -> list[str]:
+    """The names of all commands."""
+    return [name for name in app if not name.startswith("-")]
 
 
 def at_least(least: int) -> Callable[..., int]:
@@ -168,7 +192,7 @@ def evaluate(
     Parameters
     ----------
     workers
-        processes (0: one per core), or concurrent SLURM jobs
+        processes (0: one per core); with --scheduler slurm: jobs at once
     scheduler
         local, slurm, or the address of a Dask scheduler, tcp://host:8786
     drawn
@@ -180,7 +204,10 @@ def evaluate(
     from wm.runtime.workers import Where
 
     start = time.monotonic()
-    section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "evaluate: compute")
+    try:
+        section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "evaluate")
+    except BadInput as error:
+        raise BadInput(str(error).replace("evaluate: ", "--", 1)) from None
     where = Where(scheduler, workers)
     summary, returns = evaluation.real(drives.models, drives.seeds, where, drawn=drawn)
     show("real", summary, returns, as_json=drives.json, seconds=time.monotonic() - start)

@@ -166,7 +166,7 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 def test_ctrl_c_during_a_garbage_collection_takes_effect_after_it():
     script = """
-import gc, signal
+import gc, signal, time
 from wm.runtime import interrupt
 
 def _xla_gc_callback(phase, info):
@@ -178,7 +178,7 @@ gc.callbacks.append(_xla_gc_callback)
 try:
     gc.collect()
     gc.callbacks.clear()
-    signal.pause()
+    time.sleep(30)
 except KeyboardInterrupt:
     print("interrupted")
 """

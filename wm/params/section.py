@@ -88,6 +88,7 @@ EXPECTED = {  # by Pydantic's name of the error; the limits are in the error's c
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "a text",
+    "string_pattern_mismatch": "a text that matches {pattern}",
     "list_type": "a list",
     "dict_type": "names with values",
     "model_type": "names with values",

@@ -18,18 +18,13 @@ def install() -> None:
 def handle(number: int, frame: FrameType | None) -> None:
     """Raises KeyboardInterrupt. Ends the process where a module is being imported, since an import may
     catch the exception, and waits for the end of a garbage collection."""
-    if _importing(frame):
-        os.write(2, b"interrupted\n")
-        os._exit(130)
-    if frame is not None and frame.f_code.co_name == GC_CALLBACK:
-        threading.Timer(0.01, signal.pthread_kill, [threading.main_thread().ident, number]).start()
-        return
-    raise KeyboardInterrupt
-
-
-def _importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename.startswith(IMPORT):
-            return True
+            os.write(2, b"interrupted\n")
+            os._exit(130)
+        if frame.f_code.co_name == GC_CALLBACK:
+            main = threading.main_thread().ident
+            threading.Timer(0.05, signal.pthread_kill, [main, number]).start()
+            return
         frame = frame.f_back
-    return False
+    raise KeyboardInterrupt
