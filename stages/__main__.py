@@ -21,6 +21,7 @@ from wm.runtime import startup
 from wm.runtime.run import run
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+STAGES = [name for name in NAMES if name != "deps"]
 
 
 def main() -> None:
@@ -31,8 +32,14 @@ def main() -> None:
 
 def run_stage(name: str = "", *arguments: str) -> None:
     """Runs the stage `name`. Raises BadInput for a mistake in params.yaml or on the command line."""
+    if name in ("", "-h", "--help"):
+        usage = f"python -m stages NAME [ROUND [PREV]]; NAME is one of {listed(STAGES)}; deps checks dvc.yaml"
+        if name:
+            print(f"Usage: {usage}")
+            return
+        raise BadInput(f"stage: found nothing, expected {usage}")
     if name not in NAMES:
-        raise BadInput(f"stage: found {shown(name)}, expected one of {listed(NAMES)}")
+        raise BadInput(f"stage: found {shown(name)}, expected one of {listed(STAGES)}; deps checks dvc.yaml")
     params = file.load()
     startup.cache_compiled()
     startup.set_gpu_flags(deterministic=params.gpu.deterministic)
@@ -47,7 +54,11 @@ def check_arguments(stage: Any, arguments: tuple[str, ...], params: Params) -> N
     try:
         bound = signature.bind(params, *arguments).arguments
     except TypeError:
-        expected = listed(list(signature.parameters)[1:]) or "none"
+        names = list(signature.parameters)[1:]
+        expected = " ".join(part.removesuffix("_name").upper() for part in names) or "none"
+        if names == ["round_name", "prev"]:
+            first = next(iter(params.rounds))
+            expected += f", for example: {first} {params.rounds[first].prev}"
         raise BadInput(f"arguments: found {shown(list(arguments))}, expected {expected}") from None
     name, prev = bound.get("round_name"), bound.get("prev")
     if name is not None and name not in params.rounds:

@@ -119,7 +119,7 @@ class Drives:
     episodes: PositiveCount = 100
     """number of drives"""
     seed: Count = 0
-    """seed of the first track; the others follow"""
+    """seed of the first track, the others follow; a dream starts from the first frame of its track"""
     json: bool = False
     """print one JSON object and nothing else"""
 

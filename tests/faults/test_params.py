@@ -407,7 +407,7 @@ def test_every_stage_refuses_a_mistake_in_any_section(project, capsys, params, c
         ("evaluate", ["init"], "round: found 'init'"),
         ("train_rnn", ["r1", "init"], "prev of r1: found 'init', expected r0"),
         ("encode", ["r1"], "prev of r1: found None, expected r0"),
-        ("train_rnn", ["r1"], "arguments: found ['r1'], expected round_name, prev"),
+        ("train_rnn", ["r1"], "arguments: found ['r1'], expected ROUND PREV, for example: r0 init"),
         ("rank", ["r1"], "arguments: found ['r1'], expected none"),
         ("collect", ["ghost"], "driver: found 'ghost', expected one of erratic, lane_follower"),
     ],
