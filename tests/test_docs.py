@@ -213,7 +213,7 @@ def test_scores_in_the_readme_are_those_of_the_files():
         row for row in tables.rows(results_page.DATA / "fresh_tracks.csv") if row["run"] == results_page.RUN
     ]
     fresh = results_page.pooled([row for row in rows if row["first_track"] != "900000"])
-    assert readme_score("**this agent, 800 tracks opened after publication**") == [
+    assert readme_score("**this agent, 800 fresh tracks**") == [
         f"{fresh.mean:.1f}",
         f"{fresh.std:.1f}",
     ]
@@ -251,7 +251,7 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"keeps the brake at {high}",
         f"$H = {evolve['horizon_steps']}$ steps",
         f"the points of the next {evolve['value_steps']} steps",
-        f"its share of a lap in {evolve['fastest_lap_steps']} steps",
+        f"points that a lap of {evolve['fastest_lap_steps']} steps earns",
         f"the mean over {evolve['rollouts']} dreams",
         f"cost {evolve['missed_tile_cost']:.0f} points each",
         f"the {evolve['principal_components']} principal components",

@@ -187,7 +187,7 @@ def test_an_agent_drives_that_solves_the_task(real, answer):
 )
 def test_the_gap_decides_whether_the_dream_told_the_truth(dream, real, answer, reason):
     words = text(page(content(a_round("r0", dream=dream, real=real))))
-    assert f"Did the dream tell the truth? {answer}" in words
+    assert f"Does the dream predict the real score? {answer}" in words
     assert reason in words
 
 
