@@ -182,7 +182,7 @@ def test_an_agent_drives_that_solves_the_task(real, answer):
         (700.4, 700.0, "Yes, on average.", "700 points on average: as many as on real tracks"),
         (650.0, 700.0, "Nearly.", "50 points less than on real tracks"),
         (800.0, 700.0, "No.", "so chance does not explain it"),
-        (951.0, 950.0, "No.", "No real drive can score that much"),
+        (951.0, 950.0, "No.", "No real drive can score so high"),
     ],
 )
 def test_the_gap_decides_whether_the_dream_told_the_truth(dream, real, answer, reason):

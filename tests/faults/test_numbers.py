@@ -64,7 +64,7 @@ def test_an_action_that_is_no_number_ends_the_stage_and_not_the_drive(project, t
     spoil(folder / "models" / "vae.eqx", VAE)
     code, said = small.run(folder, small.command("evaluate"))
     assert code == 1
-    assert last_line(said).startswith("error: RealTrack.step: the action is [nan, nan, nan]")
+    assert last_line(said).startswith("error: RealTrack.step: action: found [nan, nan, nan]")
     assert small.checksums(folder, "evaluate") == {}
 
 
