@@ -18,7 +18,7 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.spec import Timing
-from wm.viewer import comparison, hud
+from wm.viewer import commands, comparison, hud
 from wm.viewer.comparison import FilmPlan
 from wm.viewer.scenes import Models
 
@@ -139,3 +139,11 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_exit_2(tmp_path):
     assert ended.returncode == 2
     assert "a folder to write to" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_command_prints_the_steps_that_were_synchronised(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands.Models, "load", lambda folder, seed: models)
+    plan = FilmPlan(seed=5, steps=4, warm_steps=50, dream_steps=0)
+    told, paths = commands.film(tmp_path, tmp_path / "film", plan)
+    assert "synchronised for 4 steps" in told
+    assert all(Path(path).exists() for path in paths.split(", "))

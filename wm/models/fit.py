@@ -67,7 +67,7 @@ def updates(
     """
 
     @eqx.filter_jit(donate="all-except-first")
-    def update(batch_and_key: Any, model: M, state: Any) -> Any:
+    def update(batch_and_key: Any, model: Any, state: Any) -> Any:
         batch, key = batch_and_key
         (_, metrics), grads = eqx.filter_value_and_grad(loss, has_aux=True)(model, batch, key)
         updates, state = optimiser.update(grads, state, eqx.filter(model, eqx.is_array))

@@ -20,7 +20,7 @@ def film(models: Path, out: Path, plan: FilmPlan) -> list[str]:
     drive = list(progress(running, "drive", 1 + (plan.steps or loaded.timing.max_steps)))
     pictures = list(progress(comparison.draw(drive), "pictures", len(drive)))
     paths = comparison.write(out, pictures, loaded.timing.steps_per_second)
-    plan = plan._replace(synced_steps=min(plan.synced_steps, len(drive) - 1))  # the drive may end before
+    plan = plan._replace(warm_steps=min(plan.warm_steps, len(drive) - 1))  # the drive may end before
     return [comparison.summary(drive[-1], plan), ", ".join(map(str, paths))]
 
 
