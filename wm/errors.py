@@ -6,7 +6,7 @@ from typing import Any
 
 
 class _OneLine(Exception):
-    """An error whose message is one line of printable characters, whatever it quotes."""
+    """An error whose message is one line of printable characters, even where it quotes others."""
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))

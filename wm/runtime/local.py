@@ -69,7 +69,7 @@ def _serve(pipe: connection.Connection) -> None:
 
 
 def _follow_parent() -> None:
-    """Ends this process when its parent ends, whatever it is doing."""
+    """Ends this process as soon as its parent ends, even in the middle of a task."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
