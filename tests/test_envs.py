@@ -14,13 +14,15 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from wm import envs
 from wm.agent.driving import Drive, Drivers
 from wm.agent.folder import AgentFolder
 from wm.dream import playing
 from wm.dream.dynamics import Rules
 from wm.dream.scoring import whole_episodes
 from wm.dream.starts import read_starts
+from wm.envs.dream import CarRacingDream
+from wm.envs.track import RealCarRacing
+from wm.envs.vector import CarRacingDreams
 from wm.errors import BadInput
 from wm.models import vae
 from wm.models.controller import Controller
@@ -33,7 +35,6 @@ from wm.track.renderer import CarRacing, shrink
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models" / "pretrained"
 DREAM, REAL = "wm.envs:CarRacingDream-v0", "wm.envs:RealCarRacing-v0"
-FACES = (envs.CarRacingDream, envs.RealCarRacing)
 GAS = np.array([0.0, 0.5, 0.0], np.float32)
 
 
@@ -89,7 +90,7 @@ def test_dream_and_real_track_have_the_same_spaces(models):
 
 
 def test_results_are_numpy_arrays_and_python_scalars(models, vector):
-    env = envs.CarRacingDream(models)
+    env = CarRacingDream(models)
     observation, info = env.reset(seed=0)
     assert type(observation) is np.ndarray
     assert observation.flags.writeable
@@ -118,7 +119,7 @@ def test_seed_and_actions_determine_every_byte(vector):
 
 
 def test_the_ith_of_a_vector_equals_the_single_environment_of_its_seed(models, vector):
-    env = envs.CarRacingDream(models)
+    env = CarRacingDream(models)
     single = [env.reset(seed=7 + 2)[0]] + [env.step(actions[2])[0] for actions in random_actions(3)]
     many = [vector.reset(seed=7)[0]] + [vector.step(actions)[0] for actions in random_actions(3)]
     assert np.allclose(single, [observations[2] for observations in many], atol=1e-5)
@@ -126,7 +127,7 @@ def test_the_ith_of_a_vector_equals_the_single_environment_of_its_seed(models, v
 
 
 def test_without_a_seed_dreams_differ(models):
-    env = envs.CarRacingDream(models)
+    env = CarRacingDream(models)
     env.reset(seed=0)
     assert not np.array_equal(env.reset()[0], env.reset()[0])
 
@@ -143,7 +144,7 @@ def test_the_step_after_the_end_resets_an_episode(models):
     assert not any(terminations.any() for _, _, terminations, _, _ in results)
     assert results[2][1].tolist() == [0, 0]
     assert [info["frames"].tolist()[0] for *_, info in results] == [90, 130, 50, 90, 130]
-    single = envs.CarRacingDream(models, horizon_steps=2)
+    single = CarRacingDream(models, horizon_steps=2)
     single.reset(seed=0)
     assert [single.step(GAS)[3] for _ in range(2)] == [False, True]
     again, _ = single.reset()
@@ -163,7 +164,7 @@ def test_a_mask_resets_only_its_episodes(vector):
 
 
 def test_a_failure_terminates_and_is_fined(tmp_path):
-    env = envs.CarRacingDream(save_agent(tmp_path, done=50.0))
+    env = CarRacingDream(save_agent(tmp_path, done=50.0))
     env.reset(seed=0)
     _, reward, terminated, truncated, info = env.step(GAS)
     assert (reward, terminated, truncated) == (-100.0, True, False)
@@ -174,7 +175,7 @@ def test_a_failure_terminates_and_is_fined(tmp_path):
 
 def test_a_complete_lap_terminates(tmp_path):
     """15 tile points in the warm-up and 604 in each step: the second step completes the lap."""
-    env = envs.CarRacingDream(save_agent(tmp_path, reward=200.0))
+    env = CarRacingDream(save_agent(tmp_path, reward=200.0))
     env.reset(seed=0)
     ends = [env.step(GAS) for _ in range(2)]
     assert [terminated for _, _, terminated, _, _ in ends] == [False, True]
@@ -195,9 +196,9 @@ def test_an_invalid_action_is_refused(models, vector, wrong):
 
 
 def test_pixels_are_the_decoded_latent_and_rendered_enlarged(models):
-    env = envs.CarRacingDream(models, observation="pixels", render_mode="rgb_array")
+    env = CarRacingDream(models, observation="pixels", render_mode="rgb_array")
     observation, _ = env.reset(seed=4)
-    latent, _ = envs.CarRacingDream(models).reset(seed=4)
+    latent, _ = CarRacingDream(models).reset(seed=4)
     decoded = vae.decode(env.player.view.agent.vae, jnp.asarray(latent[None, :4]))[0]
     assert np.abs(observation - 255 * np.asarray(decoded)).max() <= 0.51
     picture = env.render()
@@ -220,22 +221,28 @@ def test_pixels_are_the_decoded_latent_and_rendered_enlarged(models):
 )
 def test_wrong_options_are_named(models, options, message):
     with pytest.raises(BadInput, match=message):
-        envs.CarRacingDream(**({"models": models} | options))
+        CarRacingDream(**({"models": models} | options))
+
+
+def test_an_unknown_option_is_named(models):
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(TypeError, match="'temperatur'"):
+            make(DREAM, models=models, temperatur=1.0)
 
 
 UNCHECKED = """
 import sys
 import numpy as np
 
-from wm import envs
+from wm.envs.vector import CarRacingDreams
 from wm.errors import BadInput
 
 for options in ({"temperature": "hot"}, {"horizon_steps": 2.5}, {"start_seeds": 7}, {"num_envs": 2.5}):
     try:
-        envs.CarRacingDreams(**{"num_envs": 2, "models": sys.argv[1]} | options)
+        CarRacingDreams(**{"num_envs": 2, "models": sys.argv[1]} | options)
     except BadInput as error:
         print(error)
-vector = envs.CarRacingDreams(2, models=sys.argv[1])
+vector = CarRacingDreams(2, models=sys.argv[1])
 print(np.array_equal(vector.reset(seed=np.int64(3))[0], vector.reset(seed=3)[0]))
 try:
     vector.reset(seed=1.5)
@@ -259,7 +266,7 @@ def test_options_of_a_wrong_type_are_named_in_programs(models):
 
 
 def test_seeds_and_masks_may_be_lists(models):
-    vector = envs.CarRacingDreams(2, models=models)
+    vector = CarRacingDreams(2, models=models)
     first = vector.reset(seed=3)[0]
     assert np.array_equal(vector.reset(seed=[3, 4], options={"reset_mask": [True, True]})[0], first)
     with pytest.raises(ValueError, match=r"seed: found \[1\], expected a whole number, or 2, one per dream"):
@@ -267,7 +274,7 @@ def test_seeds_and_masks_may_be_lists(models):
 
 
 def test_the_real_track_needs_a_reset_like_the_dream(models):
-    env = envs.RealCarRacing(models, render_mode="rgb_array")
+    env = RealCarRacing(models, render_mode="rgb_array")
     with pytest.raises(ResetNeeded, match="step: the episode is over"):
         env.step(np.zeros(3, np.float32))
     with pytest.raises(ResetNeeded, match="render: no episode"):
@@ -282,8 +289,8 @@ def test_dreams_start_on_given_tracks_and_follow_the_agents_rules(models, tmp_pa
     (tmp_path / "dream.json").write_text(json.dumps({"rules": rules}))
     (tmp_path / "starts.npz").unlink()
     with pytest.raises(BadInput, match=r"starts\.npz: not found"):
-        envs.CarRacingDream(tmp_path)
-    dreams = envs.CarRacingDream(tmp_path, start_seeds=[11]).player.dreams
+        CarRacingDream(tmp_path)
+    dreams = CarRacingDream(tmp_path, start_seeds=[11]).player.dreams
     assert dreams.dream.rules == Rules(temperature=1.3, stuck_steps=7, action_repeat=40)
     assert dreams.horizon_steps == 24  # 950 frames, 40 per step
     track = RealTrack(40, 50)
@@ -302,7 +309,7 @@ def controlled(controller, latent_size):
 def test_the_published_agent_scores_as_in_whole_episodes():
     """The means of 256 episodes each differ by less than three standard errors."""
     count = 256
-    many = envs.CarRacingDreams(count, models=PRETRAINED)
+    many = CarRacingDreams(count, models=PRETRAINED)
     dreams, agent = many.player.dreams, AgentFolder(PRETRAINED).agent()
     act = controlled(agent.controller, agent.rnn.latent_size)
     features, _ = many.reset(seed=0)
@@ -327,7 +334,7 @@ def test_the_published_agent_drives_the_real_track_as_in_evaluation():
     timing = AgentFolder(PRETRAINED).timing()
     track = RealTrack(timing.action_repeat, timing.warm_up_frames)
     drivers = Drivers(agent, [Drive(seed)])
-    env = envs.RealCarRacing(PRETRAINED)
+    env = RealCarRacing(PRETRAINED)
     act = controlled(agent.controller, agent.rnn.latent_size)
     observation = track.reset(seed)
     features, info = env.reset(seed=seed)

@@ -11,7 +11,9 @@ from test_envs import GAS, save_agent
 
 from examples import ppo_in_dream
 from examples.sb3 import GymnasiumVecEnv
-from wm import envs
+from wm.envs.dream import CarRacingDream
+from wm.envs.track import RealCarRacing
+from wm.envs.vector import CarRacingDreams
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def models(tmp_path_factory):
     return save_agent(tmp_path_factory.mktemp("models"))
 
 
-@pytest.mark.parametrize("make", [envs.CarRacingDream, envs.RealCarRacing])
+@pytest.mark.parametrize("make", [CarRacingDream, RealCarRacing])
 def test_stable_baselines_checker_warns_of_the_pedals_only(models, make):
     """CarRacing itself defines pedals in [0, 1] and steering in [-1, 1]."""
     with warnings.catch_warnings(record=True) as said:
@@ -30,7 +32,7 @@ def test_stable_baselines_checker_warns_of_the_pedals_only(models, make):
 
 
 def test_a_finished_episode_is_reported_and_reset_in_the_same_step(models):
-    inner = envs.CarRacingDreams(2, models=models, horizon_steps=2)
+    inner = CarRacingDreams(2, models=models, horizon_steps=2)
     venv = GymnasiumVecEnv(inner)
     venv.seed(5)
     first = venv.reset()
@@ -39,7 +41,7 @@ def test_a_finished_episode_is_reported_and_reset_in_the_same_step(models):
     observations, infos = told[1][0], list(told[1][3])
     assert infos[0]["TimeLimit.truncated"]
     assert infos[0]["episode"] == {"r": pytest.approx(0.6, abs=1e-5), "l": 2}
-    twin = envs.CarRacingDream(models)
+    twin = CarRacingDream(models)
     assert np.allclose(first[1], twin.reset(seed=6)[0], atol=1e-6)
     last = [twin.step(GAS)[0] for _ in range(2)][-1]
     assert np.allclose(infos[1]["terminal_observation"], last, atol=1e-5)
@@ -47,7 +49,7 @@ def test_a_finished_episode_is_reported_and_reset_in_the_same_step(models):
 
 
 def test_an_environment_that_resets_by_itself_is_refused(models):
-    inner = envs.CarRacingDreams(2, models=models)
+    inner = CarRacingDreams(2, models=models)
     inner.metadata = inner.metadata | {"autoreset_mode": AutoresetMode.SAME_STEP}
     with pytest.raises(ValueError, match="expected NEXT_STEP"):
         GymnasiumVecEnv(inner)

@@ -19,9 +19,9 @@ from wm.errors import BadInput
 from wm.params import file
 from wm.runtime import files
 from wm.runtime.progress import progress
-from wm.spec import ACTION_HIGH, ACTION_LOW, FRAME_SHAPE, Timing
+from wm.spec import Timing
+from wm.track.spaces import action_space, frame_space
 
-LOW, HIGH = (np.array(limits, np.float32) for limits in (ACTION_LOW, ACTION_HIGH))
 RECORD_FIELDS = ("source", "score", "warm_up_reward", "lap_finished", "mirrored", "validation")
 
 
@@ -75,15 +75,14 @@ def check_frames(shards: Shards) -> None:
 
 def write(folder: Path, shards: Shards, timing: Timing, name: str) -> None:
     """Writes the dataset's files to `folder`; the metadata describe how the drives were made."""
-    from gymnasium import spaces
     from minari import __version__
     from minari.dataset.minari_storage import MinariStorage
 
     folder.mkdir()
     storage = MinariStorage.new(
         folder / "data",
-        observation_space=spaces.Box(0, 255, FRAME_SHAPE, np.uint8),
-        action_space=spaces.Box(LOW, HIGH),
+        observation_space=frame_space(),
+        action_space=action_space(),
         data_format="parquet",
         jpeg_encoding=False,  # JPEG changes pixels
     )

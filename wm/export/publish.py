@@ -10,9 +10,7 @@ from wm.models.rnn import Ensemble
 from wm.params.model import Params
 from wm.report.model_card import model_card
 from wm.runtime import files, model_file, results
-from wm.runtime.places import METRICS, MODELS, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
-
-PRETRAINED = MODELS / "pretrained"
+from wm.runtime.places import METRICS, PRETRAINED, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 
 
 def publish(params: Params, round_name: str | None = None) -> str:

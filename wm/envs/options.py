@@ -1,0 +1,63 @@
+"""The options of the dream, and the dreams that follow from them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypedDict, TypeGuard
+
+import numpy as np
+
+from wm.agent.driving import start_frames
+from wm.dream.playing import Dreams
+from wm.dream.starts import StartFrames
+from wm.envs.view import View
+from wm.errors import BadInput
+
+
+class DreamOptions(TypedDict, total=False):
+    """Options of CarRacingDream and CarRacingDreams. None is the same as leaving an option out."""
+
+    temperature: float | None
+    """above 0; by default that of the dreams in which the agent was evolved"""
+    horizon_steps: int | None
+    """steps after which an episode is truncated; by default the length of a real episode"""
+    start_seeds: Sequence[int] | None
+    """real tracks on whose first frames episodes start; by default the frames in the folder's starts.npz"""
+
+
+def playable(
+    view: View,
+    temperature: float | None = None,
+    horizon_steps: int | None = None,
+    start_seeds: Sequence[int] | None = None,
+) -> Dreams:
+    """The agent's dream with DreamOptions. Raises BadInput."""
+    dream = view.folder.dream(view.agent)
+    if temperature is not None:
+        if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
+            raise BadInput(f"CarRacingDream: temperature: found {temperature!r}, expected a number above 0")
+        dream = replace(dream, rules=dream.rules.replace(temperature=float(temperature)))
+    steps = dream.max_steps if horizon_steps is None else horizon_steps
+    check_at_least_one("horizon_steps", steps)
+    return Dreams(dream, starts(view, start_seeds), steps)
+
+
+def starts(view: View, seeds: Sequence[int] | None) -> StartFrames:
+    """The start frames of the real tracks of `seeds`, or those published with the agent. Raises BadInput."""
+    if seeds is None:
+        return view.folder.starts(view.agent.rnn.latent_size)
+    if not isinstance(seeds, Sequence | np.ndarray) or not len(seeds) or not all(map(is_whole, seeds)):
+        found = f"CarRacingDream: start_seeds: found {seeds!r}"
+        raise BadInput(f"{found}, expected at least one seed, each a whole number of 0 or more")
+    return start_frames(view.agent, seeds, view.timing)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether a value is a whole number of 0 or more."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
+
+
+def check_at_least_one(name: str, value: Any) -> None:
+    """Raises BadInput unless a value is a whole number of 1 or more."""
+    if not is_whole(value) or value < 1:
+        raise BadInput(f"CarRacingDream: {name}: found {value!r}, expected a whole number of 1 or more")

@@ -1,0 +1,61 @@
+"""What an agent observes: its latents or pictures, and their space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from wm.agent.agent import Agent
+from wm.agent.folder import AgentFolder
+from wm.dream import playing
+from wm.errors import BadInput, listed
+from wm.models.vae import VAE
+from wm.spec import FPS, Timing
+from wm.track.spaces import frame_space
+
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": FPS}
+RENDERED_SIDE = 256
+
+
+@dataclass(frozen=True)
+class View:
+    """The agent whose latents an environment observes, or whose decoder makes the pictures."""
+
+    folder: AgentFolder
+    agent: Agent
+    timing: Timing
+    pixels: bool
+
+    @property
+    def decoder(self) -> VAE | None:
+        """The model that turns latents into observations; None where latents are observed."""
+        return self.agent.vae if self.pixels else None
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        if self.pixels:
+            return frame_space()
+        latent, hidden = self.agent.rnn.latent_size, self.agent.rnn.hidden_size
+        highest = np.array([playing.Z_LIMIT] * latent + [1.0] * hidden, np.float32)
+        return spaces.Box(-highest, highest)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Gymnasium's metadata, with the frames per second of a drive at its real speed."""
+        return METADATA | {"render_fps": self.timing.steps_per_second}
+
+
+def load_view(models: str | Path, observation: str, render_mode: str | None) -> View:
+    """The view of the agent in the folder `models`. Raises BadInput."""
+    _check_choice("observation", observation, ("latent", "pixels"))
+    _check_choice("render_mode", render_mode, (None, "rgb_array"))
+    folder = AgentFolder(Path(models))
+    return View(folder, folder.agent(), folder.timing(), pixels=observation == "pixels")
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    if value not in choices:
+        raise BadInput(f"wm.envs: {name}: found {value!r}, expected one of {listed(choices)}")
