@@ -22,11 +22,13 @@ LAYERS = (  # a module imports from its own layer and from those after it
     ("wm.runtime", "wm.params"),
     ("wm.errors", "wm.spec"),
 )
+LONGEST_STAGE = 120  # lines
+MOST_PARAMETERS = 6  # of a function
 DOCS = ("*.md", "docs/**/*.md")
 
 
 class Function(NamedTuple):
-    """A function or method: its place, parameters (self and cls not counted) and lines."""
+    """A function or method: its place, parameters (self and cls not counted, * and ** as one) and lines."""
 
     place: str
     parameters: int
@@ -75,14 +77,21 @@ def upward(modules: dict[str, set[str]]) -> list[str]:
     return [f"{name} -> {one}" for name, one in pairs if layer(one) < layer(name)]
 
 
-def functions(path: Path) -> Iterator[Function]:
-    """All functions and methods of a file."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+def functions(text: str | bytes, place: str) -> Iterator[Function]:
+    """All functions and methods of a module's source."""
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            count = sum(one.arg not in ("self", "cls") for one in given)
-            place = f"{path.relative_to(ROOT)}: {node.name}"
-            yield Function(place, count, (node.end_lineno or node.lineno) - node.lineno + 1)
+            arguments = node.args
+            named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+            starred = [one for one in (arguments.vararg, arguments.kwarg) if one]
+            count = sum(one.arg not in ("self", "cls") for one in named) + len(starred)
+            yield Function(f"{place}: {node.name}", count, (node.end_lineno or node.lineno) - node.lineno + 1)
+
+
+def all_functions() -> list[Function]:
+    """All functions and methods of the library and the stages."""
+    paths = files("wm/**/*.py", "stages/*.py")
+    return [one for path in paths for one in functions(path.read_bytes(), str(path.relative_to(ROOT)))]
 
 
 def files(*patterns: str) -> list[Path]:
@@ -108,7 +117,7 @@ def longest(paths: list[Path]) -> str:
 
 def main() -> None:
     modules = graph()
-    found = [one for path in files("wm/**/*.py", "stages/*.py") for one in functions(path)]
+    found = all_functions()
     lengths = sorted(one.lines for one in found)
     ninth = lengths[len(lengths) * 9 // 10]
     most = max(found, key=lambda one: one.parameters)

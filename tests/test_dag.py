@@ -13,7 +13,6 @@ from wm.runtime import code
 ROOT = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 COMMANDS = {"deps"}  # modules of stages/ that are no stage of dvc.yaml
-LONGEST_STAGE = 120  # lines
 
 
 def body(stage):
@@ -97,7 +96,17 @@ def test_stages_never_import_each_other(name):
 
 @pytest.mark.parametrize("name", [*stage_modules(), *sorted(COMMANDS), "__main__"])
 def test_stages_are_short(name):
-    assert structure.lines(ROOT / "stages" / f"{name}.py") <= LONGEST_STAGE
+    assert structure.lines(ROOT / "stages" / f"{name}.py") <= structure.LONGEST_STAGE
+
+
+def test_functions_have_few_parameters():
+    places = [one.place for one in structure.all_functions() if one.parameters > structure.MOST_PARAMETERS]
+    assert places == []
+
+
+def test_parameters_are_counted_in_all_their_forms():
+    source = "class C:\n    def m(self, a, /, b, *c, d, **e):\n        async def f(cls): pass\n"
+    assert list(structure.functions(source, "x.py")) == [("x.py: m", 5, 2), ("x.py: f", 0, 1)]
 
 
 @pytest.mark.parametrize("name", ["rollout", "drivers", "real_track", "renderer"])
