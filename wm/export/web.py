@@ -1,6 +1,5 @@
 """The web page on which a person drives in the dream: web/ and an agent's weights in one HTML file."""
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from wm.errors import BadInput
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN
 from wm.runtime import files
+from wm.runtime.base64_text import base64_text
 from wm.spec import FAILURE_REWARD, FPS, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
 
 SOURCES = Path(__file__).parents[2] / "web"
@@ -129,8 +129,8 @@ def packed(name: str, leaf: Float[np.ndarray, "..."], precision: str) -> dict[st
 
 
 def encoded(numbers: np.ndarray, kind: str) -> str:
-    """The bytes of the numbers in base64."""
-    return base64.b64encode(np.ascontiguousarray(numbers, kind).tobytes()).decode()
+    """The numbers as type `kind`, in base64."""
+    return base64_text(np.ascontiguousarray(numbers, kind).tobytes())
 
 
 def quantised(

@@ -9,17 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wm.report.numbers import Curves, Rows, column, half_interval, simulator_losses
 from wm.spec import PAPER_SCORE
 
 DREAM, REAL, GREY = "tab:purple", "tab:green", "0.45"
-
-Rows = Sequence[Mapping[str, Any]]
-Curves = Mapping[str, Rows]  # by round, first round first
-
-
-def column(rows: Rows, name: str) -> np.ndarray:
-    """The numbers in a column of a table."""
-    return np.array([float(row[name]) for row in rows])
 
 
 def panels(
@@ -64,7 +57,7 @@ def rounds(rows: Rows, ranked: Rows) -> bytes:
     figure, (left, right) = panels(2, 5.5, 4.0, ratios=(3.0, 2.0))
     for world, colour, shift in (("dream", DREAM, -0.05), ("real", REAL, 0.05)):
         places = column(rows, "number") + shift
-        errors = 1.96 * column(rows, f"{world}_sem")
+        errors = half_interval(column(rows, f"{world}_sem"))
         left.errorbar(places, column(rows, world), errors, label=world, color=colour, marker="o", capsize=4)
     paper = f"agent of the paper, trained on real tracks: {PAPER_SCORE}"
     left.axhline(PAPER_SCORE, color=GREY, linestyle=":", label=paper)
@@ -111,9 +104,7 @@ def rnn_loss(curves: Curves) -> bytes:
     for name, rows in curves.items():
         steps = start + column(rows, "step")
         lines = {"train_loss": ("training", GREY, "-"), "loss": ("validation", REAL, "-")}
-        for key in rows[0]:
-            if key.startswith("simulator_") and key.endswith("_loss") and "_train_" not in key:
-                lines[key] = ("validation, simulator", DREAM, "--")
+        lines |= dict.fromkeys(simulator_losses(rows[0]), ("validation, simulator", DREAM, "--"))
         for key, (label, colour, style) in lines.items():
             axes.plot(steps, column(rows, key), style, marker=".", color=colour, label=label)
         axes.axvline(start, color="0.8")

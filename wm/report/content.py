@@ -14,7 +14,7 @@ from wm.data.shards import Shards
 from wm.errors import BadInput, listed, shown
 from wm.params.rounds import INIT
 from wm.report import charts
-from wm.report.charts import Rows
+from wm.report.numbers import Rows
 from wm.runtime import results
 from wm.runtime.places import METRICS, PROCESSED, ROUND_METRICS
 from wm.runtime.results import DriveSummary

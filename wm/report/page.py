@@ -8,6 +8,7 @@ import numpy as np
 from wm.agent.summary import IMPOSSIBLE, POOR
 from wm.report import charts
 from wm.report.content import Content, RoundResults, Source
+from wm.report.numbers import half_interval
 from wm.report.template import number, render
 from wm.runtime.results import Summary
 from wm.spec import FPS, PAPER_SCORE, SOLVED
@@ -97,7 +98,7 @@ def truth_verdict(results: RoundResults) -> str:
 def score_gap(results: RoundResults) -> tuple[float, float]:
     """Dream minus real, in points, and half of its 95 % interval."""
     dream, real = results.dream.score, results.real.score
-    return dream.mean - real.mean, 1.96 * float(np.hypot(dream.sem, real.sem))
+    return dream.mean - real.mean, half_interval(float(np.hypot(dream.sem, real.sem)))
 
 
 def gap_words(gap: float) -> str:
@@ -145,7 +146,7 @@ def round_row(results: RoundResults) -> list[str]:
 
 def interval(score: Summary) -> str:
     """The mean and half of its 95 % interval, in points."""
-    return f"{number(score.mean)} ± {number(1.96 * score.sem)}"
+    return f"{number(score.mean)} ± {number(half_interval(score.sem))}"
 
 
 def lap_time(frames: float | None) -> str:

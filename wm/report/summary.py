@@ -10,6 +10,7 @@ from typing import Any
 
 from wm.agent.summary import IMPOSSIBLE
 from wm.report.content import Content, RoundResults, score_rows
+from wm.report.numbers import simulator_losses
 from wm.runtime import files
 from wm.runtime.places import METRICS
 from wm.runtime.results import DriveSummary
@@ -77,11 +78,7 @@ def in_dream_and_reality(dream: Mapping[str, Any], real: Mapping[str, Any]) -> d
 def rnn_losses(results: RoundResults) -> dict[str, dict[str, float]]:
     """Validation losses of the RNNs at the end of the round's training; the simulators' is their mean."""
     last = results.train_rnn[-1]
-    simulators = [
-        float(value)
-        for name, value in last.items()
-        if name.startswith("simulator_") and name.endswith("_loss") and "_train_" not in name
-    ]
+    simulators = [float(last[name]) for name in simulator_losses(last)]
     losses = {"loss_rnn": {"loss": round(float(last["loss"]), 4)}}
     if simulators:
         losses["loss_simulator"] = {"loss": round(sum(simulators) / len(simulators), 4)}

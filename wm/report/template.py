@@ -1,11 +1,12 @@
 """The templates beside this module."""
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from wm.runtime.base64_text import base64_text
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -13,11 +14,6 @@ MINUS = "\N{MINUS SIGN}"
 def number(value: float, form: str = ".0f") -> str:
     """A number with a true minus sign."""
     return format(value, form).replace("-", MINUS)
-
-
-def encoded(content: bytes) -> str:
-    """Bytes in base64, for an address of the form data:..."""
-    return base64.b64encode(content).decode()
 
 
 TEMPLATES = Environment(
@@ -28,7 +24,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {"number": number, "base64": encoded}
+TEMPLATES.filters |= {"number": number, "base64": base64_text}
 
 
 def render(name: str, values: Mapping[str, Any]) -> str:
