@@ -128,7 +128,7 @@ def scores(folder: Path) -> dict[str, Any]:
         **{key: real["score"][key] for key in ("mean", "std", "median", "min", "max")},
         "laps": real["laps"],
         "missed": real["missed"],
-        "lost": below(folder / "real.csv"),
+        "below_600": below(folder / "real.csv"),
         "tracks": real["score"]["n"],
     }
 

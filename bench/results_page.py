@@ -98,10 +98,6 @@ def main() -> None:
 
 def page() -> str:
     """docs/results.md."""
-    first, dreams = (
-        rounds()[0],
-        [float(row["dream_mean"]) for row in tables.rows(DATA / "fresh_tracks.csv") if row["run"] == RUN],
-    )
     ranks = files.read_json(METRICS / "ranks.json")
     chosen = ranks["chosen"]
     real, dream = scores(chosen, "real"), scores(chosen, "dream")
