@@ -67,6 +67,9 @@ def test_a_clone_has_the_data_of_every_plot(checkout):
     shown = run(checkout, sys.executable, "-m", "dvc", "plots", "show")
     assert "dvc_plots/index.html" in shown
     assert "failed" not in shown
+    page = (checkout / "dvc_plots/index.html").read_text(encoding="utf-8")
+    rounds = list((checkout / "metrics/rounds").glob("*/exploitation.csv"))
+    assert page.count('"fold": ["dream_reward", "real_reward"]') == len(rounds) > 0
 
 
 def test_the_wheel_holds_the_library_and_its_templates_alone(checkout):
