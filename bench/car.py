@@ -3,7 +3,7 @@
     uv run python -m bench.car     # about a minute; writes docs/experiments/data/warm_up.csv and grass.csv
 
 warm_up.csv: 50 frames straight on at constant gas on 300 development tracks. grass.csv: a car at rest on
-grass, 100 frames of full gas at constant brake. Lengths are in the simulator's units: a road is 13.3
+grass, 100 frames of full gas at constant brake. Lengths are in Box2D's units: the road is 13.3
 wide.
 """
 
