@@ -25,7 +25,7 @@ from bench.runs import below
 from wm.errors import BadInput
 from wm.params import file
 from wm.params.file import PARAMS
-from wm.params.rounds import INIT
+from wm.params.names import INIT
 from wm.runtime import files, run
 
 ROOT = Path(__file__).parents[1]

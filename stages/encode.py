@@ -14,7 +14,7 @@ from wm.data.shards import Shards, Writer
 from wm.models import vae
 from wm.models.vae import VAE
 from wm.params.model import Params
-from wm.params.rounds import INIT
+from wm.params.names import INIT
 from wm.runtime import devices, files, model_file
 from wm.runtime.places import LATENTS, PROCESSED, VAE_MODEL
 from wm.runtime.progress import progress

@@ -23,9 +23,8 @@ from wm.errors import BadInput
 from wm.fidelity import plans
 from wm.fidelity.controllers import of_all_qualities
 from wm.fidelity.drift import mean_drift
-from wm.models import controller
+from wm.models import controller, rnn_files
 from wm.models.controller import Controller, Snapshots
-from wm.models.rnn import RNN, Ensemble
 from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.runtime import files, model_file, results
@@ -77,16 +76,14 @@ def main(params: Params, round_name: str) -> None:
 def read(round_name: str, warm_up_frames: int) -> FidelityInputs:
     """The inputs. Raises BadInput, also for files that do not fit together."""
     folder, shards = ROUND_MODELS / round_name, Shards(LATENTS / round_name)
-    watcher = model_file.load(folder / "rnn.eqx", RNN)
-    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
+    rnns = rnn_files.read(folder)
     last = model_file.load(folder / "controller.eqx", Controller)
     snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
     agent_files(round_name, "snapshots.eqx").load()  # checks that they fit together
-    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
-    shards.expect_latents(watcher.latent_size)
+    shards.expect_latents(rnns.own.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
     scored = results.read(ROUND_METRICS / round_name / "dream.json", DreamResult)
-    dream = Dream(ensemble.members or [watcher], watcher, scored.rules, warm_up_frames)
+    dream = Dream(rnns.simulators, rnns.own, scored.rules, warm_up_frames)
     return FidelityInputs(shards, unseen, dream, last, snapshots)
 
 

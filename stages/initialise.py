@@ -4,9 +4,10 @@ import jax.random as jr
 
 from wm.models.controller import Controller
 from wm.models.rnn import RNN, Ensemble
+from wm.models.rnn_files import RNNs
 from wm.models.vae import VAE
 from wm.params.model import Params
-from wm.params.rounds import INIT
+from wm.params.names import INIT
 from wm.runtime import model_file
 from wm.runtime.places import ROUND_MODELS, VAE_MODEL
 
@@ -22,7 +23,7 @@ def main(params: Params) -> None:
         "joint": settings.joint_mixture,
     }
     own_key, other_key = jr.split(jr.key(settings.seed))
-    model_file.save(FOLDER / "rnn.eqx", RNN(**sizes, key=own_key))
-    model_file.save(FOLDER / "simulators.eqx", Ensemble(count=settings.simulators, **sizes, key=other_key))
+    ensemble = Ensemble(count=settings.simulators, **sizes, key=other_key)
+    RNNs(RNN(**sizes, key=own_key), ensemble).save(FOLDER)
     features = sizes["latent_size"] + sizes["hidden_size"]
     model_file.save(FOLDER / "controller.eqx", Controller(features=features))

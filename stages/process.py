@@ -11,8 +11,8 @@ from wm.data.split import marked, validation_tracks
 from wm.errors import BadInput
 from wm.params.file import PARAMS
 from wm.params.model import Params
+from wm.params.names import INIT
 from wm.params.process import Process
-from wm.params.rounds import INIT
 from wm.runtime import files
 from wm.runtime.places import PROCESSED, RAW
 from wm.runtime.progress import progress

@@ -17,18 +17,19 @@ from jaxtyping import PRNGKeyArray
 
 from wm.data.batches import draw, longest
 from wm.data.cached import CachedShards
-from wm.dream.open_loop import drift
-from wm.models import fit, rnn, rnn_data
+from wm.dream.open_loop import WARM_STEPS, drift
+from wm.models import fit, rnn, rnn_data, rnn_files
 from wm.models.fit import Loss, Training, Validation
-from wm.models.rnn import RNN, Batch, Ensemble, LossWeights
+from wm.models.rnn import RNN, Batch, LossWeights
 from wm.models.rnn_data import DriveBatches
+from wm.models.rnn_files import RNNs
 from wm.params.model import Params
 from wm.params.train_rnn import TrainRNN
-from wm.runtime import devices, files, model_file, places, scratch
+from wm.runtime import devices, files, places, scratch
 from wm.runtime.checkpoint import Checkpoints
 
 LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
-WARM_STEPS, DRIFT_STEPS = 40, (5, 20, 50)  # real steps before the drift's measurement; dreamt steps
+DRIFT_STEPS = (5, 20, 50)  # dreamt steps after which the drift is measured
 VALIDATION_NEWEST_SHARE = 0.5  # of the drives that the validation loss averages over
 
 
@@ -36,12 +37,11 @@ def main(params: Params, round_name: str, prev: str) -> None:
     devices.join(params.hosts.launcher)
     settings, stage = params.train_rnn, f"train_rnn {round_name}"
     rounds = params.rounds_until(prev)[::-1]  # newest first
-    paths = [LATENTS / prev, MODELS / prev / "rnn.eqx", MODELS / prev / "simulators.eqx"]
-    shards = CachedShards(paths[0])
-    own, simulators = model_file.load(paths[1], RNN), model_file.load(paths[2], Ensemble)
-    model_file.check_sizes(paths[2], simulators.stacked, own)
-    shards.expect_latents(own.latent_size)
-    models = {"rnn": own} | {f"simulator_{i}": model for i, model in enumerate(simulators.members)}
+    paths = [LATENTS / prev, *rnn_files.paths(MODELS / prev)]
+    shards, rnns = CachedShards(LATENTS / prev), rnn_files.read(MODELS / prev)
+    shards.expect_latents(rnns.own.latent_size)
+    simulators = {f"simulator_{i}": model for i, model in enumerate(rnns.ensemble.members)}
+    models = {"rnn": rnns.own} | simulators
     weights = LossWeights(settings.reward_weight, settings.missed_tile_weight, settings.done_weight)
     loss = partial(rnn.loss, weights=weights)
     steps = settings.steps if rounds else settings.first_round_steps
@@ -76,9 +76,8 @@ def main(params: Params, round_name: str, prev: str) -> None:
 
         trainings = [partial(train, number, name) for number, name in enumerate(models)]
         trained, curves = zip(*fit.in_threads(trainings), strict=True)
-        folder = MODELS / round_name
-        model_file.save(folder / "rnn.eqx", trained[0])
-        model_file.save(folder / "simulators.eqx", simulators.with_members(list(trained[1:])))
+        ensemble = rnns.ensemble.with_members(list(trained[1:]))
+        RNNs(trained[0], ensemble).save(MODELS / round_name)
         report(dict(zip(models, curves, strict=True)), METRICS / round_name)
 
 

@@ -17,7 +17,7 @@ from wm.models import fit, vae
 from wm.models.fit import Training, Validation
 from wm.models.vae import VAE
 from wm.params.model import Params
-from wm.params.rounds import INIT
+from wm.params.names import INIT
 from wm.runtime import devices, files, model_file, scratch
 from wm.runtime.checkpoint import Checkpoints
 from wm.runtime.places import METRICS, PROCESSED, VAE_MODEL

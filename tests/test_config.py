@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from wm.errors import BadInput
 from wm.params import file, profiles, schema
 from wm.params.check import check
+from wm.params.evolve import Evolve
 from wm.params.model import Params
 from wm.params.rounds import ancestry
 
@@ -161,6 +162,20 @@ def test_duplicate_names_are_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("a: 1\na: 2\n")
     with pytest.raises(BadInput, match="line 2"):
         file.read(tmp_path / "params.yaml")
+
+
+def test_a_round_has_the_dream_steps_of_all_its_searches(params):
+    size = {"generations": 10, "population": 4}
+    changes = {
+        "from_scratch_rounds": 1,
+        "search": size,
+        "refine": size | {"generations": 5},
+        "off_track_share": {"search": [0.5], "refine": [0.1, 0.5]},
+        "rollouts": 3,
+        "horizon_steps": 2,
+    }
+    evolve = Evolve.model_validate(profiles.merged(params["evolve"], changes))
+    assert [evolve.dream_steps(number) for number in (0, 1)] == [10 * 4 * 3 * 2, 2 * 5 * 4 * 3 * 2]
 
 
 def test_rounds_are_numbered_along_prev():

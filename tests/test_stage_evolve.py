@@ -14,7 +14,8 @@ from wm.data.episode import Record
 from wm.dream.scoring import LatentRange
 from wm.errors import BadInput
 from wm.models.controller import Controller, Snapshots
-from wm.models.rnn import RNN
+from wm.models.rnn import RNN, Ensemble
+from wm.models.rnn_files import RNNs
 from wm.runtime import model_file
 from wm.search import round_search
 from wm.search.evolution import Evolved
@@ -28,7 +29,8 @@ def inputs() -> round_search.Inputs:
         return [Record(0, 0, "r0", 130 if validation else 200, 0.0, 0.0, False)]
 
     shards: Any = SimpleNamespace(folder="data/latents/init", kept=kept)
-    return round_search.Inputs(shards, RNN(latent_size=2, hidden_size=3, mixtures=1, key=jr.key(0)), [], None)
+    sizes = {"latent_size": 2, "hidden_size": 3, "mixtures": 1, "key": jr.key(0)}
+    return round_search.Inputs(shards, RNNs(RNN(**sizes), Ensemble(count=0, **sizes)), None)
 
 
 def test_a_value_of_more_steps_than_a_drive_has_is_refused(inputs):

@@ -9,10 +9,11 @@ from wm.dream.results import AgentDream
 from wm.dream.rules import Rules
 from wm.dream.starts import StartFrames, read_starts
 from wm.errors import BadInput
-from wm.models.rnn import RNN, Ensemble
+from wm.models import rnn_files
+from wm.models.rnn import RNN
 from wm.params import file, section
 from wm.params.environment import Environment
-from wm.runtime import files, model_file, results
+from wm.runtime import files, results
 from wm.spec import Timing
 
 
@@ -41,12 +42,9 @@ class AgentFolder:
 
     def simulators(self, agent: Agent) -> list[RNN]:
         """The RNNs in simulators.eqx, or without them the agent's own. Raises BadModelFile."""
-        path = self.path / "simulators.eqx"
-        if not path.exists():
+        if not (self.path / "simulators.eqx").exists():
             return [agent.rnn]
-        ensemble = model_file.load(path, Ensemble)
-        model_file.check_sizes(path, ensemble.stacked, agent.rnn)
-        return ensemble.members or [agent.rnn]
+        return rnn_files.beside(agent.rnn, self.path).simulators
 
     def rules(self, latent_size: int) -> Rules:
         """The rules in dream.json, by which the agent was evolved.

@@ -7,6 +7,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN, Memory
 
+WARM_STEPS = 40  # real steps before the dream, wherever the pipeline measures the drift
+
 
 def drift(
     model: RNN, batch: rnn.Batch, key: PRNGKeyArray, *, warm: int, steps: int

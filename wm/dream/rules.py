@@ -1,6 +1,6 @@
 """The rules of a dream. dream.json stores those of an agent, and all of its dreams follow them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
 )
 
+from wm.params.sampling import Sampling
 from wm.params.section import Section
 
 Variances = Annotated[  # a list in JSON
@@ -39,7 +40,7 @@ class Rules(Section):
     cars that reality does not; 0: never"""
     action_repeat: PositiveInt
     """frames that each action is held for"""
-    sampling: Literal["sampled", "mode", "mean", "denoised"] = "sampled"
+    sampling: Sampling = "sampled"
     """what becomes the next latent; early agents' files do not name it"""
     encoder_variance: Variances = Field(default=(), validate_default=True)
     """mean variance of the encoder in each latent dimension, if denoised"""

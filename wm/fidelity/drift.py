@@ -9,11 +9,11 @@ from jaxtyping import PRNGKeyArray
 from wm.data.batches import longest, stacked
 from wm.data.episode import Record
 from wm.data.shards import Shards
-from wm.dream.open_loop import drift
+from wm.dream.open_loop import WARM_STEPS, drift
 from wm.models import rnn
 from wm.models.rnn import RNN
 
-WARM_STEPS, STEPS = 40, (5, 20, 50, 100)  # real steps before the dream, and dreamt steps after which
+STEPS = (5, 20, 50, 100)  # dreamt steps after which the errors are written
 
 
 def mean_drift(

@@ -18,15 +18,14 @@ from wm.dream.dynamics import Dream
 from wm.dream.scoring import whole_episodes
 from wm.dream.starts import StartFrames
 from wm.models.controller import Controller
-from wm.models.rnn import RNN
+from wm.models.rnn_files import RNNs
 from wm.search.selection import Estimate, equally_good, median_error
 
 
 class Ranked(NamedTuple):
-    """A round's ranked controllers side by side, their mean real scores by name, and the round's RNNs."""
+    """A round's RNNs, its ranked controllers side by side, and their mean real scores by name."""
 
-    watcher: RNN
-    simulators: list[RNN]
+    rnns: RNNs
     controllers: Controller
     real: dict[str, float]
 

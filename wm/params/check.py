@@ -5,10 +5,13 @@ from itertools import combinations
 from typing import Any, NoReturn
 
 from wm.errors import BadInput, listed
+from wm.params.collect import DRIVERS
 from wm.params.model import Params
+from wm.params.names import INIT
 from wm.params.section import validated
 
 FILE = "params.yaml"
+RESERVED = {INIT, "pretrained", *DRIVERS}  # names of folders beside those of rounds
 
 
 def check(content: dict[str, Any]) -> Params:
@@ -29,8 +32,10 @@ def _refuse(place: str, found: Any, expected: str) -> NoReturn:
 
 
 def _check_rounds(params: Params) -> None:
-    """Every round must descend from init."""
+    """Every round must descend from init, and have a name that no other folder has."""
     for name in params.rounds:
+        if name in RESERVED:
+            _refuse(f"rounds.{name}", name, f"a name other than {listed(sorted(RESERVED))}")
         try:
             params.rounds_until(name)
         except ValueError as error:

@@ -12,11 +12,11 @@ from pydantic import (
     field_validator,
 )
 
+from wm.params.sampling import Sampling
 from wm.params.section import Section, distinct
 from wm.spec import ACTION_BOX, DRIVES_PER_BATCH, within
 
 Span = Annotated[list[float], Field(min_length=2, max_length=2)]
-Sampling = Literal["sampled", "mode", "mean", "denoised"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -143,6 +143,21 @@ class Evolve(Section):
     """[lowest, highest] of each action"""
     pedal_activation: Literal["sigmoid", "tanh"]
     """activation of gas and brake: sigmoid, or tanh, whose negative half is clipped away"""
+
+    def refines(self, rounds: int) -> bool:
+        """Whether a round with `rounds` rounds before it refines the previous controller."""
+        return rounds >= self.from_scratch_rounds
+
+    def searches(self, rounds: int) -> tuple[Search, list[float]]:
+        """CMA-ES in a round with `rounds` rounds before it, and the off-track share of each search."""
+        if self.refines(rounds):
+            return self.refine, self.off_track_share.refine
+        return self.search, self.off_track_share.search
+
+    def dream_steps(self, rounds: int) -> int:
+        """Steps of all dreams in all searches of a round with `rounds` rounds before it."""
+        search, shares = self.searches(rounds)
+        return len(shares) * search.generations * search.population * self.rollouts * self.horizon_steps
 
     @property
     def start_states(self) -> int:

@@ -7,19 +7,15 @@ from typing import Annotated
 from pydantic import AfterValidator, WithJsonSchema
 
 from wm.errors import listed, shown
-from wm.params.collect import DRIVERS
+from wm.params.names import INIT
 from wm.params.section import Section
 
-INIT = "init"  # the untrained models and the scripted drives that the first round starts from
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")  # used in commands and paths
-RESERVED = {INIT, "pretrained", *DRIVERS}  # names of other folders
 
 
 def _name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError("expected a letter, followed by at most 39 letters, digits, - or _")
-    if name in RESERVED:
-        raise ValueError(f"expected a name other than {listed(sorted(RESERVED))}")
     return name
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.errors import BadInput, listed, shown
-from wm.params.rounds import INIT
+from wm.params.names import INIT
 from wm.report import charts
 from wm.report.numbers import Rows
 from wm.runtime import results

@@ -17,10 +17,11 @@ from wm.search.space import ControllerSpace
 
 @dataclass(frozen=True)
 class Chance:
-    """The random numbers of a search: the seed of CMA-ES and the key of the dreams."""
+    """The random numbers of a search: the seed of CMA-ES, the key of the start states, that of the dreams."""
 
     seed: int
-    key: PRNGKeyArray
+    start_key: PRNGKeyArray
+    dream_key: PRNGKeyArray
 
 
 class SearchStep(NamedTuple):
@@ -46,7 +47,7 @@ def evolve(
     journal: Journal,
 ) -> Iterator[SearchStep]:
     """The search from `start`, generation by generation. Those in the journal are not dreamt again."""
-    fitness = dream_fitness(problem, space, chance.key)
+    fitness = dream_fitness(problem, space, chance.dream_key)
     for generation in maximise(fitness, start, schedule, seed=chance.seed, journal=journal):
         yield SearchStep(generation, space.controller(jnp.asarray(generation.mean, jnp.float32)))
 

@@ -33,16 +33,6 @@ class SearchDream(NamedTuple):
     value: Value
 
 
-def search_dreams(
-    moments: StartMoments, dream: Dream, values: Sequence[Value], key: PRNGKeyArray
-) -> list[SearchDream]:
-    """One for each simulator of the dream; all of them start dreams at the same moments."""
-    return [
-        SearchDream(simulation.simulator, start_states(simulation, moments, key), value)
-        for simulation, value in zip(dream.simulations, values, strict=True)
-    ]
-
-
 @dataclass(frozen=True)
 class Objective:
     """How the fitness of a generation is computed from dreams."""
@@ -63,6 +53,24 @@ class Problem:
     watcher: RNN
     rules: Rules
     objective: Objective
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the searches of a round have in common of their problems: all but the moments that dreams start
+    from."""
+
+    dream: Dream
+    values: Sequence[Value]  # the terminal value of each simulator
+    objective: Objective
+
+    def problem(self, moments: StartMoments, key: PRNGKeyArray) -> Problem:
+        """The problem with dreams from these moments, which are the same for all simulators."""
+        dreams = [
+            SearchDream(simulation.simulator, start_states(simulation, moments, key), value)
+            for simulation, value in zip(self.dream.simulations, self.values, strict=True)
+        ]
+        return Problem(dreams, self.dream.watcher, self.dream.rules, self.objective)
 
 
 def dream_fitness(

@@ -1,8 +1,8 @@
 """The searches of a round: the same dreams and schedule, but other shares of start states before off-track
 events."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,17 +17,17 @@ from wm.dream.dynamics import Dream
 from wm.dream.scoring import LatentRange, rows, strays, whole_episodes
 from wm.dream.starts import StartFrames
 from wm.errors import BadInput
+from wm.models import rnn_files
 from wm.models.controller import Controller
-from wm.models.rnn import RNN, Ensemble
-from wm.models.value import Value
+from wm.models.rnn_files import RNNs
 from wm.runtime import model_file
 from wm.runtime.journal import Journal
 from wm.runtime.progress import progress
-from wm.search import space
 from wm.search.cma_es import Schedule
 from wm.search.evolution import Chance, Evolved, evolve, recorded
-from wm.search.fitness import Objective, Problem, search_dreams
+from wm.search.fitness import Goal
 from wm.search.selection import Estimate, equally_good
+from wm.search.space import Candidates
 from wm.search.start_states import StartMoments
 
 
@@ -35,14 +35,13 @@ class Inputs(NamedTuple):
     """What a round's search reads; `previous` is the last round's controller, if the search refines it."""
 
     shards: Shards
-    watcher: RNN
-    simulators: list[RNN]
+    rnns: RNNs
     previous: Controller | None
 
     @property
     def features(self) -> int:
         """The number of the controller's features."""
-        return self.watcher.latent_size + self.watcher.hidden_size
+        return self.rnns.own.latent_size + self.rnns.own.hidden_size
 
     def check(self, value_steps: int, components: int, place: str) -> None:
         """Raises BadInput for parameters that ask for more than the drives or the controller have."""
@@ -62,12 +61,10 @@ def read(latents: Path, folder: Path, previous: Path | None) -> Inputs:
     Raises BadInput for files that do not fit together.
     """
     shards = Shards(latents)
-    watcher = model_file.load(folder / "rnn.eqx", RNN)
-    ensemble = model_file.load(folder / "simulators.eqx", Ensemble)
-    model_file.check_sizes(folder / "simulators.eqx", ensemble.stacked, watcher)
-    shards.expect_latents(watcher.latent_size)
+    rnns = rnn_files.read(folder)
+    shards.expect_latents(rnns.own.latent_size)
     controller = model_file.load(previous, Controller) if previous else None
-    inputs = Inputs(shards, watcher, ensemble.members or [watcher], controller)
+    inputs = Inputs(shards, rnns, controller)
     if previous and controller:
         model_file.check(previous, "features", controller.weight.shape[-1], inputs.features)
     return inputs
@@ -87,40 +84,29 @@ class SearchResult(NamedTuple):
 
 @dataclass(frozen=True)
 class RoundSearch:
-    """What the searches of a round have in common.
+    """What the searches of a round have in common."""
 
-    They start at `previous`, if given, or at `zero`, whose limits and pedal activation all controllers have.
-    """
-
-    dream: Dream
-    values: Sequence[Value]  # the terminal value of each simulator
-    moments: StartMoments
-    objective: Objective
-    zero: Controller
-    previous: Controller | None
-    components: int  # principal components in which the weights are searched
+    goal: Goal
+    candidates: Candidates
     schedule: Schedule
     snapshot_every: int  # generations
-    start_key: PRNGKeyArray
     chance: Chance
 
-    def run(self, off_track: float, journal: Journal, label: str) -> SearchResult:
-        """The search with this share of start states before off-track events."""
-        dream, moments = self.dream, replace(self.moments, off_track=off_track)
-        dreams = search_dreams(moments, dream, self.values, self.start_key)
-        key = jr.key(moments.drives.seed)
-        coordinates = space.at_starts(self.zero, dreams[0].starts, self.components, key)
-        start = coordinates.start(self.previous)
-        problem = Problem(dreams, dream.watcher, dream.rules, self.objective)
-        steps = evolve(problem, coordinates, np.asarray(start), self.schedule, self.chance, journal)
+    def run(self, moments: StartMoments, journal: Journal, label: str) -> SearchResult:
+        """The search in dreams that start from these moments."""
+        problem = self.goal.problem(moments, self.chance.start_key)
+        starts = problem.dreams[0].starts
+        space = self.candidates.space(starts, jr.key(moments.drives.seed))
+        start = space.start(self.candidates.previous)
+        steps = evolve(problem, space, np.asarray(start), self.schedule, self.chance, journal)
         total = self.schedule.generations
         evolved = recorded(
-            coordinates.controller(start),
+            space.controller(start),
             progress(steps, label, total),
             snapshot_every=self.snapshot_every,
             generations=total,
         )
-        return SearchResult(evolved, LatentRange.of(dreams[0].starts))
+        return SearchResult(evolved, LatentRange.of(starts))
 
 
 class DreamScore(NamedTuple):

@@ -1,5 +1,6 @@
 """The space in which controllers are searched: weights on the principal components of their features."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -38,11 +39,22 @@ class ControllerSpace(NamedTuple):
         return self.coordinates(previous) if previous else jnp.zeros(self.coordinates(self.zero).shape)
 
 
-def at_starts(zero: Controller, starts: Starts, count: int, key: PRNGKeyArray) -> ControllerSpace:
-    """The space of the main directions of what controllers read at start states: z, drawn with `key`, and the
-    watcher's hidden state."""
-    features = np.concatenate([starts.sample(key), starts.watched.hidden], axis=-1)
-    return principal_components(zero, features, count)
+@dataclass(frozen=True)
+class Candidates:
+    """The controllers that a search considers, and the one it begins at: `previous`, if given, or `zero`.
+
+    All have the action limits and the pedal activation of `zero`.
+    """
+
+    zero: Controller
+    previous: Controller | None
+    components: int  # principal components in which the weights are searched
+
+    def space(self, starts: Starts, key: PRNGKeyArray) -> ControllerSpace:
+        """The space of the main directions of what controllers read at start states: z, drawn with `key`, and
+        the watcher's hidden state."""
+        features = np.concatenate([starts.sample(key), starts.watched.hidden], axis=-1)
+        return principal_components(self.zero, features, self.components)
 
 
 def principal_components(
