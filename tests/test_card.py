@@ -5,10 +5,8 @@ import pytest
 
 from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
-from wm.params import profiles
-from wm.params.check import check
-from wm.params.evolve import Evolve
 from wm.report import model_card
+from wm.report.model_card import Origin
 from wm.spec import Timing
 
 
@@ -43,25 +41,11 @@ def test_the_card_has_the_measured_scores(latents, tmp_path, monkeypatch):
     for world in ("dream", "real"):
         (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score} | drives))
     monkeypatch.setattr(model_card, "ROUND_METRICS", tmp_path)
-    text = model_card.model_card(check(profiles.content("default")), "r1")
+    text = model_card.model_card(Origin(["r0", "r1"], Timing(2, 50), [1000, 2000], 900_000))
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | \N{MINUS SIGN}1.0 | 930.0 | 7 | 3 |" in text
     assert "| real drives collected for V and M | 2 |" in text
     assert "| real frames of these drives | 1,070 |" in text
+    assert "| dream steps of C's evolution, this round | 2,000 |" in text
+    assert "| dream steps of C's evolution, all rounds | 3,000 |" in text
+    assert "held for 2 frames. The agent drives from frame 50." in text
     assert "Round r1, after r0." in text
-
-
-def test_a_round_has_the_dream_steps_of_all_its_searches():
-    size = {"generations": 10, "population": 4}
-    changes = {
-        "from_scratch_rounds": 1,
-        "search": size,
-        "refine": size | {"generations": 5},
-        "off_track_share": {"search": [0.5], "refine": [0.1, 0.5]},
-        "rollouts": 3,
-        "horizon_steps": 2,
-    }
-    evolve = Evolve.model_validate(profiles.merged(profiles.content("default")["evolve"], changes))
-    assert [model_card.dream_steps(number, evolve) for number in (0, 1)] == [
-        10 * 4 * 3 * 2,
-        2 * 5 * 4 * 3 * 2,
-    ]

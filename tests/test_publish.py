@@ -1,21 +1,25 @@
 """`wm publish` copies a whole agent, or nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import jax.random as jr
 import numpy as np
 import pytest
 
+from wm import cli
 from wm.errors import BadInput
 from wm.export import publish
 from wm.models.controller import Controller
 from wm.models.rnn import RNN, Ensemble
 from wm.models.vae import VAE
-from wm.params import profiles
-from wm.params.check import check
+from wm.params.file import load
+from wm.report.model_card import Origin
 from wm.runtime import files, model_file
+from wm.spec import Timing
 
-PARAMS = check(profiles.content("default"))
+PARAMS = Path(__file__).parents[1] / "profiles/default.yaml"
+ORIGIN = Origin(["r0"], Timing(2, 50), [1000], 900_000)
 SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
 
 
@@ -29,7 +33,8 @@ def write_starts(project, latent_size):
 def project(tmp_path, monkeypatch):
     """A project with the models and the scores of round r0."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(publish, "model_card", lambda params, name: f"the card of {name}")
+    (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
+    monkeypatch.setattr(publish, "model_card", lambda origin: f"the card of {origin}")
     models, scores = tmp_path / "models/rounds/r0", tmp_path / "metrics/rounds/r0"
     model_file.save(tmp_path / "models/vae.eqx", VAE(latent_size=4, widths=(4, 4), key=jr.key(0)))
     model_file.save(models / "rnn.eqx", RNN(**SIZES, key=jr.key(1)))
@@ -42,8 +47,9 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_chosen_round_is_published_with_all_that_its_dreams_need(project):
-    assert publish.publish(PARAMS) == "r0"
+def test_the_chosen_round_is_published_with_all_that_its_dreams_need(project, capsys):
+    cli.publish()
+    assert capsys.readouterr().out == "models/pretrained: the agent of round r0\n"
     published = project / "models/pretrained"
     copies = {
         "vae.eqx": "models/vae.eqx",
@@ -53,18 +59,21 @@ def test_the_chosen_round_is_published_with_all_that_its_dreams_need(project):
     }
     for name, source in copies.items():
         assert (published / name).read_bytes() == (project / source).read_bytes()
-    assert files.read_json(published / "environment.json") == PARAMS.environment.model_dump()
-    assert (published / "MODEL_CARD.md").read_text() == "the card of r0"
+    assert files.read_json(published / "environment.json") == {"action_repeat": 2, "warm_up_frames": 50}
+    card = (published / "MODEL_CARD.md").read_text()
+    evolve = load(PARAMS).evolve
+    expected = Origin(["r0"], Timing(2, 50), [evolve.dream_steps(0)], 900_000)
+    assert card == f"the card of {expected}"
     assert len(list(published.iterdir())) == len(copies) + 2
 
 
 def test_nothing_is_published_if_the_starts_do_not_fit_the_models(project):
     write_starts(project, 5)
     with pytest.raises(BadInput, match=r"starts.npz: mu: found float32 \(3, 5\)"):
-        publish.publish(PARAMS, "r0")
+        publish.publish(ORIGIN)
     assert not (project / "models/pretrained").exists()
 
 
 def test_a_round_that_params_do_not_name_is_refused(project):
     with pytest.raises(BadInput, match="round: found 'r9', expected one of r0, r1"):
-        publish.publish(PARAMS, "r9")
+        cli.publish("r9")

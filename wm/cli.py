@@ -173,10 +173,17 @@ def publish(round_name: Annotated[str | None, Parameter(name="ROUND")] = None, /
     round_name
         its name in params.yaml; by default the round that `rank` chose
     """
-    from wm.export.publish import publish
+    from wm.export import publish
     from wm.params import file
+    from wm.report.model_card import Origin
 
-    print(f"{PRETRAINED}: the agent of round {publish(file.load(), round_name)}")
+    params, name = file.load(), round_name or publish.chosen_round()
+    if name not in params.rounds:
+        raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
+    rounds = params.rounds_until(name)
+    dream_steps = [params.evolve.dream_steps(number) for number in range(len(rounds))]
+    publish.publish(Origin(rounds, params.environment.timing, dream_steps, params.evaluate.seed))
+    print(f"{PRETRAINED}: the agent of round {name}")
 
 
 @app.command
