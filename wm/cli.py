@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import (
-    App,
-    CycloptsError,
-    MissingArgumentError,
-    Parameter,
-    UnknownCommandError,
-    UnusedCliTokensError,
-)
+from cyclopts import App, CycloptsError, Parameter
 
+from wm import usage
 from wm.errors import BadInput, listed, shown
 from wm.runtime import run
 from wm.runtime.places import PRETRAINED
@@ -57,22 +51,7 @@ def call(*words: str) -> None:
     try:
         app(words)
     except CycloptsError as error:
-        raise BadInput(message(error)) from None
-
-
-def message(error: CycloptsError) -> str:
-    """The place, what was found and what was expected, in this project's words."""
-    if isinstance(error, UnusedCliTokensError):
-        return f"found {listed(map(shown, error.unused_tokens or []))}, expected no further argument"
-    if isinstance(error, UnknownCommandError):
-        found = shown((error.unused_tokens or [""])[0])
-        return f"command: found {found}, expected one of {listed(commands())}. Run `wm --help`."
-    if isinstance(error, MissingArgumentError) and error.argument:
-        name, kind = error.argument.name, error.argument.hint
-        if error.keyword is None:
-            return f"{name}: is missing"
-        return f"{name}: needs {'a number' if kind in (int, float) else 'a value'}"
-    return " ".join(str(error).removeprefix("Invalid value for ").split())
+        raise BadInput(usage.message(error, commands())) from None
 
 
 def commands() -> list[str]:
@@ -85,8 +64,9 @@ def at_least(least: int) -> Callable[..., int]:
 
     def convert(kind: Any, tokens: Any) -> int:
         text = tokens[0].value
-        if not (text.isdecimal() and least <= int(text) <= LARGEST):
-            raise ValueError(f"found {text!r}, expected a whole number from {least} to {LARGEST}")
+        short = len(text.lstrip("0")) <= len(str(LARGEST))  # Python reads no number of more than 4,300 digits
+        if not (text.isdecimal() and short and least <= int(text) <= LARGEST):
+            raise ValueError(f"found {shown(text)}, expected a whole number from {least} to {LARGEST}")
         return int(text)
 
     return convert
@@ -100,7 +80,7 @@ def temperature(kind: Any, tokens: Any) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= MAX_TEMPERATURE:
-        raise ValueError(f"found {text!r}, expected a number above 0 and at most {MAX_TEMPERATURE:.0f}")
+        raise ValueError(f"found {shown(text)}, expected a number above 0 and at most {MAX_TEMPERATURE:.0f}")
     return number
 
 
