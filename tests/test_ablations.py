@@ -35,7 +35,7 @@ def test_development_tracks_are_not_evaluation_tracks():
 
 
 def test_every_experiment_is_allowed_by_params_yaml():
-    """Each changes existing parameters to allowed values."""
+    """Every experiment changes existing parameters to allowed values."""
     params = file.read(ablations.ROOT / PARAMS)
     for change in gap_causes.experiments(list(params["rounds"])):
         changed = file.read(ablations.ROOT / PARAMS)

@@ -1,4 +1,4 @@
-"""The agent's latents: the encoder's mean, or draws."""
+"""The agent's latents: the encoder's mean, or samples."""
 
 import equinox as eqx
 import jax.numpy as jnp

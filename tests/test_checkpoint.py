@@ -23,7 +23,7 @@ def step(found):
     return found[0]["step"]
 
 
-def test_the_newest_comes_back_to_the_last_bit(checkpoints):
+def test_the_newest_checkpoint_is_read_bit_for_bit(checkpoints):
     notes, (numbers, rest) = checkpoints.last(LIKE)
     assert notes == {"step": 2, "curve": [0.1]}
     assert numbers.tolist() == STATE[0].tolist()
@@ -32,7 +32,7 @@ def test_the_newest_comes_back_to_the_last_bit(checkpoints):
 
 
 @pytest.mark.parametrize("at", [0, 5, 30, -1])
-def test_a_flipped_byte_falls_back_to_the_one_before_and_says_so(checkpoints, capsys, at):
+def test_after_a_flipped_byte_the_previous_checkpoint_is_used_with_a_warning(checkpoints, capsys, at):
     path = checkpoints.folder / "newest"
     content = bytearray(path.read_bytes())
     content[at] ^= 1
@@ -42,24 +42,24 @@ def test_a_flipped_byte_falls_back_to_the_one_before_and_says_so(checkpoints, ca
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200])
-def test_a_truncated_one_falls_back_too(checkpoints, keep):
+def test_a_truncated_checkpoint_falls_back_too(checkpoints, keep):
     path = checkpoints.folder / "newest"
     path.write_bytes(path.read_bytes()[:keep])
     assert step(checkpoints.last(LIKE)) == 1
 
 
-def test_with_both_damaged_there_is_none(checkpoints):
+def test_with_both_checkpoints_damaged_there_is_none(checkpoints):
     for name in ("newest", "before"):
         (checkpoints.folder / name).write_bytes(b"{}\n")
     assert checkpoints.last(LIKE) is None
 
 
-def test_only_two_are_kept(checkpoints):
+def test_only_two_checkpoints_are_kept(checkpoints):
     checkpoints.save({"step": 3}, STATE)
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["before", "newest"]
 
 
-def test_a_checkpoint_that_found_no_room_leaves_the_one_before(checkpoints):
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_previous_one(checkpoints):
     """A limit on the size of files stands for the full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))

@@ -1,4 +1,4 @@
-"""The documents: length, links, names and numbers in them are right, and what they say can be run, is run."""
+"""The documents: their length, links, names and numbers are right, and their commands exist or are run."""
 
 import ast
 import json

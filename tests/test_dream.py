@@ -56,7 +56,7 @@ def test_a_candidates_dreams_do_not_depend_on_the_others(model):
 
 
 def test_the_mode_and_the_mean_are_deterministic(model):
-    """Their dreams do not depend on the noise; those of draws do."""
+    """Dreams by the mode or the mean do not depend on the noise; sampled dreams do."""
     population, same = controllers(7), starts(model)
     still = same._replace(logvar=jnp.full_like(same.logvar, -100.0))  # no randomness at the start either
 

@@ -209,7 +209,7 @@ def test_saved_episodes_are_not_driven_again_and_are_read_unchanged(tmp_path, ki
     assert len(found) == 25
 
 
-def test_a_damaged_part_is_driven_again(tmp_path, capsys):
+def test_a_damaged_part_of_the_saved_drives_is_driven_again(tmp_path, capsys):
     resumed(tmp_path, [])
     part = next((tmp_path / "000010").glob("*.parquet"))
     content = bytearray(part.read_bytes())

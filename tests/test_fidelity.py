@@ -29,7 +29,7 @@ def test_a_replay_from_the_middle_of_a_drive_repeats_the_drive(drive, moment):
     assert np.allclose(found.reward, drive.rewards[moment : moment + 25], atol=1e-4)
 
 
-def test_a_plan_past_the_end_of_an_episode_brings_nothing(drive):
+def test_after_the_end_of_the_episode_a_replay_has_no_reward(drive):
     plan = Plan(3, drive.actions, np.ones((5, 3), np.float32))
     found = plans.replay(plan, TIMING)
     assert not found.reward.any()
@@ -43,7 +43,7 @@ def test_the_car_starts_on_the_road_and_full_steering_takes_it_off():
     assert not on_road[-20:].all()
 
 
-def test_windows_tell_a_dream_that_lies_from_one_that_does_not():
+def test_windows_separate_a_dream_that_overestimates_from_one_that_does_not():
     rng = np.random.default_rng(0)
     real = rng.uniform(-1, 5, (40, 20))
     replays = [Replay(row, row > 0) for row in real]

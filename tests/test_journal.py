@@ -39,7 +39,7 @@ def test_an_interrupted_search_resumes_to_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.31, 0.999])
-def test_a_torn_journal_counts_up_to_its_last_whole_line(tmp_path, capsys, keep):
+def test_a_truncated_journal_counts_up_to_its_last_complete_line(tmp_path, capsys, keep):
     path = tmp_path / "journal"
     search(Journal(path), generations=20)
     content = path.read_bytes()
@@ -63,7 +63,7 @@ def test_a_changed_return_is_computed_again(tmp_path):
     assert np.array_equal(end, search()[-1])
 
 
-def test_other_candidates_are_asked_for(tmp_path):
+def test_returns_of_other_candidates_are_computed_again(tmp_path):
     journal = Journal(tmp_path / "journal")
     journal.write(0, np.zeros((4, 2)), np.arange(4.0))
     assert np.asarray(journal.returns(0, np.zeros((4, 2)))).tolist() == [0, 1, 2, 3]

@@ -43,7 +43,7 @@ def test_temperature_divides_logits_and_multiplies_sigma_by_its_root():
     assert samples[low].std() == pytest.approx(2.0, rel=0.02)
 
 
-def test_noise_taken_out_of_a_mixture_makes_it_whole_when_added_again(mixture):
+def test_noise_removed_from_a_mixture_and_added_again_restores_it(mixture):
     variance = 0.9 * jnp.exp(2 * mixture.log_sigma).min(axis=0)
     keys = jr.split(jr.key(3))
     narrow = mdn.sample(mdn.narrowed(mixture, variance), mdn.draw_noise(keys[0], (200_000, 4), 5), 1.0)
@@ -54,13 +54,13 @@ def test_noise_taken_out_of_a_mixture_makes_it_whole_when_added_again(mixture):
     assert (narrow.std(0) < whole.std(0)).all()
 
 
-def test_of_a_component_with_less_noise_than_is_taken_out_next_to_nothing_is_left(mixture):
+def test_a_component_with_less_noise_than_is_removed_becomes_nearly_deterministic(mixture):
     narrow = mdn.narrowed(mixture, 2 * jnp.exp(2 * mixture.log_sigma).max(axis=0))
     assert np.allclose(np.exp(2 * narrow.log_sigma), mdn.MIN_VARIANCE, rtol=1e-4)
     assert np.array_equal(narrow.mean, mixture.mean)
 
 
-def test_the_mode_is_the_weightiest_components_mean():
+def test_the_mode_is_the_mean_of_the_component_with_the_largest_weight():
     mixture = mdn.Mixture(
         logits=jnp.array([[0.0, 2.0], [1.0, 0.0], [0.5, 1.0]]),
         mean=jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
@@ -81,7 +81,7 @@ def test_the_density_of_a_joint_mixture_is_that_of_scipy(joint):
     assert np.allclose(mdn.log_density(joint, z), [np.log(density)], atol=1e-5)
 
 
-def test_dimensions_of_a_joint_mixture_choose_together():
+def test_all_dimensions_of_a_joint_mixture_use_one_component():
     """Of two far components all dimensions come from one; chosen by themselves they would be mixed."""
     mixture = mdn.Mixture(jnp.zeros((2, 1)), jnp.array([[-50.0] * 4, [50.0] * 4]), jnp.zeros((2, 4)))
     noise = mdn.draw_noise(jr.key(3), (1000, 4), 2)

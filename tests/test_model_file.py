@@ -21,7 +21,7 @@ def path(tmp_path, model):
     return tmp_path / "rnn.eqx"
 
 
-def test_loaded_is_saved(path, model):
+def test_a_loaded_model_is_the_saved_one(path, model):
     assert eqx.tree_equal(model_file.load(path, RNN), model)
 
 
@@ -41,7 +41,7 @@ def test_same_model_same_bytes(path, model, tmp_path):
     assert (tmp_path / "again.eqx").read_bytes() == path.read_bytes()
 
 
-def test_another_kind_is_refused(path):
+def test_a_model_of_another_kind_is_refused(path):
     with pytest.raises(BadModelFile, match="kind: found RNN, expected Controller"):
         model_file.load(path, Controller)
 
@@ -69,7 +69,7 @@ def test_a_flipped_bit_is_noticed(path):
         model_file.load(path, RNN)
 
 
-def test_other_sizes_than_the_leaves_are_refused(path):
+def test_sizes_that_differ_from_the_leaves_are_refused(path):
     whole = path.read_bytes().replace(b'"hidden_size": 8', b'"hidden_size": 9')
     path.write_bytes(whole)
     with pytest.raises(BadModelFile, match="leaves"):

@@ -128,12 +128,12 @@ def test_every_link_leads_to_a_section(document):
     assert links == set(re.findall(r'<section id="([^"]*)"', document))
 
 
-def test_hostile_names_and_values_are_shown_as_words(document):
+def test_hostile_names_and_values_are_shown_as_text(document):
     assert document.count(HOSTILE) == 0
     assert sum(HOSTILE in words for words in Reader(document).words) >= 4  # round, source, parameter, version
 
 
-def test_charts_are_whole_drawings_and_the_film_is_the_film(document):
+def test_charts_are_complete_and_the_film_is_the_rounds_film(document):
     drawings = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', document)
     assert len(drawings) == 6
     for drawing in drawings:
@@ -152,7 +152,7 @@ def test_the_same_results_give_the_same_bytes(document):
     assert document == page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
 
 
-def test_one_round_is_enough():
+def test_a_report_of_one_round_is_complete():
     words = text(page(content(a_round("r0"))))
     assert "The agent of round r0, selected by its scores in dreams, scores 700 points on average" in words
 
@@ -185,13 +185,13 @@ def test_an_agent_drives_that_solves_the_task(real, answer):
         (951.0, 950.0, "No.", "No real drive can score so high"),
     ],
 )
-def test_the_gap_decides_whether_the_dream_told_the_truth(dream, real, answer, reason):
+def test_the_gap_decides_whether_the_dream_predicted_the_real_score(dream, real, answer, reason):
     words = text(page(content(a_round("r0", dream=dream, real=real))))
     assert f"Does the dream predict the real score? {answer}" in words
     assert reason in words
 
 
-def test_lost_drives_are_on_the_first_screen_where_they_are_known():
+def test_drives_below_600_are_on_the_first_screen_where_they_are_known():
     results = a_round("r0")
     known = results._replace(
         dream=results.dream.model_copy(update={"below_600": 3}),
@@ -295,7 +295,7 @@ def test_the_summary_counts_the_rounds_whose_dreams_no_real_drive_could_match():
     assert summary_files(content(*rounds))["score"]["impossible_dreams"] == 2
 
 
-def test_a_summary_replaces_the_one_before(tmp_path):
+def test_a_summary_replaces_the_previous_one(tmp_path):
     write_summary(tmp_path / "summary", content(a_round("r0"), a_round("r1")))
     write_summary(tmp_path / "summary", content(a_round("r0")))
     assert not (tmp_path / "summary" / "round_r1.json").exists()

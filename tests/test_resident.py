@@ -109,6 +109,6 @@ def test_nothing_is_kept_in_a_cpus_memory():
     assert not resident.fits(1)  # it is the host's memory
 
 
-def test_no_pieces():
+def test_an_empty_list_of_pieces_is_refused():
     with pytest.raises(ValueError, match="no pieces"):
         resident.on_device([], 0, 3)

@@ -88,7 +88,7 @@ def test_the_fine_of_a_failure_is_left_to_the_done_head(model):
     assert float(metrics["done_error"]) > float(LOSS(model, batch, jr.key(0))[1]["done_error"]) * 0.9
 
 
-def test_a_shortcut_across_the_grass_is_but_one_fault(model):
+def test_a_shortcut_across_the_grass_counts_as_one_fault(model):
     batch = episodes()
     some, many = (
         LOSS(model, batch._replace(missed=jnp.full_like(batch.missed, n)), jr.key(0))[1]["missed_error"]

@@ -48,7 +48,7 @@ def test_other_params_inputs_or_code_have_another_folder(tmp_path, monkeypatch):
     assert len(set(names)) == len(names)
 
 
-def test_what_was_not_come_back_for_goes_when_its_stage_succeeds(root):
+def test_abandoned_work_is_removed_when_its_stage_succeeds(root):
     def left(name, days):
         (root / name).mkdir(parents=True)
         (root / name / "lock").touch()
@@ -64,7 +64,7 @@ def test_what_was_not_come_back_for_goes_when_its_stage_succeeds(root):
     assert sorted(os.listdir(root)) == sorted(kept)
 
 
-def test_the_old_are_kept_while_a_process_has_them(root):
+def test_old_folders_are_kept_while_a_process_uses_them(root):
     path = root / "train-r0-0123456789abcdef"
     path.mkdir(parents=True)
     lock = files.hold(path)

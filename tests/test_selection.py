@@ -10,7 +10,7 @@ def test_candidates_within_one_standard_error_of_the_best_are_kept_in_their_orde
     assert equally_good(estimates) == ["a", "b", "d"]
 
 
-def test_the_best_ones_error_counts_and_no_other():
+def test_only_the_error_of_the_best_counts():
     assert equally_good({1: Estimate(900.0, 0.0), 2: Estimate(899.0, 100.0)}) == [1]
 
 

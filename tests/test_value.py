@@ -39,7 +39,7 @@ def test_the_seed_determines_the_value():
     assert first != other
 
 
-def test_noise_explains_nothing():
+def test_noise_predicts_no_value():
     rng = np.random.default_rng(0)
     seen, unseen = (pairs(rng.normal(size=(30_000, 5)), rng.normal(size=30_000)) for _ in range(2))
     fitted = value.least_squares(seen, lowest=-9.0, highest=9.0, seed=1)

@@ -93,7 +93,7 @@ def test_a_synchronisation_is_marked(models):
     )
 
 
-def test_a_film_is_whole_and_the_same_twice(models, tmp_path):
+def test_a_film_is_complete_and_the_same_twice(models, tmp_path):
     first, second = (list(comparison.draw(filmed(models))) for _ in range(2))
     written = [
         comparison.write(tmp_path / name, drawn, 12.5) for name, drawn in (("a", first), ("b", second))

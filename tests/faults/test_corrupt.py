@@ -99,7 +99,7 @@ def write_figures(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A project with something at every place that a stage of the first round reads or writes."""
+    """A project with a file at every place that a stage of the first round reads or writes."""
     home = tmp_path_factory.mktemp("whole")
     params = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
     changes = {
@@ -246,7 +246,7 @@ DAMAGED += [(stage, p, "no manifest") for stage, places in READ.items() for p in
 
 
 @pytest.mark.parametrize(("stage", "place", "how"), DAMAGED)
-def test_a_stage_refuses_what_is_damaged_and_leaves_all_else(project, capsys, stage, place, how):
+def test_a_stage_refuses_a_damaged_input_and_changes_nothing(project, capsys, stage, place, how):
     path = spoil(project / place, how)
     before = contents(project)
     words = stage.split()
@@ -433,7 +433,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(folder, case):
     assert "dvc " in str(caught.value)
 
 
-def test_of_a_manifests_bits_only_those_of_its_plain_values_can_be_flipped_unseen(folder):
+def test_in_a_manifest_only_flipped_bits_of_plain_values_pass(folder):
     """The manifest has no checksum of its own (DVC has one): a digit of a seed, a score or a reward, or a
     letter of a source's name. Nothing else."""
     path = folder / MANIFEST
@@ -459,7 +459,7 @@ def test_a_truncated_manifest_is_refused(folder, keep):
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"NaN", b"[]", b"\xff\xfe", b"1e999", b'"\\ud800"'])
-def test_strange_manifests_are_refused(folder, content):
+def test_malformed_manifests_are_refused(folder, content):
     (folder / MANIFEST).write_bytes(content)
     with pytest.raises(CorruptShard, match=r"manifest\.json: "):
         Shards(folder)
@@ -562,7 +562,7 @@ def test_every_bit_of_a_models_header_counts(model):
             model_file.load(model, RNN)
 
 
-def test_of_a_controllers_header_only_the_limits_can_be_flipped_unseen(tmp_path):
+def test_in_a_controllers_header_only_flipped_bits_of_the_limits_pass(tmp_path):
     """The checksum is that of the numbers behind the header; DVC's is of all."""
     path, limits = tmp_path / "controller.eqx", ((-1.0, 1.0), (0.25, 0.75), (0.0, 1.0))
     model_file.save(path, Controller(features=4, limits=limits))
@@ -658,7 +658,7 @@ def test_numbers_too_few_or_too_many_are_refused(model, extra):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", ["VAE", "RNN", "Ensemble", "Controller", "Snapshots"])
-def test_a_model_with_a_value_that_is_no_number_is_refused(tmp_path, kind, value):
+def test_a_model_with_a_value_that_is_not_finite_is_refused(tmp_path, kind, value):
     models = {
         "VAE": VAE(latent_size=2, widths=(2,), key=jr.key(0)),
         "RNN": RNN(**SIZES, key=jr.key(0)),
@@ -722,7 +722,7 @@ def test_starts_whose_bits_are_flipped_are_refused_or_the_same(starts):
 
 
 @pytest.mark.parametrize("case", ["objects", "NaN", "none", "missing", "doubles", "an array", "truncated"])
-def test_starts_that_are_none_are_refused(starts, case):
+def test_malformed_start_states_are_refused(starts, case):
     parts: dict[str, Any] = {name: np.zeros((3, LATENT), np.float32) for name in ("mu", "logvar")}
     parts["warm_up_reward"] = np.zeros(3, np.float32)
     if case == "objects":
@@ -806,7 +806,7 @@ def test_every_bit_of_a_checkpoint_counts(tmp_path, capsys):
         assert f"warning: {path}: damaged" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_other_sizes_is_passed_over(tmp_path, capsys):
+def test_a_checkpoint_of_other_sizes_is_ignored(tmp_path, capsys):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"step": 1}, jnp.zeros(3))
     assert checkpoints.last(jnp.zeros(4)) is None

@@ -9,15 +9,15 @@ from bench import fuzz
 
 
 @pytest.mark.parametrize("reader", fuzz.READERS)
-def test_damaged_inputs_are_refused_or_as_good_as_whole_ones(reader):
+def test_damaged_inputs_are_refused_or_read_as_intact(reader):
     found = fuzz.fuzzed((reader, 300, 2))
     assert found.crashes == []
     assert found.refused + found.accepted == 300
-    assert found.refused > 200  # it does spoil them
+    assert found.refused > 200  # most are damaged in a way that a reader notices
     assert found.megabytes < fuzz.MEGABYTES
 
 
-def test_the_same_seed_spoils_alike():
+def test_the_same_seed_damages_the_same_bytes():
     damaged = [fuzz.damaged_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
     again = [fuzz.damaged_bytes(random.Random(f"1 params {i}"), b"rank: {seed: 1}\n") for i in range(20)]
     assert damaged == again
@@ -25,12 +25,12 @@ def test_the_same_seed_spoils_alike():
 
 
 def crashing(monkeypatch, read):
-    """What is counted of one input with this reader."""
+    """The errors that `fuzz` reports for one input of this reader."""
     monkeypatch.setitem(fuzz.READERS, "made up", lambda folder: lambda rng, folder: lambda: read(folder))
     return [crash.error for crash in fuzz.fuzzed(("made up", 1, 0)).crashes]
 
 
-def test_it_notices_what_it_is_there_to_notice(monkeypatch, tmp_path):
+def test_the_fuzzer_notices_what_a_reader_must_not_do(monkeypatch, tmp_path):
     outside = tmp_path / "outside"
     outside.write_text("secret")
     assert crashing(monkeypatch, lambda folder: (folder / "inside").write_text("x")) == []

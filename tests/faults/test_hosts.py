@@ -55,7 +55,7 @@ def launched(tmp_path):
     return launch
 
 
-def test_both_see_all_and_the_first_alone_writes(project, launched, tmp_path):
+def test_both_processes_see_all_data_and_only_the_first_writes(project, launched, tmp_path):
     folder = launched(small.copy(project, tmp_path / "project", without="evolve"))
     for name in ("models", "metrics"):
         for path in (folder / name).glob("*.*"):
@@ -76,7 +76,7 @@ def test_both_see_all_and_the_first_alone_writes(project, launched, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["train_vae", "train_rnn", "evolve"])
-def test_two_do_what_one_does(project, launched, tmp_path, stage):
+def test_two_processes_compute_what_one_computes(project, launched, tmp_path, stage):
     folder = launched(small.copy(project, tmp_path / "project", without=stage))
     code, said = small.run(folder, small.command(stage))
     assert code == 0, said
@@ -91,7 +91,7 @@ def test_two_do_what_one_does(project, launched, tmp_path, stage):
 
 
 def numbers(content):
-    """All of them, in order."""
+    """All numbers in a JSON value, in order."""
     if isinstance(content, dict):
         return [number for value in content.values() for number in numbers(value)]
     if isinstance(content, list):

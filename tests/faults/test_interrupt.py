@@ -206,7 +206,7 @@ def test_ctrl_c_of_dvc_repro(tmp_path):
     assert not (tmp_path / "dvc.lock").exists()
 
 
-def test_two_runs_at_once_do_not_harm_each_other_and_clear_away_what_the_dead_left(project, tmp_path):
+def test_two_runs_at_once_do_not_disturb_each_other_and_remove_leftovers_of_killed_ones(project, tmp_path):
     folder = small.copy(project, tmp_path, without="collect erratic")
     dead, alive = (folder / "data" / "raw" / f".erratic.{name}.unfinished" for name in ("x", "y"))
     for left in (dead, alive):

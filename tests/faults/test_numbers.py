@@ -29,7 +29,7 @@ def last_line(said):
     return said.splitlines()[-1]
 
 
-def test_a_loss_that_is_no_number_stops_the_stage_and_names_a_checkpoint_that_is_there(project, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_stage_and_names_an_existing_checkpoint(project, tmp_path):
     folder = small.copy(project, tmp_path, without="train_vae")
     small.params(folder, train_vae={"learning_rate": 1e30})
     code, said = small.run(folder, small.command("train_vae", eager=True))
@@ -47,7 +47,7 @@ def spoil(path, kind):
     model_file.save(path, jax.tree.map(lambda leaf: leaf * 1e30, model_file.load(path, kind)))
 
 
-def test_dreams_that_are_no_numbers_end_evolution(project, tmp_path):
+def test_dreams_that_are_not_finite_end_evolution(project, tmp_path):
     folder = small.copy(project, tmp_path, without="evolve")
     spoil(folder / "models" / "rounds" / "r0" / "simulators.eqx", Ensemble)
     code, said = small.run(folder, small.command("evolve"))
@@ -59,7 +59,7 @@ def test_dreams_that_are_no_numbers_end_evolution(project, tmp_path):
     assert small.checksums(folder, "evolve") == {}
 
 
-def test_an_action_that_is_no_number_ends_the_stage_and_not_the_drive(project, tmp_path):
+def test_an_action_that_is_not_finite_ends_the_stage_and_not_the_drive(project, tmp_path):
     folder = small.copy(project, tmp_path, without="evaluate")
     spoil(folder / "models" / "vae.eqx", VAE)
     code, said = small.run(folder, small.command("evaluate"))
@@ -68,7 +68,7 @@ def test_an_action_that_is_no_number_ends_the_stage_and_not_the_drive(project, t
     assert small.checksums(folder, "evaluate") == {}
 
 
-def test_a_candidate_without_a_number_is_counted_and_not_averaged():
+def test_a_candidate_without_a_finite_return_is_counted_and_not_averaged():
     search = cma_es.Schedule(
         population=16, generations=3, sigma0=0.5, max_std=1.0, final_std=1.0, decay_start=0.5, diagonal=True
     )

@@ -113,7 +113,7 @@ def test_no_tracked_python_runs_what_it_reads():
         "YAML(typ=kind)",
     ],
 )
-def test_the_search_finds(code):
+def test_the_search_finds_dangerous_code(code):
     assert len(list(sins(code))) >= 1
 
 
@@ -126,7 +126,7 @@ def test_the_search_finds(code):
         "subprocess.run(w, shell=False)",
     ],
 )
-def test_the_search_lets_pass(code):
+def test_the_search_accepts_harmless_code(code):
     assert not list(sins(code))
 
 
@@ -157,7 +157,7 @@ def test_a_pickle_inside_a_model_file_stays_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "tag", ["!!python/object/apply:os.mkdir [exploded]", "!!python/name:os.mkdir", "!x {}"]
 )
-def test_params_make_no_objects(tmp_path, monkeypatch, tag):
+def test_params_yaml_constructs_no_objects(tmp_path, monkeypatch, tag):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match="line 1: could not determine a constructor"):
         parsed(f"rank: {tag}".encode(), "params.yaml")
@@ -165,7 +165,7 @@ def test_params_make_no_objects(tmp_path, monkeypatch, tag):
 
 
 def test_a_round_name_that_a_shell_would_run_never_passes():
-    """dvc.yaml puts them into commands."""
+    """dvc.yaml inserts these names into its commands."""
     for character in " \t\n;&|<>$`\"'\\*?[](){}!#~=%^.,/:@+":
         assert not NAME.fullmatch(f"r{character}0")
     for name in ("", "-r", "_r", "0", "0r", "r\n", "ré", "r" * 41):

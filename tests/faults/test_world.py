@@ -115,7 +115,7 @@ def one_line(said):
     return said.splitlines()[-1]
 
 
-def test_a_file_that_may_not_grow_is_one_line_and_the_work_goes_on_later(project, tmp_path):
+def test_a_limit_on_file_size_is_one_line_and_the_work_resumes_later(project, tmp_path):
     folder = small.copy(project, tmp_path, without="collect")
     limited = [
         "bash",
@@ -177,7 +177,7 @@ def test_a_read_only_output_is_one_line_before_any_drive(tmp_path):
     assert said.strip() in told
 
 
-def test_what_is_written_lies_beside_its_place_wherever_temporary_files_go(tmp_path, monkeypatch):
+def test_unfinished_output_lies_beside_its_final_place(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", "/dev/shm")
     with files.replacing(tmp_path / "a" / "b") as unfinished:
         unfinished.write_text("whole")
