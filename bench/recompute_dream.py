@@ -25,9 +25,9 @@ from wm.params.model import Params
 from wm.report import content
 from wm.report import summary as report_summary
 from wm.runtime import files
-from wm.runtime.places import MODELS, ROUND_METRICS
+from wm.runtime.places import PRETRAINED, ROUND_METRICS
 
-PRETRAINED, ROUND = MODELS / "pretrained", "r6"
+ROUND = "r6"
 LATER_STARTS = 12  # the last entries of starts.npz: validation drives that the round itself collected
 
 

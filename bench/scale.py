@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from bench import process
 from stages import collect
@@ -21,10 +20,10 @@ from wm.agent.driving import Drive
 from wm.agent.folder import AgentFolder
 from wm.params.compute import LOCAL
 from wm.runtime import startup, workers
+from wm.runtime.places import PRETRAINED
 from wm.runtime.workers import Where
 from wm.spec import Timing
 
-PRETRAINED = Path("models/pretrained")
 TIMING = Timing(action_repeat=4, warm_up_frames=50)
 FIRST_TRACK = 900_000_000  # far from those of any stage
 

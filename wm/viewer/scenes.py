@@ -17,7 +17,7 @@ from wm.dream.dynamics import Dream, State
 from wm.dream.playing import Running, StepResult
 from wm.models import rnn
 from wm.models.rnn import RNN
-from wm.spec import ACTION_HIGH, ACTION_LOW, FRAMES_PER_EPISODE, Timing
+from wm.spec import FRAMES_PER_EPISODE, Timing
 from wm.track.real_track import Observation, RealTrack
 from wm.track.renderer import shrink
 from wm.viewer.pictures import to_bytes
@@ -213,8 +213,7 @@ def _expected_reward(watcher: RNN, hidden: Array) -> Array:
 
 @eqx.filter_jit
 def _act(agent: Agent, state: State) -> Array:
-    action = agent.controller(state.z, state.watched.hidden)
-    return jnp.clip(action, jnp.asarray(ACTION_LOW), jnp.asarray(ACTION_HIGH))
+    return agent.controller(state.z, state.watched.hidden)
 
 
 @eqx.filter_jit
