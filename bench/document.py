@@ -82,7 +82,7 @@ def stage_minutes(rows: Rows) -> tuple[list[str], list[list[str]]]:
 
 
 def paper_h200(rows: Rows) -> tuple[list[str], list[list[str]]]:
-    """What was measured of each stage, and the minutes that the whole profile needs at that pace."""
+    """What was measured of each stage, and the minutes of the whole profile extrapolated from it."""
     heads = [
         "stage",
         "measured",

@@ -2,8 +2,8 @@
 
     uv run python -m bench.encoder_noise           # needs data/latents of `dvc repro`; seconds
 
-M learns from z drawn from N(mu, exp(logvar)). The differential entropy of these draws, in nats per step,
-bounds M's negative log-likelihood from below. Prints one row per round: the entropy on validation tracks
+M learns from samples z of N(mu, exp(logvar)). The differential entropy of these samples, in nats per step,
+is a lower bound of M's negative log-likelihood. Prints one row per round: the entropy on validation tracks
 beside M's loss.
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def entropy(shards: Shards) -> float:
-    """Mean entropy of the encoder's draws over the steps of the validation drives, nats per step."""
+    """Mean entropy of the encoder's samples over the steps of the validation drives, nats per step."""
     episodes = (shards.read(record) for record in shards.kept(validation=True))
     logvar = np.concatenate([episode.observations["logvar"] for episode in episodes])
     return float(0.5 * (np.log(2 * np.pi * np.e) + logvar.astype(np.float64)).sum(axis=1).mean())

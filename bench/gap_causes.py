@@ -2,8 +2,8 @@
 
     uv run python -m bench.gap_causes       # all 51 controllers, about three hours
 
-Each experiment changes the params in one way on the data of `dvc repro`, and on its RNNs unless it trains
-new ones, and drives the same development tracks for three evolution seeds. Rows that
+Each experiment changes the parameters in one way. It uses the data of `dvc repro`, and its RNNs unless it
+trains new ones, and drives the same development tracks with three evolution seeds. Rows that
 docs/experiments/data/gap_causes.csv already has are kept, so the same command resumes an interrupted run.
 `--share 1/2` and `--share 2/2` each run half of the experiments, side by side.
 """

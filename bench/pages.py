@@ -126,7 +126,7 @@ def link(number: str) -> str:
 
 
 def fresh(name: str) -> str:
-    """Mean real score of a run's agent on all tracks opened after it was published; empty without any."""
+    """Mean real score of a run's agent on all its fresh tracks; empty without any."""
     rows = [
         row
         for row in tables.rows(DATA / "fresh_tracks.csv")

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def write_dream(params: Params) -> None:
-    """The published agent's dreamt episodes in dream.csv, and the number of poor ones in dream.json."""
+    """The published agent's dreamt episodes in dream.csv, and the number of those below 600 points in dream.json."""
     path = ROUND_METRICS / ROUND / "dream.json"
     scores = summary.of_scores(np.asarray((episodes := dream(params)).score))
     recorded = files.read_json(path)["score"]
@@ -65,7 +65,7 @@ def dream(params: Params) -> Episodes:
 
 
 def add_below_600(path: Path, scores: np.ndarray) -> None:
-    """Adds the number of poor drives to a summary of drives."""
+    """Adds the number of drives below 600 points to a summary of drives."""
     files.write_json(path, with_below_600(files.read_json(path), int((scores < summary.POOR).sum())))
 
 

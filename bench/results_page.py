@@ -171,7 +171,7 @@ def published_run() -> list[Row]:
 
 
 def published() -> list[Row]:
-    """The published round of every seed of the runs with two, three and four frames per action."""
+    """The published round of every seed of the runs with action repeat 2, 3 and 4."""
     names = (RUN, "three-frames", "four-frames")
     rows = [row for row in tables.rows(RUNS) if row["published"] and row["run"] in names]
     return sorted(rows, key=lambda row: (names.index(row["run"]), row["seed"]))
@@ -247,7 +247,7 @@ def seed_cells(row: Row) -> list[str]:
 
 
 def fidelity_cells(name: str) -> list[str]:
-    """A row of the table of replayed plans and drift."""
+    """A row of the table of the exploitation test and the drift."""
     drift = files.read_json(folder(name) / "fidelity.json")["drift"]
     windows = tables.rows(folder(name) / "exploitation.csv")
     cells = [

@@ -168,7 +168,7 @@ def encoding_flop(widths: tuple[int, ...]) -> int:
 
 
 def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
-    """Frames a second of training and of encoding at these widths."""
+    """Frames per second of training and of encoding at these widths."""
     flop = encoding_flop(widths)
     training, encoding = measured(widths, rounds)
     size = "" if widths == SMALL else f" {'-'.join(map(str, widths))}"
