@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def write_dream(params: Params) -> None:
-    """The published agent's dreamt episodes in dream.csv, and the number of those below 600 points in dream.json."""
+    """The published agent's dreamt episodes in dream.csv, and the number below 600 points in dream.json."""
     path = ROUND_METRICS / ROUND / "dream.json"
     scores = summary.of_scores(np.asarray((episodes := dream(params)).score))
     recorded = files.read_json(path)["score"]
