@@ -232,8 +232,12 @@ def worker(scheduler: str, /, *, workers: Count = 0) -> None:
     workers
         processes; 0: one per core
     """
+    from wm.params.compute import DASK_ADDRESS
     from wm.runtime import dask
 
+    if not DASK_ADDRESS.fullmatch(scheduler):
+        expected = "expected the address of a Dask scheduler, tcp://host:8786"
+        raise BadInput(f"worker: found {shown(scheduler)}, {expected}")
     dask.work(scheduler, workers)
 
 

@@ -1,6 +1,6 @@
 """Drives of an agent on real tracks: several cars at once, on all workers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,8 +12,6 @@ from jaxtyping import Float, UInt8
 
 from wm.agent.agent import Agent, AgentFiles
 from wm.data.episode import Episode
-from wm.dream.starts import StartFrames
-from wm.models import vae
 from wm.models.controller import Controller, Snapshots, stack
 from wm.runtime import model_file, workers
 from wm.runtime.workers import Where
@@ -110,12 +108,3 @@ class Drivers:
 
 
 _act = eqx.filter_jit(Agent.act)
-
-
-def start_frames(agent: Agent, seeds: Iterable[int], timing: Timing) -> StartFrames:
-    """The start frames of the real tracks of `seeds`."""
-    track = RealTrack(timing.action_repeat, timing.warm_up_frames)
-    observations = [track.reset(seed) for seed in seeds]
-    frames = jnp.asarray(np.stack([shrink(observation.pixels) for observation in observations]))
-    mu, logvar = vae.encode(agent.vae, frames)
-    return StartFrames(mu, logvar, jnp.array([observation.reward for observation in observations]))

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from wm.agent import driving, summary
-from wm.agent.driving import Drive, start_frames
+from wm.agent.driving import Drive
 from wm.agent.folder import AgentFolder
+from wm.agent.start_frames import start_frames
 from wm.dream.scoring import whole_episodes
 from wm.runtime.progress import progress
 from wm.runtime.workers import Where

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 
-from wm.agent.driving import start_frames
+from wm.agent.start_frames import start_frames
 from wm.dream.playing import Dreams
 from wm.dream.starts import StartFrames
 from wm.envs.view import View
