@@ -16,8 +16,8 @@ import numpy as np
 from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.errors import BadInput
+from wm.export.output import replacing
 from wm.params import file
-from wm.runtime import files
 from wm.runtime.progress import progress
 from wm.spec import Timing
 from wm.track.spaces import action_space, frame_space
@@ -42,11 +42,8 @@ def export(source: Path, root: Path | None) -> Path:
     check_frames(shards)
     # Minari compares it with absolute paths
     path = (root or get_dataset_path()).resolve() / dataset_id(source)
-    try:
-        with files.replacing(path) as unfinished:
-            write(unfinished, shards, timing, path.name)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, expected a writable place") from None
+    with replacing(path) as unfinished:
+        write(unfinished, shards, timing, path.name)
     return path
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
 from wm.export.onnx_graph import Graph, tensor
+from wm.export.output import replacing
 from wm.models.controller import Controller
 from wm.models.rnn import MIN_LOG_SIGMA, REWARD_UNIT, RNN
 from wm.models.vae import VAE
@@ -166,7 +167,7 @@ def export(folder: Path, out: Path) -> list[Path]:
         "rnn_step": rnn_step(loaded.rnn, origin(models.rnn)),
         "controller": controller(loaded.controller, loaded.rnn, origin(models.controller)),
     }
-    return [_write(out / f"{name}.onnx", content) for name, content in graphs.items()]
+    return [_written(out / f"{name}.onnx", content) for name, content in graphs.items()]
 
 
 def check_installed() -> None:
@@ -175,11 +176,8 @@ def check_installed() -> None:
         raise BadInput("export-onnx: onnx is not installed. Run `uv sync --extra onnx`.")
 
 
-def _write(path: Path, content: bytes) -> Path:
-    """Writes a file atomically; returns its path. Raises BadInput."""
-    try:
-        with files.replacing(path) as unfinished:
-            unfinished.write_bytes(content)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, expected a writable place") from None
+def _written(path: Path, content: bytes) -> Path:
+    """The path, after the content was written to it atomically. Raises BadInput."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
     return path

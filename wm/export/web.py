@@ -15,9 +15,9 @@ from wm.agent.folder import AgentFolder
 from wm.dream.dynamics import Rules
 from wm.dream.starts import StartFrames
 from wm.errors import BadInput
+from wm.export.output import replacing
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN
-from wm.runtime import files
 from wm.runtime.base64_text import base64_text
 from wm.spec import FAILURE_REWARD, FPS, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
 
@@ -54,11 +54,8 @@ def export(folder: Path, out: Path, precision: str, rules: Rules | None = None) 
     if len(page) > MAX_BYTES:
         found = f"{out}: the page would have {len(page) / 1e6:.1f} MB with {precision} weights"
         raise BadInput(f"{found}, expected at most {MAX_BYTES / 1e6:.0f}. Try --weights int8.")
-    try:
-        with files.replacing(out) as unfinished:
-            unfinished.write_bytes(page)
-    except OSError as error:
-        raise BadInput(f"{out}: cannot be written ({error.strerror}), expected a path for a file") from None
+    with replacing(out) as unfinished:
+        unfinished.write_bytes(page)
     return len(page)
 
 

@@ -1,0 +1,18 @@
+"""Where the exports write."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wm.errors import BadInput
+from wm.runtime import files
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """`files.replacing` for a place that the user names. Raises BadInput where it cannot be written."""
+    try:
+        with files.replacing(path) as unfinished:
+            yield unfinished
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror}), expected a writable place") from None
