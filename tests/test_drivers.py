@@ -81,7 +81,7 @@ def test_flaws_cost_points_but_no_drive_leaves_the_playfield(track: RealTrack) -
     assert not any(observations[-1].failed for observations in drives)
 
 
-def test_speed_and_yaw_rate_agree_with_the_simulator(track: RealTrack) -> None:
+def test_speed_and_yaw_rate_agree_with_box2d(track: RealTrack) -> None:
     driver = lane_follower(LaneStyle(mistakes=0.1), rng(1))
     read, true = [], []
     for observation in drive(track, driver, seed=77):
