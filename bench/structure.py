@@ -15,7 +15,7 @@ from wm.runtime.code import ROOT
 LAYERS = (  # a module imports from its own layer and from those after it
     ("wm.__main__",),
     ("stages", "wm.cli", "wm.usage", "wm.envs"),
-    ("wm.report", "wm.viewer", "wm.export"),
+    ("wm.report", "wm.viewer", "wm.export", "wm.pipeline"),
     ("wm.fidelity", "wm.search", "wm.agent"),
     ("wm.dream", "wm.track"),
     ("wm.models", "wm.data"),

@@ -10,6 +10,7 @@ if __name__ == "__main__":
 
 import inspect
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 from wm.errors import BadInput, listed, shown
 from wm.params import file
 from wm.params.model import Params
-from wm.runtime import startup
+from wm.pipeline import work
+from wm.runtime import stage_log, startup
 from wm.runtime.run import run
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
@@ -45,7 +47,8 @@ def run_stage(name: str = "", *arguments: str) -> None:
     startup.set_gpu_flags(deterministic=params.gpu.deterministic)
     stage = import_module(f"stages.{name}").main
     check_arguments(stage, arguments, params)
-    stage(params, *arguments)
+    with stage_log.noted(partial(work.units, params)):
+        stage(params, *arguments)
 
 
 def check_arguments(stage: Any, arguments: tuple[str, ...], params: Params) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax.random as jr
 import pytest
+from commands import wm
 
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
@@ -16,10 +17,11 @@ from wm.runtime import model_file
 ROOT = Path(__file__).parents[1]
 
 
-def wm(*words, cwd=ROOT):
+def wm_process(*words):
+    """The command in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "wm.cli", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,9 @@ FOUND = SCORES | {"laps", "lap_frames", "missed", "failures", "below_600"}
 
 def test_evaluate_prints_one_json_object_whatever_the_workers(models):
     ended = [
-        wm("evaluate", "--models", models, "--episodes", 2, "--seed", 5, "--workers", workers, "--json")
+        wm_process(
+            "evaluate", "--models", models, "--episodes", 2, "--seed", 5, "--workers", workers, "--json"
+        )
         for workers in (1, 2)
     ]
     first, second = (json.loads(one.stdout) for one in ended)
@@ -60,7 +64,7 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 
 def test_dream_prints_one_json_object(models):
-    ended = wm("dream", "--models", models, "--episodes", 3, "--seed", 5, "--json")
+    ended = wm_process("dream", "--models", models, "--episodes", 3, "--seed", 5, "--json")
     shown = json.loads(ended.stdout)
     assert set(shown) == {"dream", "returns", "seconds"}
     assert set(shown["dream"]) == FOUND
@@ -79,7 +83,7 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
 
 REFUSED = {
     # command line: how its one line begins, .* for any text
-    "": "command: found nothing, expected one of profile, validate, schema, publish,",
+    "": "command: found nothing, expected one of profile, validate, schema, status, publish,",
     "nosuch": "command: found 'nosuch', expected one of profile, validate,",
     "evalute": "command: found 'evalute', expected one of profile, .*, play. Did you mean evaluate?",
     "--version": "command: found '--version', expected one of profile, .*, play. Run `wm --help`.",
@@ -134,7 +138,7 @@ OPTIONS = {
     "export-web": {"--models", "--out", "--weights"},
     "watch": {"--models", "--seed", "--steps", "--out", "--warm", "--dream-steps"},
     "play": {"--models", "--seed", "--steps", "--world", "--agent", "--temperature"},
-    **{name: set() for name in ("profile", "validate", "schema", "publish")},
+    **{name: set() for name in ("profile", "validate", "schema", "status", "publish")},
 }
 
 
@@ -160,7 +164,9 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("words", ["--help", "validate", "schema", "profile smoke", "evaluate --episodes 0"])
+@pytest.mark.parametrize(
+    "words", ["--help", "validate", "schema", "status", "profile smoke", "evaluate --episodes 0"]
+)
 def test_light_commands_import_no_jax_and_take_a_second(tmp_path, words):
     assert light(tmp_path, "wm.cli", words.split()) < 3  # seconds of a processor; 0.7 on a quiet machine
 
@@ -173,7 +179,8 @@ def test_a_bad_params_yaml_is_refused_in_a_second(tmp_path, module, words):
 
 def light(folder, module, words):
     """Seconds of processor time that a command takes, none of it for a heavy import."""
-    (folder / "profiles").symlink_to(ROOT / "profiles")
+    for name in ("profiles", "dvc.yaml", "dvc.lock"):
+        (folder / name).symlink_to(ROOT / name)
     if not (folder / "params.yaml").exists():
         (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     script = LIGHT.format(heavy=HEAVY, words=words, module=module)

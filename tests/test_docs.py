@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import wm
 from ruamel.yaml import YAML
 
 from bench import document, footprint, results_page, stage_minutes, tables
@@ -150,8 +151,7 @@ def test_the_readme_has_commands():
 
 @pytest.mark.parametrize("command", sorted({command.split()[1] for command in COMMANDS}))
 def test_commands_of_wm_and_their_options_exist(command):
-    asked = [sys.executable, "-m", "wm.cli", command, "--help"]
-    shown = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = wm(command, "--help").stdout
     for line in COMMANDS:
         if line.split()[1] == command:
             for option in re.findall(r"--[\w-]+", line):

@@ -145,6 +145,14 @@ def schema() -> None:
 
 
 @app.command
+def status() -> None:
+    """Show what of the pipeline is done, what runs, and about how long the rest takes."""
+    from wm.pipeline import status
+
+    print("\n".join(status.lines()))
+
+
+@app.command
 def publish(round_name: Annotated[str | None, Parameter(name="ROUND")] = None, /) -> None:
     """Copy a round's agent and scores to models/pretrained.
 
