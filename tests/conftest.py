@@ -1,4 +1,4 @@
-"""What all tests share: shapes checked in every call, compiled code, and an order that keeps all cores busy."""
+"""What all tests share: shapes are checked in every call, compiled code is kept, long files run first."""
 
 import os
 import shutil
@@ -7,21 +7,22 @@ import tempfile
 
 from jaxtyping import install_import_hook
 
+# The processes of a core share compiled Python and the programs that JAX compiles. JAX reads the variables
+# when it is imported.
+COMPILED = tempfile.mkdtemp(prefix="wm-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 hook = install_import_hook("wm", "beartype.beartype")
 
 # The files that take longest, first, so that no core waits for one of them at the end.
 LONGEST = ["test_pipeline.py"]
 
 
-def pytest_configure(config):
-    """Processes that tests start load compiled Python, and all of a core share the programs that JAX compiles."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    sys.dont_write_bytecode = False
-    compiled = tempfile.mkdtemp(prefix="wm-compiled-")
-    config.add_cleanup(lambda: shutil.rmtree(compiled, ignore_errors=True))
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    assert "jax" not in sys.modules  # it reads the variables when it is imported
+def pytest_unconfigure():
+    shutil.rmtree(COMPILED, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

@@ -6,7 +6,6 @@ import re
 import runpy
 import shlex
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -75,36 +76,48 @@ def done(stages: Mapping[str, Stage], params: Mapping[str, Any]) -> set[str]:
 
     Inputs that other stages write are compared by their checksums in dvc.lock, large files by their size.
     """
-    lock = (_mapping(LOCK) if LOCK.exists() else {}).get("stages") or {}
-
-    @cache
-    def is_done(name: str) -> bool:
-        stage, entry = stages[name], lock.get(name)
-        if not entry or entry["cmd"] != stage.command:
-            return False
-        recorded = entry.get("params", {}).get(str(PARAMS), {})
-        if not _same(recorded, {place: _value(params, place) for place in stage.params}):
-            return False
-        deps, outs = ({part["path"]: part for part in entry.get(kind, [])} for kind in ("deps", "outs"))
-        if deps.keys() != set(stage.deps) or outs.keys() != set(stage.outs):
-            return False
-        return all(map(_matches, outs.values())) and all(map(unchanged, deps.values()))
-
-    def unchanged(dep: dict[str, Any]) -> bool:
-        writers = [
-            name for name, stage in stages.items() if any(_shares(out, dep["path"]) for out in stage.outs)
-        ]
-        if not all(map(is_done, writers)):
-            return False
-        written = [out for name in writers for out in lock[name]["outs"] if out["path"] == dep["path"]]
-        return written[0]["md5"] == dep["md5"] if written else _matches(dep)
-
-    return {name for name in stages if is_done(name)}
+    entries = (_mapping(LOCK) if LOCK.exists() else {}).get("stages") or {}
+    writers = _writers(stages)
+    before = {
+        name: set[str]().union(*(writers.get(dep, ()) for dep in stage.deps))
+        for name, stage in stages.items()
+    }
+    written: dict[str, str] = {}  # the checksums of the outputs of stages that are done
+    found: set[str] = set()
+    for name in TopologicalSorter(before).static_order():
+        entry = entries.get(name)
+        if entry and before[name] <= found and _is_done(stages[name], entry, params, written):
+            found.add(name)
+            written |= {out["path"]: out["md5"] for out in entry["outs"]}
+    return found
 
 
-def _shares(out: str, dep: str) -> bool:
-    """Whether an output lies in a dependency, or is it."""
-    return Path(out).is_relative_to(dep)
+def _writers(stages: Mapping[str, Stage]) -> dict[str, set[str]]:
+    """The stages with an output at a path or below it, by that path."""
+    found: dict[str, set[str]] = {}
+    for name, stage in stages.items():
+        for path in map(Path, stage.outs):
+            for place in (path, *path.parents):
+                found.setdefault(str(place), set()).add(name)
+    return found
+
+
+def _is_done(
+    stage: Stage, entry: Mapping[str, Any], params: Mapping[str, Any], written: Mapping[str, str]
+) -> bool:
+    """Whether a stage's entry in dvc.lock records what there is."""
+    recorded = entry.get("params", {}).get(str(PARAMS), {})
+    deps, outs = ({part["path"]: part for part in entry.get(kind, [])} for kind in ("deps", "outs"))
+    return (
+        entry["cmd"] == stage.command
+        and deps.keys() == set(stage.deps)
+        and outs.keys() == set(stage.outs)
+        and _same(recorded, {place: _value(params, place) for place in stage.params})
+        and all(map(_matches, outs.values()))
+        and all(
+            written[path] == dep["md5"] if path in written else _matches(dep) for path, dep in deps.items()
+        )
+    )
 
 
 def _matches(recorded: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from wm.pipeline import work
 from wm.runtime import scratch
 
 EPISODES_PER_PART = 10  # as in wm.data.resumable, which is heavy to import
+CLOCK_SECONDS = 1.0  # by which times of files may lie behind the clock
 
 
 def share_done(params: Params, name: str, since: float) -> float | None:
@@ -22,10 +23,9 @@ def share_done(params: Params, name: str, since: float) -> float | None:
         for path in Path(scratch.FOLDER).glob("*/lock")
         if re.fullmatch(f"{'-'.join(filter(None, (stage, key)))}-[0-9a-f]{{16}}(-\\d+)?", path.parent.name)
     ]
-    began, folder = max(folders, default=(0.0, Path()))
-    if began < since:
+    if not folders or max(folders)[0] < since - CLOCK_SECONDS:
         return None
-    return _share_done(params, stage, key, folder)
+    return _share_done(params, stage, key, max(folders)[1])
 
 
 def _share_done(params: Params, stage: str, key: str, folder: Path) -> float | None:

@@ -71,7 +71,7 @@ def last_line(stages: Iterable[StageStatus], notes: Mapping[str, Note]) -> str:
     runs = any(note.runs for note in notes.values())
     measured = sum(note.whole and note.seconds is not None for note in notes.values())
     basis = (
-        f"at the pace of {measured} stages here"
+        f"at this machine's pace; stages measured: {measured}"
         if measured
         else "rough: the times of 2 cores with AVX-512, none of this machine"
     )

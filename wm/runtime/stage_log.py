@@ -1,4 +1,4 @@
-"""How long the stages that `dvc repro` runs take, noted in `.scratch/stages` for `wm status`. No output changes."""
+"""How long the stages that `dvc repro` runs take, noted in `.scratch/stages` for `wm status`."""
 
 import os
 import time
