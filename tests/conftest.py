@@ -18,7 +18,7 @@ sys.dont_write_bytecode = False
 hook = install_import_hook("wm", "beartype.beartype")
 
 # The files that take longest, first, so that no core waits for one of them at the end.
-LONGEST = ["test_pipeline.py"]
+LONGEST = ["test_pipeline.py", "test_same_bytes.py"]
 
 
 def pytest_unconfigure():

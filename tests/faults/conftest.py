@@ -1,7 +1,5 @@
 """The small project, run once without faults."""
 
-import fcntl
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # `small` is imported by that name
 
+import shared
 import small
 
 RUN = """
@@ -23,12 +22,6 @@ for words in {stages!r}:
 def stages(*lines):
     """A command that runs stages one after the other in one process."""
     return [sys.executable, "-c", RUN.format(stages=[line.split() for line in lines])]
-
-
-def shared(tmp_path_factory) -> Path:
-    """A folder that all workers of this run of pytest share."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,23 +38,20 @@ def compiled(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory, compiled) -> Path:
-    """A folder in which every stage of a round has run, in the first worker that asks for it."""
-    home = shared(tmp_path_factory) / "small"
-    home.mkdir(exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "compiled").exists():
-            run_stages(home / "project")
-            shutil.copytree(compiled, home / "compiled")  # last, since it tells that all has run
-        else:
-            shutil.copytree(home / "compiled", compiled, dirs_exist_ok=True)
-    return home / "project"
+    """A folder in which every stage of a round has run. The first worker that asks for it runs them."""
+
+    def make(folder: Path) -> None:
+        (folder / "project").mkdir()
+        run_stages(folder / "project")
+        shutil.copytree(compiled, folder / "compiled")
+
+    folder = shared.once(tmp_path_factory, "small", make)
+    shutil.copytree(folder / "compiled", compiled, dirs_exist_ok=True)
+    return folder / "project"
 
 
 def run_stages(folder: Path) -> None:
     """Runs every stage of a round."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
-    folder.mkdir()
     small.params(folder)
     *first, evaluate, explore = [" ".join([name, *words]) for name, words in small.STAGES.items()]
     code, said = small.run(folder, stages("collect erratic", *first))
