@@ -25,6 +25,7 @@ from bench import process
 from bench.timing import alternate
 from bench.vae import BATCH, SMALL
 from wm.models import conv
+from wm.runtime import startup
 from wm.spec import FRAME_CHANNELS, FRAME_SIDE
 
 PIECES = 8
@@ -248,6 +249,7 @@ def main(rounds: int) -> None:
 
 if __name__ == "__main__":
     process.set_up()
+    startup.convolve_without_ynnpack()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     main(parser.parse_args().rounds)

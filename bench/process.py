@@ -17,3 +17,9 @@ def set_up() -> None:
         seconds = float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+
+
+def set_up_convolutions() -> None:
+    """`set_up` for V: the flags of the stages whose time goes to its convolutions."""
+    startup.convolve_without_ynnpack()
+    set_up()

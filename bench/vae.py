@@ -8,7 +8,9 @@ The networks: `ours`; `lax` (channels last, `jax.lax` convolutions) and `equinox
 
 import argparse
 import importlib.util
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -168,7 +170,15 @@ def encoding_flop(widths: tuple[int, ...]) -> int:
 
 
 def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
-    """Frames per second of training and of encoding at these widths."""
+    """Frames per second of training and of encoding at these widths, in a process that convolves as the
+    stages that train V and encode do."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, process.set_up_convolutions) as pool:
+        return pool.submit(rows_here, widths, rounds).result()
+
+
+def rows_here(widths: tuple[int, ...], rounds: int) -> list[Row]:
+    """The rows, measured in this process."""
     flop = encoding_flop(widths)
     training, encoding = measured(widths, rounds)
     size = "" if widths == SMALL else f" {'-'.join(map(str, widths))}"

@@ -24,6 +24,7 @@ from wm.runtime.run import run
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 STAGES = [name for name in NAMES if name != "deps"]
+CONVOLUTIONAL = ("train_vae", "encode")  # stages whose time goes to V's convolutions
 
 
 def main() -> None:
@@ -45,6 +46,8 @@ def run_stage(name: str = "", *arguments: str) -> None:
     params = file.load()
     startup.cache_compiled()
     startup.set_gpu_flags(deterministic=params.gpu.deterministic)
+    if name in CONVOLUTIONAL:
+        startup.convolve_without_ynnpack()
     stage = import_module(f"stages.{name}").main
     check_arguments(stage, arguments, params)
     with stage_log.noted(partial(work.units, params)):

@@ -16,6 +16,7 @@ from wm.params.check import check
 from wm.params.evolve import Evolve
 from wm.params.model import Params
 from wm.params.rounds import ancestry
+from wm.runtime import startup
 
 ROOT = Path(__file__).parents[1]
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
@@ -187,24 +188,45 @@ STAGE = """
 import importlib, os, sys, types
 
 def main(params):
+    import jax
     from jax._src import xla_bridge
 
     assert not xla_bridge.backends_are_initialized()
-    print(len(xla_bridge.devices()), os.environ.get("XLA_FLAGS"))
+    product = jax.jit(lambda x: x @ x).lower(jax.numpy.ones((256, 256))).compile()
+    print("ynn" in product.as_text(), os.environ.get("XLA_FLAGS"))
 
-sys.modules["stages.rank"] = types.SimpleNamespace(main=main)
+name = sys.argv[1]
+sys.modules[f"stages.{name}"] = types.SimpleNamespace(main=main)
 from stages.__main__ import run_stage
-run_stage("rank")
+run_stage(name)
 """
+
+
+def in_a_stage(folder, params, name, **variables):
+    """Whether XLA uses YNNPACK in the stage, and the words of XLA_FLAGS."""
+    YAML(typ="safe").dump(params, folder / "params.yaml")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    command = [sys.executable, "-c", STAGE, name]
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    ynnpack, *flags = ended.stdout.split()
+    return ynnpack == "True", flags
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_xla_flags_are_set_before_xla_reads_them(tmp_path, params, deterministic):
     params["gpu"]["deterministic"] = deterministic
-    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
-    flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true"}
-    environment = os.environ | flags | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", STAGE]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    expected = [flags["XLA_FLAGS"], "--xla_gpu_deterministic_ops=true"][: 1 + deterministic]
-    assert ended.stdout.split()[1:] == expected, ended.stderr
+    flags = "--xla_cpu_multi_thread_eigen=true"
+    expected = [flags, "--xla_gpu_deterministic_ops=true"][: 1 + deterministic]
+    assert in_a_stage(tmp_path, params, "rank", XLA_FLAGS=flags)[1] == expected
+
+
+@pytest.mark.parametrize("name", ["train_vae", "encode", "train_rnn", "evolve"])
+def test_ynnpack_computes_products_but_no_convolutions(tmp_path, params, name):
+    ynnpack, _ = in_a_stage(tmp_path, params, name, XLA_FLAGS="")
+    assert ynnpack == (name in ("train_rnn", "evolve"))
+
+
+def test_the_users_flags_override_those_of_a_stage(tmp_path, params):
+    flag = f"{startup.NO_YNNPACK}dot"
+    assert in_a_stage(tmp_path, params, "encode", XLA_FLAGS=flag) == (True, [startup.NO_YNNPACK, flag])

@@ -15,6 +15,7 @@ ONE_THREAD = {  # environment of a worker process
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
 }
+NO_YNNPACK = "--xla_cpu_experimental_ynn_fusion_type="  # an empty list of kinds of operations
 
 
 def cores() -> int:
@@ -57,8 +58,22 @@ def keep_memory() -> None:
         mallopt(TOP_PAD, 2**26)
 
 
+def convolve_without_ynnpack() -> None:
+    """Makes XLA compile convolutions itself on a CPU, unless the user's XLA_FLAGS say otherwise.
+
+    By default it leaves convolutions, products and sums to YNNPACK, which is faster for M's products, but
+    uses two cores badly for V's convolutions. A GPU's programs do not change.
+    """
+    _add_flags(before=NO_YNNPACK)
+
+
 def set_gpu_flags(*, deterministic: bool) -> None:
-    """Adds XLA's flags to the environment. XLA reads them once, when JAX first computes."""
+    """Makes XLA choose operations that repeat bit for bit on a GPU."""
     if deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+        _add_flags(after="--xla_gpu_deterministic_ops=true")
+
+
+def _add_flags(before: str = "", after: str = "") -> None:
+    """Adds flags to the user's XLA_FLAGS. XLA reads them once, when JAX first computes; of a flag that is set
+    twice it takes the last value."""
+    os.environ["XLA_FLAGS"] = f"{before} {os.environ.get('XLA_FLAGS', '')} {after}".strip()
