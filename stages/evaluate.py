@@ -11,7 +11,7 @@ from wm.data.resumable import resumable_episodes
 from wm.params.model import Params
 from wm.runtime import files, scratch
 from wm.runtime.places import ROUND_METRICS, ROUND_MODELS, VAE_MODEL
-from wm.runtime.progress import progress
+from wm.runtime.progress import Progress
 from wm.runtime.workers import Where
 from wm.spec import Timing
 from wm.viewer import film, pictures
@@ -26,12 +26,13 @@ def main(params: Params, round_name: str) -> None:
     models.load()
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     values, stage = [settings.model_dump(), params.environment.model_dump()], f"evaluate {round_name}"
+    shown = Progress(stage, len(drives))
 
     def driven(left: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive_all(models, left, timing, round_name, where)
+        return driving.drive_all(models, left, timing, round_name, where, shown.drove)
 
     with scratch.folder(stage, values, models.paths) as unfinished:
-        episodes = list(progress(resumable_episodes(unfinished, drives, driven), stage, len(drives)))
+        episodes = list(shown.over(resumable_episodes(unfinished, drives, driven)))
         report(episodes, timing, ROUND_METRICS / round_name)
         middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
         shots = film.shots(models.load(), middle)

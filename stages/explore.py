@@ -12,7 +12,7 @@ from wm.data.shards import Writer
 from wm.params.model import Params
 from wm.runtime import files, scratch
 from wm.runtime.places import RAW, ROUND_MODELS, VAE_MODEL
-from wm.runtime.progress import progress
+from wm.runtime.progress import Progress
 from wm.runtime.workers import Where
 
 
@@ -30,12 +30,13 @@ def main(params: Params, round_name: str) -> None:
     )
     models.load()
     values, stage = [settings.model_dump(), params.environment.model_dump()], f"explore {round_name}"
+    shown = Progress(stage, len(drives))
 
     def driven(left: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive_all(models, left, params.environment.timing, round_name, where)
+        return driving.drive_all(models, left, params.environment.timing, round_name, where, shown.drove)
 
     with scratch.folder(stage, values, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
         writer = Writer(new, round_name)
-        for episode in progress(resumable_episodes(unfinished, drives, driven), stage, len(drives)):
+        for episode in shown.over(resumable_episodes(unfinished, drives, driven)):
             writer.write(episode)
         writer.finish()

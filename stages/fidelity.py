@@ -29,7 +29,7 @@ from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.runtime import files, model_file, results
 from wm.runtime.places import LATENTS, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
-from wm.runtime.progress import progress
+from wm.runtime.progress import Progress, progress
 from wm.runtime.workers import Where
 
 
@@ -110,7 +110,8 @@ def real_scores(params: Params, round_name: str, count: int) -> list[float]:
     drives = [Drive(seed, snapshot=float(place)) for place in np.linspace(0, 1, count) for seed in seeds]
     agent = agent_files(round_name, "ranked.eqx")
     where = Where(params.compute.scheduler, params.compute.workers)
-    episodes = driving.drive_all(agent, drives, params.environment.timing, round_name, where)
-    counted = progress(episodes, "ranking on real tracks", len(drives))
-    scores = [episode.record.score for episode in counted]
+    shown = Progress("ranking on real tracks", len(drives))
+    timing = params.environment.timing
+    episodes = driving.drive_all(agent, drives, timing, round_name, where, shown.drove)
+    scores = [episode.record.score for episode in shown.over(episodes)]
     return np.reshape(scores, (count, len(seeds))).mean(axis=1).round(2).tolist()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from wm.agent.agent import Agent
-from wm.agent.driving import Drive, Drivers
+from wm.agent.driving import CARS, Drive, Drivers
 from wm.models import vae
-from wm.models.controller import Controller
+from wm.models.controller import Controller, snapshots
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
 
@@ -39,11 +39,43 @@ def test_latents_are_the_encoders_mean_or_draws_from_its_distribution(agent, fra
     assert jnp.allclose(drawn.std(axis=0), sigma, rtol=0.1)
 
 
-def test_a_drive_with_draws_does_not_change_the_drive_beside_it(agent):
-    pixels = list(np.random.default_rng(1).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8))
-    by_mean, mixed, again = (
-        Drivers(agent, [Drive(1, drawn=one), Drive(2)]).act(pixels) for one in (False, True, True)
-    )
-    assert not np.allclose(mixed[0], by_mean[0], atol=1e-3)
-    assert np.allclose(mixed[1], by_mean[1], atol=1e-5)
-    assert np.array_equal(mixed, again)
+def actions(agent, frames, *drives):
+    """The first actions of these drives side by side, on these frames."""
+    drivers = Drivers(agent)
+    for car, drive in enumerate(drives):
+        drivers.start(car, drive)
+    return drivers.act(frames[:CARS])[: len(drives)]
+
+
+def test_a_drive_does_not_depend_on_those_beside_it(agent, frames):
+    quiet, noisy, drawn = Drive(1), Drive(2, action_noise=0.3), Drive(3, drawn=True)
+    mixed = actions(agent, frames, quiet, noisy, drawn)
+    for car, drive in enumerate((quiet, noisy, drawn)):
+        others = [Drive(9, action_noise=0.1, drawn=True)] * 3
+        others[car] = drive
+        assert np.array_equal(mixed[car], actions(agent, frames, *others)[car])
+    by_mean = actions(agent, frames, quiet, Drive(2), Drive(3))
+    assert np.array_equal(mixed[0], by_mean[0])
+    assert not np.isclose(mixed[1:], by_mean[1:], atol=1e-3).all(axis=1).any()
+
+
+def test_a_car_that_starts_again_drives_as_a_fresh_one(agent, frames):
+    drivers = Drivers(agent)
+    drivers.start(0, Drive(1))
+    for _ in range(3):
+        drivers.act(frames[:CARS])
+    drivers.start(0, Drive(4, action_noise=0.1))
+    assert np.array_equal(drivers.act(frames[:CARS])[:1], actions(agent, frames, Drive(4, action_noise=0.1)))
+
+
+def test_every_car_has_the_controller_of_its_drive(agent, frames):
+    weights = jr.normal(jr.key(4), (5, 3, 12))
+    controllers = [eqx.tree_at(lambda c: c.weight, agent.controller, weight) for weight in weights]
+    drivers = Drivers(agent, snapshots(controllers))
+    drives = [Drive(1), *(Drive(1, snapshot=share) for share in (0.0, 0.5, 1.0))]
+    for car, drive in enumerate(drives):
+        drivers.start(car, drive)
+    found = drivers.act(np.stack([frames[0]] * CARS))
+    for car, controller in enumerate([agent.controller, *(controllers[i] for i in (0, 2, 4))]):
+        alone = eqx.tree_at(lambda a: a.controller, agent, controller)
+        assert np.allclose(found[car], actions(alone, frames, Drive(1))[0], atol=1e-5)

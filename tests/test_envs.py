@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from wm.agent.driving import Drive, Drivers
+from wm.agent.driving import CARS, Drive, Drivers
 from wm.agent.folder import AgentFolder
 from wm.dream import playing
 from wm.dream.dynamics import Rules
@@ -333,14 +333,15 @@ def test_the_published_agent_drives_the_real_track_as_in_evaluation():
     seed, agent = 900003, AgentFolder(PRETRAINED).agent()
     timing = AgentFolder(PRETRAINED).timing()
     track = RealTrack(timing.action_repeat, timing.warm_up_frames)
-    drivers = Drivers(agent, [Drive(seed)])
+    drivers = Drivers(agent)
+    drivers.start(0, Drive(seed))
     env = RealCarRacing(PRETRAINED)
     act = controlled(agent.controller, agent.rnn.latent_size)
     observation = track.reset(seed)
     features, info = env.reset(seed=seed)
     assert info["score"] == observation.reward
     for _ in range(30):
-        expected = drivers.act([observation.pixels])[0]
+        expected = drivers.act(np.stack([shrink(observation.pixels)] * CARS))[0]
         action = np.asarray(act(features[None]))[0]
         assert np.allclose(action, expected, atol=1e-5)
         observation = track.step(expected)

@@ -1,5 +1,6 @@
 """Worker processes: results in order, killed at once when the caller stops reading."""
 
+import itertools
 import multiprocessing
 import os
 import time
@@ -87,9 +88,44 @@ def test_workers_have_one_thread_and_this_process_keeps_its_environment():
         assert variables(ONE_THREAD) == before
 
 
-def test_tasks_are_read_as_workers_become_free():
+def test_tasks_are_read_as_results_are():
+    """Even if there are infinitely many."""
     read = []
     with workers.local_pool(2) as pool:
-        running = workers.ordered(pool, abs, (read.append(i) or i for i in range(100)))
-        next(running)
-        assert len(read) == workers.TASKS_PER_WORKER * 2 + 1
+        running = workers.ordered(pool, abs, (read.append(i) or -i for i in itertools.count()))
+        assert list(itertools.islice(running, 50)) == list(range(50))
+        time.sleep(0.5)
+        assert 50 <= len(read) < 50 + workers.TASKS_PER_WORKER * 2
+
+
+def pairs(tasks):
+    """Takes two tasks at once, waits with neither, and finishes the second one first."""
+    held = []
+    while tasks.left or held:
+        if tasks.left and len(held) < 2 and (task := tasks.take(wait=not held)):
+            held.append(task)
+            tasks.report(1)
+        elif held:
+            number, value = held.pop()
+            yield number, 2 * value
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_worker_may_hold_several_tasks_at_once(count):
+    reported = []
+    with workers.local_pool(count) as pool:
+        assert list(workers.together(pool, pairs, range(100), 2, reported.append)) == list(range(0, 200, 2))
+    assert sum(reported) == 100
+
+
+def test_a_task_list_of_a_cluster_gives_results_in_order():
+    assert workers._of_list(pairs, range(7)) == list(range(0, 14, 2))
+
+
+def test_an_error_in_the_tasks_ends_the_work():
+    def tasks():
+        yield 1
+        raise BadInput("no second task")
+
+    with workers.local_pool(1) as pool, pytest.raises(BadInput, match="no second task"):
+        list(workers.ordered(pool, abs, tasks()))

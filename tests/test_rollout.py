@@ -73,15 +73,3 @@ def test_only_failure_terminates(end, terminated, lap):
     assert episode.terminated.tolist() == [False, False, terminated]
     assert episode.truncated.tolist() == [False, False, not terminated]
     assert episode.record.lap_finished == lap
-
-
-def test_episodes_driven_together_equal_those_driven_alone():
-    def act(pixels):
-        return [np.array([0.1, 0.5, 0.0], np.float32) for _ in pixels]
-
-    tracks = [ShortTrack(steps, truncated=True) for steps in (4, 9)]
-    together = rollout.drive_together(tracks, act, [11, 12], "x")
-    for seed, steps, episode in zip((11, 12), (4, 9), together, strict=True):
-        alone = rollout.drive_together([ShortTrack(steps, truncated=True)], act, [seed], "x")[0]
-        assert episode.record == alone.record
-        assert (episode.observations["frame"] == alone.observations["frame"]).all()

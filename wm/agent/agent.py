@@ -74,7 +74,10 @@ class AgentFiles:
         features = agent.rnn.latent_size + agent.rnn.hidden_size
         model_file.check(self.rnn, "latent_size", agent.rnn.latent_size, agent.vae.latent_size)
         model_file.check(self.controller, "features", agent.controller.weight.shape[-1], features)
-        if self.snapshots:
-            snapshots = model_file.load(self.snapshots, Snapshots)
+        if self.snapshots and (snapshots := self.load_snapshots()):
             model_file.check(self.snapshots, "features", snapshots.controllers.weight.shape[-1], features)
         return agent
+
+    def load_snapshots(self) -> Snapshots | None:
+        """The snapshots, if there is a file of them. Raises BadModelFile."""
+        return model_file.load(self.snapshots, Snapshots) if self.snapshots else None

@@ -1,26 +1,28 @@
-"""Drives of an agent on real tracks: several cars at once, on all workers."""
+"""Drives of an agent on real tracks: several cars at once in every worker process."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from wm.agent.agent import Agent, AgentFiles
 from wm.data.episode import Episode
-from wm.models.controller import Controller, Snapshots, stack
-from wm.runtime import model_file, workers
+from wm.models.controller import Controller, Snapshots
+from wm.models.rnn import Memory
+from wm.runtime import workers
+from wm.runtime.tasks import Tasks
 from wm.runtime.workers import Where
-from wm.spec import ACTION_SIZE, Timing
+from wm.spec import ACTION_SIZE, FRAME_SHAPE, Timing
 from wm.track.real_track import RealTrack
-from wm.track.renderer import shrink
-from wm.track.rollout import drive_together
+from wm.track.rollout import Rollout, rollout
 
-DRIVES_PER_TASK = 10  # side by side in one process
+CARS = 8  # side by side in one process; V, M and C take less time per car than for fewer
+REPORT_STEPS = 25  # steps of all cars between two reports, less than a second
 
 
 @dataclass(frozen=True)
@@ -39,72 +41,126 @@ class Drive:
 
 
 def drive_all(
-    models: AgentFiles, drives: Sequence[Drive], timing: Timing, source: str, where: Where
+    models: AgentFiles,
+    drives: Iterable[Drive],
+    timing: Timing,
+    source: str,
+    where: Where,
+    report: Callable[[int], None] = workers.no_report,
 ) -> Iterator[Episode]:
-    """The episodes of the drives, in their order; the same wherever they are computed."""
+    """The episodes of the drives, in their order; the same wherever they are computed.
+
+    `report` is called with the numbers of frames that have been driven since the call before.
+    """
     models.load()  # reports a damaged file before any process is started
-    models = models.absolute
-    tasks = [
-        _Task(models, tuple(drives[start : start + DRIVES_PER_TASK]), timing, source)
-        for start in range(0, len(drives), DRIVES_PER_TASK)
-    ]
     with workers.pool(*where) as pool:
-        for episodes in workers.ordered(pool, _episodes, tasks):
-            yield from episodes
+        drives = iter(drives)
+        first = list(itertools.islice(drives, CARS * pool.workers))
+        count = -(-len(first) // pool.workers)  # so that few drives keep all workers busy
+        function = partial(_episodes, models.absolute, timing, source, count)
+        yield from workers.together(pool, function, itertools.chain(first, drives), CARS, report)
 
 
-@dataclass(frozen=True)
-class _Task:
-    models: AgentFiles
-    drives: tuple[Drive, ...]
-    timing: Timing
-    source: str
+def _episodes(
+    models: AgentFiles, timing: Timing, source: str, count: int, tasks: Tasks
+) -> Iterator[tuple[int, Episode]]:
+    """The drives that `tasks` holds, with their numbers, by `count` cars.
+
+    A car whose drive is over starts the next one, while the others go on.
+    """
+    cars = Cars(Drivers(models.load(), models.load_snapshots()), timing, source)
+    for step in itertools.count():
+        for car in cars.standing(count):
+            if task := tasks.take(wait=not cars.running):
+                cars.start(car, *task)
+        if step % REPORT_STEPS == 0 or not cars.running:
+            tasks.report(cars.newly_driven())
+        if not cars.running:
+            return
+        yield from cars.step()
 
 
-def _episodes(task: _Task) -> list[Episode]:
-    agent = task.models.load()
-    if task.models.snapshots is not None:
-        snapshots = model_file.load(task.models.snapshots, Snapshots)
-        chosen = [_controller(agent.controller, snapshots, drive) for drive in task.drives]
-        agent = eqx.tree_at(lambda a: a.controller, agent, stack(chosen))
-    drivers = Drivers(agent, task.drives)
-    timing = task.timing
-    tracks = [RealTrack(timing.action_repeat, timing.warm_up_frames) for _ in task.drives]
-    return drive_together(tracks, drivers.act, [drive.seed for drive in task.drives], task.source)
+class Cars:
+    """Cars that an agent drives, each on a track of its own."""
 
+    def __init__(self, drivers: "Drivers", timing: Timing, source: str) -> None:
+        self.drivers, self.timing, self.source = drivers, timing, source
+        self.tracks = [RealTrack(timing.action_repeat, timing.warm_up_frames) for _ in range(CARS)]
+        self.frames = np.zeros((CARS, *FRAME_SHAPE), np.uint8)
+        self.running: dict[int, tuple[int, Rollout]] = {}  # by car: the drive's number, and the drive
+        self._driven = 0
 
-def _controller(controller: Controller, snapshots: Snapshots, drive: Drive) -> Controller:
-    """The controller of a drive."""
-    if drive.snapshot is None:
-        return controller
-    index = round(drive.snapshot * (snapshots.count - 1))
-    return jax.tree.map(lambda leaf: leaf[index], snapshots.controllers)
+    def standing(self, count: int) -> list[int]:
+        """Which of the first `count` cars stand still."""
+        return [car for car in range(count) if car not in self.running]
+
+    def start(self, car: int, number: int, drive: Drive) -> None:
+        """Lets a car begin a drive."""
+        self.drivers.start(car, drive)
+        self.running[car] = number, rollout(self.tracks[car], drive.seed, self.source)
+        self.frames[car] = next(self.running[car][1]).frame
+        self._driven += self.timing.warm_up_frames
+
+    def step(self) -> Iterator[tuple[int, Episode]]:
+        """One step of all cars; yields the drives that it ends, with their numbers."""
+        actions = self.drivers.act(self.frames)
+        for car, (number, drive) in list(self.running.items()):
+            self._driven += self.timing.action_repeat
+            try:
+                self.frames[car] = drive.send(actions[car]).frame
+            except StopIteration as end:
+                del self.running[car]
+                yield number, end.value
+
+    def newly_driven(self) -> int:
+        """Frames driven since the last call; a drive's last action counts in full."""
+        driven, self._driven = self._driven, 0
+        return driven
 
 
 class Drivers:
-    """An agent that drives several cars at once; it keeps the memory of each drive from the start."""
+    """An agent that drives `CARS` cars at once; it keeps each one's memory since its start.
 
-    def __init__(self, agent: Agent, drives: Sequence[Drive]) -> None:
-        self.agent = agent
-        self.action_noise = np.array([drive.action_noise for drive in drives])
-        self.drawn = np.array([drive.drawn for drive in drives])
-        self.rngs = [np.random.default_rng(drive.seed) for drive in drives]
-        self.memory = agent.rnn.start(len(drives))
+    Batches always have the same shape, with arbitrary numbers for cars that stand still, since the last bits
+    of an action may depend on the shape. They do not depend on the other cars.
+    """
 
-    def act(self, pixels: list[UInt8[np.ndarray, "96 96 3"]]) -> list[Float[np.ndarray, "3"]]:
+    def __init__(self, agent: Agent, snapshots: Snapshots | None = None) -> None:
+        self.agent, self.controller, self.snapshots = agent, agent.controller, snapshots
+        self.controllers = [agent.controller] * CARS  # of each car, where there are snapshots
+        self.drives = [Drive(0)] * CARS
+        self.rngs = [np.random.default_rng(0)] * CARS
+        self.memory = agent.rnn.start(CARS)
+
+    def start(self, car: int, drive: Drive) -> None:
+        """Lets a car begin a drive."""
+        self.drives[car], self.rngs[car] = drive, np.random.default_rng(drive.seed)
+        hidden, cell = (np.array(part) for part in self.memory)
+        hidden[car] = cell[car] = 0
+        self.memory = Memory(jax.device_put(hidden), jax.device_put(cell))
+        if self.snapshots is not None:
+            self.controllers[car] = controller_of(drive, self.controller, self.snapshots)
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *self.controllers)
+            self.agent = eqx.tree_at(lambda agent: agent.controller, self.agent, stacked)
+
+    def act(self, frames: UInt8[np.ndarray, "car 64 64 3"]) -> Float[np.ndarray, "car 3"]:
         """The next action of each car."""
-        frames = jnp.asarray(np.stack([shrink(picture) for picture in pixels]))
-        action_noise = self._normal(ACTION_SIZE) * self.action_noise[:, None]
-        latent_noise = None
-        if self.drawn.any():
-            latent_noise = self._normal(self.agent.rnn.latent_size) * self.drawn[:, None]
-        noise = jax.tree.map(partial(jnp.asarray, dtype=jnp.float32), (action_noise, latent_noise))
-        actions, self.memory, _ = _act(self.agent, frames, self.memory, *noise)
-        return list(np.asarray(actions))
-
-    def _normal(self, size: int) -> Float[np.ndarray, "drive size"]:
-        """Standard normal numbers, each drive's from its own generator."""
-        return np.stack([rng.normal(size=size) for rng in self.rngs])
+        action_noise = np.zeros((CARS, ACTION_SIZE), np.float32)
+        latent_noise = np.zeros((CARS, self.agent.rnn.latent_size), np.float32)
+        for car, (drive, rng) in enumerate(zip(self.drives, self.rngs, strict=True)):
+            action_noise[car] = rng.normal(size=ACTION_SIZE) * drive.action_noise
+            if drive.drawn:
+                latent_noise[car] = rng.normal(size=len(latent_noise[car]))
+        actions, self.memory, _ = _act(self.agent, frames, self.memory, action_noise, latent_noise)
+        return np.asarray(actions)
 
 
-_act = eqx.filter_jit(Agent.act)
+_act = jax.jit(Agent.act)
+
+
+def controller_of(drive: Drive, controller: Controller, snapshots: Snapshots) -> Controller:
+    """The controller that drives."""
+    if drive.snapshot is None:
+        return controller
+    index = round(drive.snapshot * (snapshots.count - 1))
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], snapshots.controllers)

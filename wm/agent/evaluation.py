@@ -14,7 +14,7 @@ from wm.agent.driving import Drive
 from wm.agent.folder import AgentFolder
 from wm.agent.start_frames import start_frames
 from wm.dream.scoring import whole_episodes
-from wm.runtime.progress import progress
+from wm.runtime.progress import Progress, progress
 from wm.runtime.workers import Where
 
 Scores = tuple[dict[str, Any], Float[np.ndarray, " n"]]
@@ -24,9 +24,10 @@ def real(folder: Path, seeds: Sequence[int], where: Where, *, drawn: bool) -> Sc
     """Summary and returns of one drive on each real track. Raises BadInput."""
     agent_folder = AgentFolder(folder)
     timing = agent_folder.timing()
-    drives = [Drive(seed, drawn=drawn) for seed in seeds]
-    running = driving.drive_all(agent_folder.files, drives, timing, "agent", where)
-    episodes = [replace(episode, observations={}) for episode in progress(running, "evaluate", len(drives))]
+    drives = (Drive(seed, drawn=drawn) for seed in seeds)
+    shown = Progress("evaluate", len(seeds))
+    running = driving.drive_all(agent_folder.files, drives, timing, "agent", where, shown.drove)
+    episodes = [replace(episode, observations={}) for episode in shown.over(running)]
     scores = np.array([episode.record.score for episode in episodes])
     return summary.of_episodes(episodes, timing), scores
 

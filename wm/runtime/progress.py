@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar on a terminal, otherwise a line every 30 seconds."""
+"""Progress of long work on standard error: a bar on a terminal, otherwise a line now and then."""
 
 import sys
 import time
@@ -9,24 +9,63 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 
-LINE_SECONDS = 30  # between two plain lines
+FIRST_LINE_SECONDS, LINE_SECONDS = 5, 30  # until the first plain line, and between two later ones
+
+
+class Progress:
+    """Reports how many of `total` items are done, `done` of them before, and how many frames were driven."""
+
+    def __init__(self, label: str, total: int, done: int = 0) -> None:
+        self.label, self.total, self.done = label, total, done
+        self.frames = 0
+        self._bar: tqdm | None = None
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """Yields the items and counts them."""
+        report_resumed(self.label, self.done, self.total)
+        self._before, self._start = self.done, time.monotonic()
+        self._next_line = self._start + FIRST_LINE_SECONDS
+        if sys.stderr.isatty():
+            self._bar = tqdm(desc=self.label, total=self.total, initial=self.done)
+        try:
+            for item in items:
+                yield item
+                self.done += 1
+                if self._bar is not None:
+                    self._bar.update()
+                self._line_now_and_then()
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+
+    def drove(self, frames: int) -> None:
+        """Counts frames that were driven, also those of drives that are not over."""
+        self.frames += frames
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self.frames:,} frames driven")
+        self._line_now_and_then()
+
+    def _line_now_and_then(self) -> None:
+        now = time.monotonic()
+        if self._bar is None and (now >= self._next_line or self.done == self.total):
+            self._next_line = now + LINE_SECONDS
+            sys.stderr.write(self._line(now - self._start))
+            sys.stderr.flush()
+
+    def _line(self, elapsed: float) -> str:
+        line = f"{self.label}: {self.done} of {self.total}"
+        if self.frames:
+            line += f", {self.frames:,} frames driven"
+        line += f", {elapsed:.0f} s elapsed"
+        if self.done > self._before:
+            left = elapsed * (self.total - self.done) / (self.done - self._before)
+            line += f", {left:.0f} s left"
+        return f"{line}\n"
 
 
 def progress(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator[T]:
     """Yields the items and reports how many of `total` are done; `done` of them were done before."""
-    report_resumed(label, done, total)
-    if sys.stderr.isatty():
-        yield from tqdm(items, label, total, initial=done)
-        return
-    start = reported = time.monotonic()
-    for count, item in enumerate(items, 1):
-        yield item
-        now = time.monotonic()
-        if now - reported >= LINE_SECONDS or done + count == total:
-            reported, left = now, (now - start) * (total - done - count) / count
-            place = f"{label}: {done + count} of {total}"
-            sys.stderr.write(f"{place}, {now - start:.0f} s elapsed, {left:.0f} s left\n")
-            sys.stderr.flush()
+    return Progress(label, total, done).over(items)
 
 
 def report_resumed(label: str, done: int, total: int) -> None:

@@ -5,21 +5,23 @@ from the same folder, and results do not depend on where or on how many workers 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from wm.errors import Halted
 from wm.runtime import code, dask, local, slurm, startup
+from wm.runtime.local import Processes
+from wm.runtime.tasks import Function, ListedTasks, Tasks
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-TASKS_PER_WORKER = 4  # submitted at once, so that no worker waits for this process
+TASKS_PER_WORKER = 4  # handed out before their results are read, so that no worker waits for this process
 
 
 class Where(NamedTuple):
@@ -30,11 +32,10 @@ class Where(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Workers, and whether they load the project's code from another machine."""
+    """Workers: processes of this machine, or of a cluster, where they load the project's code themselves."""
 
-    executor: Executor
+    processes: Processes | Executor
     workers: int
-    remote: bool
 
 
 @contextmanager
@@ -45,33 +46,66 @@ def pool(scheduler: str, count: int = 0) -> Iterator[Pool]:
             yield here
     elif scheduler == "slurm":
         with slurm.jobs(count) as executor:
-            yield Pool(executor, count, remote=True)
+            yield Pool(executor, count)
     else:
         with dask.cluster(scheduler) as (executor, workers):
-            yield Pool(executor, workers, remote=True)
+            yield Pool(executor, workers)
 
 
 @contextmanager
 def local_pool(count: int = 0) -> Iterator[Pool]:
     """Single-threaded processes on this machine (0: one per core), killed when the block ends."""
     count = count or startup.cores()
-    with local.processes(count) as executor:
-        yield Pool(executor, count, remote=False)
+    with local.processes(count) as processes:
+        yield Pool(processes, count)
 
 
 def ordered(pool: Pool, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
     """Yields `function` of every task, in the order of the tasks, which are read as workers become free."""
+    return together(pool, partial(_one_by_one, function), tasks, 1)
+
+
+def _one_by_one(function: Callable[[Any], Any], tasks: Tasks) -> Iterator[tuple[int, Any]]:
+    while (task := tasks.take(wait=True)) is not None:
+        yield task[0], function(task[1])
+
+
+def no_report(amount: int) -> None:
+    """Reports nothing."""
+
+
+def together(
+    pool: Pool,
+    function: Function,
+    tasks: Iterable[Any],
+    at_once: int,
+    report: Callable[[int], None] = no_report,
+) -> Iterator[Any]:
+    """Yields the results of the tasks in their order, where `function` works on `at_once` tasks at once.
+
+    `report` is called with what the workers report; those of a cluster report nothing.
+    """
+    if isinstance(pool.processes, Processes):
+        ahead = TASKS_PER_WORKER * at_once * pool.workers
+        yield from pool.processes.results(function, tasks, ahead, report)
+        return
     remaining = iter(tasks)
-    call = SameCode(function) if pool.remote else function
-
-    def submit(count: int) -> list[Future[Result]]:
-        return [pool.executor.submit(call, task) for task in islice(remaining, count)]
-
-    waiting = deque(submit(TASKS_PER_WORKER * pool.workers))
+    lists = iter(lambda: list(islice(remaining, at_once)), [])
+    call = SameCode(partial(_of_list, function))
+    waiting = deque(_submit(pool, call, lists, TASKS_PER_WORKER * pool.workers))
     while waiting:
-        result = waiting.popleft().result()
-        waiting.extend(submit(1))
-        yield result
+        results = waiting.popleft().result()
+        waiting += _submit(pool, call, lists, 1)
+        yield from results
+
+
+def _submit(pool, call, lists: Iterator[list[Any]], count: int) -> list[Future[list[Any]]]:
+    return [pool.processes.submit(call, tasks) for tasks in islice(lists, count)]
+
+
+def _of_list(function: Function, tasks: Sequence[Any]) -> list[Any]:
+    results = dict(function(ListedTasks(tasks)))
+    return [results[number] for number in range(len(tasks))]
 
 
 class SameCode(Generic[Task, Result]):

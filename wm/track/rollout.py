@@ -1,15 +1,24 @@
-"""Episodes on the real track, as a generator; of one driver, or of many side by side."""
+"""Episodes on the real track, as a generator."""
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Generator
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
 
 from wm.data.episode import Episode, Record
-from wm.track.real_track import Action, Observation, Pixels, RealTrack
+from wm.track.real_track import Action, Pixels, RealTrack
 from wm.track.renderer import shrink
 
-Rollout = Generator[Observation, np.ndarray, Episode]
+
+class Sight(NamedTuple):
+    """What a driver sees before an action: the whole state, and the frame that the models see."""
+
+    pixels: Pixels
+    frame: UInt8[np.ndarray, "64 64 3"]
+
+
+Rollout = Generator[Sight, np.ndarray, Episode]
 
 
 @runtime_checkable
@@ -20,13 +29,14 @@ class Driver(Protocol):
 
 
 def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
-    """One episode on the track of `seed`: yields observations, receives actions, returns the Episode."""
+    """One episode on the track of `seed`: yields what is seen, receives actions, returns the Episode."""
     observation = track.reset(seed)
     warm_up_reward = observation.reward
     frames, actions, rewards, missed = [], [], [], []
     while not observation.over:
-        action = yield observation
-        frames.append(shrink(observation.pixels))
+        sight = Sight(observation.pixels, shrink(observation.pixels))
+        action = yield sight
+        frames.append(sight.frame)
         actions.append(action)
         observation = track.step(action)
         rewards.append(observation.reward)
@@ -55,29 +65,10 @@ def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
 
 def drive_alone(track: RealTrack, driver: Driver, seed: int, source: str) -> Episode:
     """One episode of one driver."""
-    return drive_together([track], lambda pixels: [driver.act(pixels[0])], [seed], source)[0]
-
-
-def drive_together(
-    tracks: Sequence[RealTrack],
-    act: Callable[[list[np.ndarray]], Sequence[np.ndarray]],
-    seeds: Sequence[int],
-    source: str,
-) -> list[Episode]:
-    """One episode per track, all at once; `act` maps the tracks' 96 x 96 pixels to their actions.
-
-    A track whose episode is over keeps showing its last frame until all are over, so that the batch passed to
-    `act` has a constant size.
-    """
-    rollouts = [rollout(track, seed, source) for track, seed in zip(tracks, seeds, strict=True)]
-    pixels = [next(running).pixels for running in rollouts]
-    episodes: dict[int, Episode] = {}
-    while len(episodes) < len(rollouts):
-        for i, action in enumerate(act(pixels)):
-            if i in episodes:
-                continue
-            try:
-                pixels[i] = rollouts[i].send(action).pixels
-            except StopIteration as end:
-                episodes[i] = end.value
-    return [episodes[i] for i in range(len(rollouts))]
+    running = rollout(track, seed, source)
+    try:
+        sight = next(running)
+        while True:
+            sight = running.send(driver.act(sight.pixels))
+    except StopIteration as end:
+        return end.value
