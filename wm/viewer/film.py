@@ -17,7 +17,8 @@ from wm.models import mdn, rnn
 from wm.runtime import files
 from wm.viewer.pictures import enlarged, to_bytes
 
-SIDE = 192  # of one picture, pixels
+SIDE = 128  # of one picture, pixels; encoding a film takes time in proportion to its area
+LINE_HEIGHT = 18  # of the caption, pixels
 Picture = UInt8[np.ndarray, "height width 3"]
 
 
@@ -30,10 +31,10 @@ def shots(agent: Agent, episode: Episode) -> list[Picture]:
     for step, (frame, score) in enumerate(zip(frames, scores, strict=True)):
         row = [frame, to_bytes(np.asarray(decoded[step])), to_bytes(np.asarray(predicted[step]))]
         picture = np.concatenate([enlarged(part, SIDE) for part in row], axis=1)
-        text = f"step {step}  score {score:.0f}  predicted reward {rewards[step]:+.1f}"
+        result = f"step {step}  score {score:.0f}  predicted reward {rewards[step]:+.1f}"
         steering, gas, brake = episode.actions[step]
-        text += f"  steering {steering:+.2f}  gas {gas:.2f}  brake {brake:.2f}"
-        pictures.append(_captioned(picture, text))
+        action = f"steering {steering:+.2f}  gas {gas:.2f}  brake {brake:.2f}"
+        pictures.append(_captioned(picture, [result, action]))
     return pictures
 
 
@@ -56,10 +57,12 @@ def strip(pictures: Sequence[Picture], count: int = 6) -> np.ndarray:
     return np.concatenate(columns, axis=1)
 
 
-def _captioned(picture: Picture, text: str) -> np.ndarray:
-    """The picture below a black line with white text."""
-    bar = np.zeros((20, picture.shape[1], 3), np.uint8)
-    cv2.putText(bar, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+def _captioned(picture: Picture, lines: Sequence[str]) -> np.ndarray:
+    """The picture below black lines with white text."""
+    bar = np.zeros((LINE_HEIGHT * len(lines), picture.shape[1], 3), np.uint8)
+    for i, line in enumerate(lines):
+        at = (4, LINE_HEIGHT * (i + 1) - 5)
+        cv2.putText(bar, line, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
     return np.concatenate([bar, picture])
 
 
