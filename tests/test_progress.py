@@ -51,6 +51,7 @@ def test_frames_are_reported_before_the_first_drive_is_over(clock, capsys):
             shown.drove(1000)
         yield 1
         yield 2
+        shown.drove(10)  # after the last line
 
     assert list(shown.over(drives())) == [1, 2]
     assert capsys.readouterr().err.splitlines() == [

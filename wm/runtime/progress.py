@@ -33,7 +33,7 @@ class Progress:
                 self.done += 1
                 if self._bar is not None:
                     self._bar.update()
-                self._line_now_and_then()
+                self._write_line(always=self.done == self.total)
         finally:
             if self._bar is not None:
                 self._bar.close()
@@ -43,11 +43,11 @@ class Progress:
         self.frames += frames
         if self._bar is not None:
             self._bar.set_postfix_str(f"{self.frames:,} frames driven")
-        self._line_now_and_then()
+        self._write_line()
 
-    def _line_now_and_then(self) -> None:
+    def _write_line(self, *, always: bool = False) -> None:
         now = time.monotonic()
-        if self._bar is None and (now >= self._next_line or self.done == self.total):
+        if self._bar is None and (now >= self._next_line or always):
             self._next_line = now + LINE_SECONDS
             sys.stderr.write(self._line(now - self._start))
             sys.stderr.flush()
