@@ -66,7 +66,7 @@ def dream(params: Params) -> Episodes:
 
 def add_below_600(path: Path, scores: np.ndarray) -> None:
     """Adds the number of drives below 600 points to a summary of drives."""
-    files.write_json(path, with_below_600(files.read_json(path), int((scores < summary.POOR).sum())))
+    files.write_json(path, with_below_600(files.read_json(path), int((scores < summary.LOW).sum())))
 
 
 def with_below_600(drives: dict[str, Any], count: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import process, tables
-from wm.agent.summary import POOR
+from wm.agent.summary import LOW
 from wm.errors import BadInput
 from wm.params import file
 from wm.report import model_card
@@ -126,7 +126,7 @@ def scores(folder: Path) -> dict[str, Any]:
 
 def below(path: Path) -> int:
     """Number of drives below 600 points in a CSV file of scores."""
-    return sum(float(row["score"]) < POOR for row in tables.rows(path))
+    return sum(float(row["score"]) < LOW for row in tables.rows(path))
 
 
 def real_data(prev: str) -> dict[str, int]:

@@ -8,12 +8,11 @@ from wm.runtime import interrupt
 if __name__ == "__main__":
     interrupt.install()  # before the other imports, which take a while
 
-import inspect
+import ast
 import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from wm.errors import BadInput, listed, shown
 from wm.params import file
@@ -22,7 +21,8 @@ from wm.pipeline import work
 from wm.runtime import stage_log, startup
 from wm.runtime.run import run
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+FOLDER = Path(__file__).parent
+NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 STAGES = [name for name in NAMES if name != "deps"]
 CONVOLUTIONAL = ("train_vae", "encode")  # stages whose time goes to V's convolutions
 
@@ -44,33 +44,55 @@ def run_stage(name: str = "", *arguments: str) -> None:
     if name not in NAMES:
         raise BadInput(f"stage: found {shown(name)}, expected one of {listed(STAGES)}; deps checks dvc.yaml")
     params = file.load()
+    check_arguments(name, arguments, params)
     startup.cache_compiled()
     startup.set_gpu_flags(deterministic=params.gpu.deterministic)
     if name in CONVOLUTIONAL:
         startup.convolve_without_ynnpack()
     stage = import_module(f"stages.{name}").main
-    check_arguments(stage, arguments, params)
     with stage_log.noted(partial(work.units, params)):
         stage(params, *arguments)
 
 
-def check_arguments(stage: Any, arguments: tuple[str, ...], params: Params) -> None:
+def check_arguments(stage: str, arguments: tuple[str, ...], params: Params) -> None:
     """Refuses arguments that the stage does not take, or that params.yaml does not name."""
-    signature = inspect.signature(stage)
-    try:
-        bound = signature.bind(params, *arguments).arguments
-    except TypeError:
-        names = list(signature.parameters)[1:]
-        expected = " ".join(part.removesuffix("_name").upper() for part in names) or "none"
-        if names == ["round_name", "prev"]:
-            first = next(iter(params.rounds))
-            expected += f", for example: {first} {params.rounds[first].prev}"
-        raise BadInput(f"arguments: found {shown(list(arguments))}, expected {expected}") from None
-    name, prev = bound.get("round_name"), bound.get("prev")
+    names, required = parameters(stage)
+    if not required <= len(arguments) <= len(names):
+        found, expected = shown(" ".join(arguments)) if arguments else "nothing", wanted(names, params)
+        raise BadInput(f"{stage}: arguments: found {found}, expected {expected}")
+    bound = dict(zip(names, arguments, strict=False))
+    name, prev, source = bound.get("round_name"), bound.get("prev"), bound.get("source")
+    if source is not None and source not in params.collect:
+        raise BadInput(f"driver: found {shown(source)}, expected one of {listed(params.collect)}")
     if name is not None and name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
-    if name is not None and "prev" in signature.parameters and prev != params.rounds[name].prev:
-        raise BadInput(f"prev of {name}: found {shown(prev)}, expected {params.rounds[name].prev}")
+    if name is not None and "prev" in names and prev != params.rounds[name].prev:
+        found = "nothing" if prev is None else shown(prev)
+        raise BadInput(f"prev of {name}: found {found}, expected {params.rounds[name].prev}")
+
+
+def parameters(stage: str) -> tuple[list[str], int]:
+    """The names of the arguments of a stage's `main`, and how many it needs; does not import the stage."""
+    tree = ast.parse((FOLDER / f"{stage}.py").read_bytes())
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+    arguments = next(functions).args
+    names = [argument.arg for argument in arguments.args[1:]]  # the first one is params
+    return names, len(names) - len(arguments.defaults)
+
+
+def wanted(names: list[str], params: Params) -> str:
+    """The arguments of a stage, in words."""
+    match names:
+        case ["source"]:
+            return f"DRIVER, one of {listed(params.collect)}"
+        case ["round_name"]:
+            return f"ROUND, one of {listed(params.rounds)}"
+        case ["round_name", "prev"]:
+            first = next(iter(params.rounds))
+            return f"ROUND PREV, for example: {first} {params.rounds[first].prev}"
+        case ["option"]:
+            return "--write or nothing"
+    return " ".join(map(str.upper, names)) or "none"
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ import numpy as np
 from wm.data.episode import Episode
 from wm.data.resumable import resumable_episodes
 from wm.data.shards import Writer
-from wm.errors import BadInput, listed, shown
-from wm.params.collect import Collect
 from wm.params.model import Params
 from wm.runtime import files, scratch, workers
 from wm.runtime.places import RAW
@@ -17,13 +15,6 @@ from wm.spec import FPS, Timing
 from wm.track import rollout
 from wm.track.drivers import DRIVERS
 from wm.track.real_track import RealTrack
-
-
-def driver_params(params: Params, source: str) -> Collect:
-    """The section of the driver `source`. Raises BadInput for a name that params.yaml does not have."""
-    if source not in params.collect:
-        raise BadInput(f"driver: found {shown(source)}, expected one of {listed(params.collect)}")
-    return params.collect[source]
 
 
 def episode(task: tuple[str, Timing, int]) -> Episode:
@@ -35,7 +26,7 @@ def episode(task: tuple[str, Timing, int]) -> Episode:
 
 
 def main(params: Params, source: str) -> None:
-    settings = driver_params(params, source)
+    settings = params.collect[source]
     timing = params.environment.timing
     tasks = [(source, timing, settings.seed + i) for i in range(settings.episodes)]
     compute = params.compute

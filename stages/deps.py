@@ -21,11 +21,13 @@ def main(params: Params, option: str = "") -> None:
         raise BadInput(f"deps: found {shown(option)}, expected {WRITE} or nothing")
     text = DAG.read_text(encoding="utf-8")
     if (generated := with_code_deps(text)) == text:
+        print(f"{DAG}: code deps agree with the imports")
         return
     if option != WRITE:
         raise Halted(f"{DAG}: code deps differ from the imports. Run `python -m stages deps {WRITE}`.")
     with files.replacing(DAG) as unfinished:
         unfinished.write_text(generated, encoding="utf-8")
+    print(f"{DAG}: code deps written")
 
 
 def with_code_deps(text: str) -> str:

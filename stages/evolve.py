@@ -62,8 +62,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
             score = dream_score(dream, results[best], frames, score_key)
         ends = {share: score.summary["score"] for share, score in scores.items()}
         means = {str(share): {name: end[name] for name in ("mean", "sem")} for share, end in ends.items()}
-        # searches.json keeps the key of earlier runs, so that its content stays the same
-        write(round_name, results[best], score, {"trouble_share": best, "dream": means})
+        write(round_name, results[best], score, {"off_track_share": best, "search_score": means})
 
 
 def of_round(

@@ -28,7 +28,7 @@ def frames():
     return np.random.default_rng(0).integers(0, 256, (500, 64, 64, 3), dtype=np.uint8)
 
 
-def test_latents_are_the_encoders_mean_or_draws_from_its_distribution(agent, frames):
+def test_latents_are_the_encoders_mean_or_samples_from_its_distribution(agent, frames):
     same = jnp.broadcast_to(frames[0], frames.shape)
     memory, no_noise = agent.rnn.start(len(frames)), jnp.zeros((len(frames), 3))
     mu, logvar = vae.encode(agent.vae, same)
@@ -48,10 +48,10 @@ def actions(agent, frames, *drives):
 
 
 def test_a_drive_does_not_depend_on_those_beside_it(agent, frames):
-    quiet, noisy, drawn = Drive(1), Drive(2, action_noise=0.3), Drive(3, drawn=True)
-    mixed = actions(agent, frames, quiet, noisy, drawn)
-    for car, drive in enumerate((quiet, noisy, drawn)):
-        others = [Drive(9, action_noise=0.1, drawn=True)] * 3
+    quiet, noisy, sampled = Drive(1), Drive(2, action_noise=0.3), Drive(3, sampled=True)
+    mixed = actions(agent, frames, quiet, noisy, sampled)
+    for car, drive in enumerate((quiet, noisy, sampled)):
+        others = [Drive(9, action_noise=0.1, sampled=True)] * 3
         others[car] = drive
         assert np.array_equal(mixed[car], actions(agent, frames, *others)[car])
     by_mean = actions(agent, frames, quiet, Drive(2), Drive(3))

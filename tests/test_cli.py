@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ import jax.random as jr
 import pytest
 from commands import wm
 
+from wm.agent.folder import AgentFolder
+from wm.errors import BadInput
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
-from wm.runtime import model_file
+from wm.runtime import model_file, places
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,7 +79,7 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     words = ("dream", "--models", tmp_path, "--episodes", 2, "--seed", 5, "--json")
     free = json.loads(wm(*words).stdout)["returns"]
-    rules = {"temperature": 9.0, "patience": 0, "action_repeat": 40}
+    rules = {"temperature": 9.0, "stuck_steps": 0, "action_repeat": 40}
     (tmp_path / "dream.json").write_text(json.dumps({"rules": rules}))
     assert json.loads(wm(*words).stdout)["returns"] != free
 
@@ -96,8 +99,8 @@ REFUSED = {
     "evaluate --episodes": "--episodes: found nothing, expected a whole number. Run `wm evaluate --help`.",
     "evaluate --episodes 3 --episodes 4": "--episodes: found more than once, expected once. Remove",
     "evaluate --episode 3": "evaluate: option: found '--episode', expected one .*. Did you mean --episodes?",
-    "evaluate -episodes 3": "evaluate: option: found '-episodes', .*, --drawn. Did you mean --episodes?",
-    "evaluate -x": "evaluate: option: found '-x', .*, --drawn. Run `wm evaluate --help`.",
+    "evaluate -episodes 3": "evaluate: option: found '-episodes', .*, --sampled. Did you mean --episodes?",
+    "evaluate -x": "evaluate: option: found '-x', .*, --sampled. Run `wm evaluate --help`.",
     "evaluate 3": "evaluate: found '3', expected no further argument. Run `wm evaluate --help`.",
     "evaluate --episodes 0": "--episodes: found '0', expected a whole number from 1 to 4294967295",
     "evaluate --scheduler nosuch": "--scheduler: found 'nosuch', expected local, slurm or",
@@ -112,7 +115,9 @@ REFUSED = {
     "play --world reall": "--world: found 'reall', expected one of real, dream, both. Did you mean real?",
     "watch": "--out: found nothing, expected a path. Run `wm watch --help`.",
     "export-web --models nowhere": "nowhere/vae.eqx: not found",
-    "export-web --out docs": "docs: cannot be written",
+    "evaluate --drawn": "evaluate: option: found '--drawn', expected its new name --sampled",
+    "publish r9": "round: found 'r9', expected one of r0, r1",
+    "export-web --out docs": "docs: found a folder, expected a file to write",
 }
 
 
@@ -129,7 +134,7 @@ def test_bad_input_is_one_line_and_exit_2(words):
 OPTIONS = {
     "evaluate": {
         *("--models", "--episodes", "--seed", "--json"),
-        *("--workers", "--scheduler", "--drawn"),
+        *("--workers", "--scheduler", "--sampled"),
     },
     "dream": {"--models", "--episodes", "--seed", "--json"},
     "worker": {"--workers"},
@@ -164,11 +169,18 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize(
-    "words", ["--help", "validate", "schema", "status", "profile smoke", "evaluate --episodes 0"]
-)
+RIGHT = ["--help", "validate", "schema", "status", "profile smoke"]
+WRONG = ["evaluate --episodes 0", "evaluate --models nowhere", "evaluate --scheduler nosuch", "publish r9"]
+
+
+@pytest.mark.parametrize("words", [*RIGHT, *WRONG])
 def test_light_commands_import_no_jax_and_take_a_second(tmp_path, words):
     assert light(tmp_path, "wm.cli", words.split()) < 3  # seconds of a processor; 0.7 on a quiet machine
+
+
+@pytest.mark.parametrize("words", ["collect", "collect nosuch", "train_rnn r0", "nosuch"])
+def test_a_stage_refuses_wrong_arguments_before_it_imports_jax(tmp_path, words):
+    assert light(tmp_path, "stages", words.split()) < 3
 
 
 @pytest.mark.parametrize(("module", "words"), [("wm.cli", "validate"), ("stages", "train_rnn r0 init")])
@@ -191,12 +203,40 @@ def light(folder, module, words):
     return float(seconds)
 
 
+def test_a_round_drives_with_the_vae_of_all_rounds(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rounds, metrics = tmp_path / "models/rounds/r0", tmp_path / "metrics/rounds/r0"
+    shutil.copytree(models, rounds)
+    (rounds / "vae.eqx").rename(tmp_path / "models/vae.eqx")
+    metrics.mkdir(parents=True)
+    rules = {"temperature": 9.0, "stuck_steps": 3, "action_repeat": 40}
+    (metrics / "dream.json").write_text(json.dumps({"rules": rules}))
+    for folder in (Path("models/rounds/r0"), rounds):
+        agent = AgentFolder(folder)
+        places.check_agent(folder)
+        assert agent.agent().vae.latent_size == 4
+        assert agent.rules(4).temperature == 9
+    (rounds / "rnn.eqx").unlink()
+    with pytest.raises(BadInput, match=r"^models/rounds/r0/rnn.eqx: not found. Run `dvc repro`"):
+        places.check_agent(Path("models/rounds/r0"))
+
+
 def test_a_model_of_another_kind_is_named(models, tmp_path):
     for name in ("vae", "rnn", "controller"):
         (tmp_path / f"{name}.eqx").write_bytes((models / "rnn.eqx").read_bytes())
     ended = wm("evaluate", "--models", tmp_path, "--episodes", 1)
     assert ended.returncode == 2
     assert "vae.eqx: kind: found RNN, expected VAE" in ended.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"rank:\n\tseed: 1\n", b"\xff\xfe"])
+def test_a_profile_repairs_a_params_yaml_that_cannot_be_read(tmp_path, content):
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    (tmp_path / "params.yaml").write_bytes(content)
+    ended = wm("profile", "default", cwd=tmp_path)
+    assert ended.stdout.startswith("params.yaml")
+    assert ended.stdout.endswith("; now default\n")
+    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 def test_profiles_write_params_and_say_what_changed(tmp_path):

@@ -37,10 +37,10 @@ def test_numpys_global_generator_is_not_used():
     assert (np.random.get_state(legacy=False)["state"]["key"] == before).all()  # noqa: NPY002
 
 
-def test_a_candidate_without_a_finite_return_is_ranked_worst():
+def test_a_candidate_without_a_finite_fitness_is_ranked_worst():
     def sometimes_nan(generation, candidates):
-        returns = sphere(generation, candidates)
-        return np.where(np.arange(len(returns)) == 0, np.nan, returns)
+        values = sphere(generation, candidates)
+        return np.where(np.arange(len(values)) == 0, np.nan, values)
 
     *_, last = maximise(sometimes_nan, np.zeros(8), SCHEDULE, seed=1)
     assert np.allclose(last.mean, 1.5, atol=0.05)
@@ -52,7 +52,7 @@ def test_a_signals_file_in_the_working_directory_is_not_obeyed(tmp_path, monkeyp
     assert len(list(maximise(sphere, np.zeros(8), SCHEDULE, seed=1))) == 80
 
 
-def test_the_bound_narrows_the_search_even_if_returns_are_noise():
+def test_the_bound_narrows_the_search_even_if_the_fitness_is_noise():
     rng = np.random.default_rng(0)
     spreads = []
 

@@ -66,7 +66,12 @@ def test_an_episode_starts_at_a_draw_or_if_denoised_at_the_encoders_mean():
 
 def test_rules_are_read_as_they_were_stored(tmp_path):
     plain = Rules(temperature=1.3, stuck_steps=7, action_repeat=REPEAT)
-    assert plain.stored == {"temperature": 1.3, "patience": 7, "action_repeat": REPEAT, "sampling": "sampled"}
+    assert plain.stored == {
+        "temperature": 1.3,
+        "stuck_steps": 7,
+        "action_repeat": REPEAT,
+        "sampling": "sampled",
+    }
     for rules in (plain, plain.replace(sampling="denoised", encoder_variance=(0.25, 0.0, 1.0))):
         files.write_json(tmp_path / "dream.json", {"rules": rules.stored})
         read = AgentFolder(tmp_path).rules(latent_size=3)

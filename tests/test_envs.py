@@ -285,7 +285,7 @@ def test_the_real_track_needs_a_reset_like_the_dream(models):
 def test_dreams_start_on_given_tracks_and_follow_the_agents_rules(models, tmp_path):
     for path in models.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    rules = {"temperature": 1.3, "patience": 7, "action_repeat": 40}
+    rules = {"temperature": 1.3, "stuck_steps": 7, "action_repeat": 40}
     (tmp_path / "dream.json").write_text(json.dumps({"rules": rules}))
     (tmp_path / "starts.npz").unlink()
     with pytest.raises(BadInput, match=r"starts\.npz: not found"):

@@ -52,7 +52,7 @@ def test_a_truncated_journal_counts_up_to_its_last_complete_line(tmp_path, capsy
     assert computed_after(Journal(path))[0] == []
 
 
-def test_a_changed_return_is_computed_again(tmp_path):
+def test_a_changed_fitness_is_computed_again(tmp_path):
     path = tmp_path / "journal"
     search(Journal(path), generations=20)
     lines = path.read_text().splitlines(keepends=True)
@@ -63,22 +63,22 @@ def test_a_changed_return_is_computed_again(tmp_path):
     assert np.array_equal(end, search()[-1])
 
 
-def test_returns_of_other_candidates_are_computed_again(tmp_path):
+def test_fitness_of_other_candidates_are_computed_again(tmp_path):
     journal = Journal(tmp_path / "journal")
     journal.write(0, np.zeros((4, 2)), np.arange(4.0))
-    assert np.asarray(journal.returns(0, np.zeros((4, 2)))).tolist() == [0, 1, 2, 3]
-    assert journal.returns(0, np.ones((4, 2))) is None
-    assert journal.returns(1, np.zeros((4, 2))) is None
+    assert np.asarray(journal.fitness(0, np.zeros((4, 2)))).tolist() == [0, 1, 2, 3]
+    assert journal.fitness(0, np.ones((4, 2))) is None
+    assert journal.fitness(1, np.zeros((4, 2))) is None
 
 
-def test_many_returns_that_are_not_finite_end_the_search():
+def test_many_fitness_values_that_are_not_finite_end_the_search():
     def broken(generation, candidates):
-        returns = sphere(generation, candidates)
-        returns[: 3 if generation == 2 else 1] = np.nan
-        return returns
+        values = sphere(generation, candidates)
+        values[: 3 if generation == 2 else 1] = np.nan
+        return values
 
     counted = []
-    with pytest.raises(Halted, match="generation 2: found 3 of 16 returns that are not finite"):
+    with pytest.raises(Halted, match="generation 2: found 3 of 16 fitness values that are not finite"):
         counted += [one.broken for one in maximise(broken, np.zeros(8), SEARCH, seed=1)]
     few = maximise(
         lambda number, c: np.where(np.arange(16) == 0, np.nan, sphere(number, c)), np.zeros(8), SEARCH, seed=1

@@ -109,16 +109,16 @@ def test_a_driver(project):
 def test_a_parameter(project):
     follow("Add a parameter", project)
     text = (project / "params.yaml").read_text()
-    description = "true: the agent sees latents sampled from the encoder's distribution, as in dreams"
-    assert f"  # {description}\n  drawn: false\n" in text
+    description = "true: the agent sees latents sampled from the encoder's distribution"
+    assert f"  # {description}\n  sampled: false\n" in text
     schema = json.loads(run("uv run wm schema", project))
-    assert schema["$defs"]["Evaluate"]["properties"]["drawn"]["description"] == description
-    assert evaluated(project, drawn=False) != evaluated(project, drawn=True)
+    assert schema["$defs"]["Evaluate"]["properties"]["sampled"]["description"] == description
+    assert evaluated(project, sampled=False) != evaluated(project, sampled=True)
 
 
-def evaluated(project, drawn):
+def evaluated(project, sampled):
     """The score of the published agent's drive, as the stage evaluates it."""
-    change(project / "params.yaml", "evaluate", "drawn", value=drawn)
+    change(project / "params.yaml", "evaluate", "sampled", value=sampled)
     change(project / "params.yaml", "evaluate", "episodes", value=1)
     for path in (ROOT / "models/pretrained").glob("*.eqx"):
         for folder in ("models", "models/rounds/r0"):

@@ -49,7 +49,7 @@ def a_round(name, dream=800.0, real=700.0, spread=10.0):
         drift={f"{kind}_{n}": 0.1 * n for kind in ("latent", "reward") for n in (5, 20)},
         tracks=[{"score": str(real + n), "lap_finished": str(n > 3)} for n in steps],
         train_rnn=[{"step": str(n)} | {key: str(rng.normal()) for key in losses} for n in steps],
-        evolve=[{"number": str(n), "mean_return": str(n), "sigma": "0.3"} for n in steps],
+        evolve=[{"number": str(n), "mean_fitness": str(n), "sigma": "0.3"} for n in steps],
         exploitation=[{"steps": str(n)} | {key: str(rng.random()) for key in promises} for n in steps],
     )
 

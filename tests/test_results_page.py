@@ -55,6 +55,6 @@ def test_pooled_scores_are_those_of_all_drives_together():
 
 
 def test_every_row_of_the_data_names_its_source():
-    for name in ("fresh_tracks", "evolutions", "ranks", "drawn_latents", "encoder_noise", "reported"):
+    for name in ("fresh_tracks", "evolutions", "ranks", "sampled_latents", "encoder_noise", "reported"):
         rows = tables.rows(runs.ROOT / "docs" / "experiments" / "data" / f"{name}.csv")
         assert all(row["source"] and row["commit"] for row in rows)

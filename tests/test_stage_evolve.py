@@ -70,7 +70,7 @@ def test_the_kept_search_is_written(tmp_path, monkeypatch):
     last = first.with_parameters(jnp.full(12, 0.5))
     real = LatentRange(jnp.zeros(2), jnp.ones(2))
     search = round_search.SearchResult(Evolved([{"number": 0, "best": 7.5}], [first, last]), real)
-    searches = {"trouble_share": 0.5, "dream": {"0.5": {"mean": 890.0, "sem": 10.0}}}
+    searches = {"off_track_share": 0.5, "search_score": {"0.5": {"mean": 890.0, "sem": 10.0}}}
     evolve.write("r1", search, round_search.DreamScore({"score": 890.0}, [{"score": 880.0}]), searches)
     written = model_file.load(tmp_path / "models/rounds/r1/controller.eqx", Controller)
     assert np.unique(written.parameters).tolist() == [0.5]

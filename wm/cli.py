@@ -14,9 +14,9 @@ from cyclopts import App, CycloptsError, Parameter
 from wm import usage
 from wm.errors import BadInput, listed, shown
 from wm.runtime import run
-from wm.runtime.places import PRETRAINED
+from wm.runtime.places import METRICS, PRETRAINED, check_agent
 
-# Commands import what they need when they run, so that `wm --help` and `wm validate` load no JAX.
+# Commands import what they need when they run, and JAX last, so that a mistake is reported at once.
 
 LARGEST = 2**32 - 1  # seed that JAX, Gymnasium and PyTorch all accept
 MAX_TEMPERATURE = 100.0
@@ -95,11 +95,11 @@ class Drives:
     """Which agent drives which tracks, and how the result is printed."""
 
     models: Path = PRETRAINED
-    """folder of the agent: vae.eqx, rnn.eqx, controller.eqx, simulators.eqx"""
+    """folder of the agent; that of a round is models/rounds/NAME"""
     episodes: PositiveCount = 100
-    """number of drives"""
+    """number of tracks"""
     seed: Count = 0
-    """seed of the first track, the others follow; a dream starts from the first frame of its track"""
+    """seed of the first track; the others follow"""
     json: bool = False
     """print one JSON object and nothing else"""
 
@@ -118,12 +118,13 @@ def profile(name: str, /) -> None:
     name
         default, reduced, smoke or paper: a file in profiles/
     """
+    from wm.export import output
     from wm.params import profiles
     from wm.params.file import PARAMS
-    from wm.runtime import files
 
     text, changes = profiles.change(name)
-    files.write_bytes(PARAMS, text.encode())
+    with output.replacing(PARAMS) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
     print("\n".join(changes) or f"{PARAMS}: already {name}")
 
 
@@ -161,13 +162,16 @@ def publish(round_name: Annotated[str | None, Parameter(name="ROUND")] = None, /
     round_name
         its name in params.yaml; by default the round that `rank` chose
     """
-    from wm.export import publish
     from wm.params import file
-    from wm.report.model_card import Origin
+    from wm.runtime import results
 
-    params, name = file.load(), round_name or publish.chosen_round()
+    params = file.load()
+    name = round_name or results.read(METRICS / "ranks.json", results.Ranks).chosen
     if name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
+    from wm.export import publish
+    from wm.report.model_card import Origin
+
     rounds = params.rounds_until(name)
     dream_steps = [params.evolve.dream_steps(number) for number in range(len(rounds))]
     publish.publish(Origin(rounds, params.environment.timing, dream_steps, params.evaluate.seed))
@@ -180,9 +184,9 @@ def evaluate(
     drives: Drives = Drives(),
     workers: Count = 0,
     scheduler: str = "local",
-    drawn: bool = False,
+    sampled: bool = False,
 ) -> None:
-    """Drive real tracks with an agent.
+    """Drive real tracks with an agent and print its scores.
 
     Parameters
     ----------
@@ -190,27 +194,29 @@ def evaluate(
         processes (0: one per core); with --scheduler slurm: jobs at once
     scheduler
         local, slurm, or the address of a Dask scheduler, tcp://host:8786
-    drawn
-        let the agent see latents drawn as in dreams instead of the encoder's mean
+    sampled
+        let the agent see sampled latents, with the encoder's noise, instead of their mean
     """
-    from wm.agent import evaluation
     from wm.params import section
     from wm.params.compute import Compute
-    from wm.runtime.workers import Where
 
-    start = time.monotonic()
     try:
         section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "evaluate")
     except BadInput as error:
         raise BadInput(str(error).replace("evaluate: ", "--", 1)) from None
-    where = Where(scheduler, workers)
-    summary, returns = evaluation.real(drives.models, drives.seeds, where, drawn=drawn)
+    check_agent(drives.models)
+    from wm.agent import evaluation
+    from wm.runtime.workers import Where
+
+    start, where = time.monotonic(), Where(scheduler, workers)
+    summary, returns = evaluation.real(drives.models, drives.seeds, where, sampled=sampled)
     show("real", summary, returns, as_json=drives.json, seconds=time.monotonic() - start)
 
 
 @app.command
 def dream(*, drives: Drives = Drives()) -> None:
-    """Drive dreamt tracks with an agent."""
+    """Drive dreams with an agent and print its scores. Each starts from the first frame of a real track."""
+    check_agent(drives.models)
     from wm.agent import evaluation
 
     start = time.monotonic()
@@ -260,6 +266,7 @@ def export_onnx(*, models: Path = PRETRAINED, out: Path = Path("models/onnx")) -
     out
         folder to write to
     """
+    check_agent(models)
     from wm.export import onnx
 
     for path in onnx.export(models, out):
@@ -308,6 +315,7 @@ def export_web(
     weights
         type of the weights; int8 halves the file
     """
+    check_agent(models)
     from wm.export import web
 
     size = web.export(models, out, weights)
@@ -341,6 +349,7 @@ def watch(
     dream_steps
         dreamt steps after which the dream sees reality again; 0: never
     """
+    check_agent(models)
     from wm.viewer import commands
     from wm.viewer.comparison import FilmPlan
 
@@ -374,6 +383,7 @@ def play(
     temperature
         temperature of the dream; by default that of evolution
     """
+    check_agent(models)
     from wm.viewer import commands
 
     print(commands.play(models, seed=seed, steps=steps, world=world, agent=agent, temperature=temperature))

@@ -17,6 +17,7 @@ from cyclopts import (
 
 from wm.errors import listed, shown
 
+FORMER = {"--drawn": "--sampled"}  # options by their former names
 KINDS = {bool: "no value", int: "a whole number", float: "a number", Path: "a path"}
 
 
@@ -28,6 +29,8 @@ def message(error: CycloptsError, commands: Iterable[str]) -> str:
         case UnknownOptionError():
             names = [name for one in error.argument_collection for name in one.names if name.startswith("-")]
             found = error.token.keyword or error.token.value
+            if FORMER.get(found) in names:
+                return f"{place(error)}: option: found '{found}', expected its new name {FORMER[found]}"
             return unknown(f"{place(error)}: option", found, names, help_of(error))
         case UnusedCliTokensError():
             found = listed(map(shown, error.unused_tokens or []))

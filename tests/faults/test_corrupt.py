@@ -40,7 +40,7 @@ LATENT, HIDDEN, STEPS = 4, 8, 30
 SIZES: dict[str, Any] = {"latent_size": LATENT, "hidden_size": HIDDEN, "mixtures": 2}
 SCORE = {"mean": 1.0, "std": 0.2, "sem": 0.1, "min": 0.5, "median": 1.0, "max": 1.5, "n": 4}
 DRIVES = {"laps": 0, "lap_frames": None, "missed": 0.5, "failures": 0.0}
-ROUND = {"score": SCORE, **DRIVES, "rules": {"temperature": 1.0, "patience": 0, "action_repeat": 4}}
+ROUND = {"score": SCORE, **DRIVES, "rules": {"temperature": 1.0, "stuck_steps": 0, "action_repeat": 4}}
 
 
 def flipped(content, at, bit=0):
@@ -90,7 +90,7 @@ def write_figures(folder):
     files.write_json(folder / "fidelity.json", {"drift": drift})
     (folder / "real.csv").write_text("seed,score,lap_finished\n1,0.5,False\n2,0.7,True\n")
     (folder / "train_rnn.csv").write_text("step,train_loss,loss\n1,0.5,0.4\n")
-    (folder / "evolve.csv").write_text("number,mean_return,best_return,sigma\n1,0.5,0.7,0.3\n")
+    (folder / "evolve.csv").write_text("number,mean_fitness,best_fitness,sigma\n1,0.5,0.7,0.3\n")
     promises = "dream_reward,real_reward,agreement,dream_winning,real_winning,real_on_road"
     (folder / "exploitation.csv").write_text(f"steps,{promises}\n10,0.5,0.5,0.5,0.5,0.5,0.5\n")
     for name in ("drive.png", "drive.webm"):
@@ -525,7 +525,7 @@ def test_bits_flipped_in_a_page_are_noticed_though_the_files_checksum_is_right(f
     inside = column.data_page_offset + column.total_compressed_size - 5
     path.write_bytes(flipped(content, inside))
     resign(folder)
-    with pytest.raises(CorruptShard, match="dvc checkout"):
+    with pytest.raises(CorruptShard, match="dvc repro"):
         read_all(folder)
 
 

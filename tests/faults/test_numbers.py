@@ -54,7 +54,7 @@ def test_dreams_that_are_not_finite_end_evolution(project, tmp_path):
     assert code == 1
     assert (
         last_line(said)
-        == "error: generation 0: found 12 of 12 returns that are not finite, expected at most a tenth"
+        == "error: generation 0: found 12 of 12 fitness values that are not finite, expected at most a tenth"
     )
     assert small.checksums(folder, "evolve") == {}
 
@@ -78,8 +78,8 @@ def test_a_candidate_without_a_finite_return_is_counted_and_not_averaged():
 
     for one in cma_es.maximise(broken, np.zeros(4), search, seed=1):
         assert one.broken == 1
-        assert one.mean_return == pytest.approx((sum(range(16)) - 4) / 15)
-        assert one.best_return == 15
+        assert one.mean_fitness == pytest.approx((sum(range(16)) - 4) / 15)
+        assert one.best_fitness == 15
 
 
 def test_evolve_csv_counts_the_broken(project):

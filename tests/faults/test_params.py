@@ -96,6 +96,16 @@ WRONG = {
         set_in("collect.erratic", sed=1),
         "collect.erratic.sed: unknown name, expected seed",
     ),
+    "removed": (set_in("evolve", warm_start=True), "evolve.warm_start: was removed"),
+    "several mistakes": (
+        lambda p: p["evolve"].update(temprature=p["evolve"].pop("temperature"), seed=None, limits=[]),
+        "evolve.limits: has a new name: action_limits (and 2 more mistakes)",
+    ),
+    "a name like no other": (
+        set_in("evolve", foo=1),
+        "evolve.foo: unknown name, expected one of seed, from_scratch_rounds, search, refine, rollouts, "
+        "horizon_steps, ... (25 names)",
+    ),
     "unknown section": (
         lambda p: p.update(evolv={}),
         "evolv: unknown name, expected evolve",
@@ -107,7 +117,7 @@ WRONG = {
     ),
     "section empty": (
         lambda p: p.update(rank=None),
-        "rank: found None, expected names with values",
+        "rank: found nothing, expected names with values",
     ),
     "parameter missing": (
         lambda p: p["rank"].pop("dreams_per_controller"),
@@ -132,7 +142,7 @@ WRONG = {
     "true for one": (set_in("rank", seed=True), "rank.seed: found True, expected a whole number"),
     "none": (
         set_in("explore", action_noise=None),
-        "explore.action_noise: found None, expected a number",
+        "explore.action_noise: found nothing, expected a number",
     ),
     "no drives": (
         set_in("evaluate", episodes=0),
@@ -342,14 +352,17 @@ NO_YAML = {
     "a list": (b"- 1\n- 2\n", "error: params.yaml: found [1, 2], expected sections of parameters"),
     "duplicate name": (
         b"rank:\n  seed: 1\n  seed: 2\n",
-        'error: params.yaml, line 3: found duplicate key "seed"',
+        "error: params.yaml, line 3: found 'seed' a second time, expected each name once",
     ),
     "tab": (
         b"rank:\n\tseed: 1\n",
         "error: params.yaml, line 2: found a tab, expected spaces",
     ),
     "unclosed": (b"rank: {seed: 1\n", "error: params.yaml, line 2: "),
-    "no text": (b"\xff\xfe\x00rank", "error: params.yaml: not valid YAML"),
+    "no text": (
+        b"\xff\xfe\x00rank",
+        "error: params.yaml, line 1: found bytes that are not UTF-8, expected text",
+    ),
     "a bell": (b"rank: \x07\n", "error: params.yaml: not valid YAML"),
     "another language": (
         b"rank: !!python/object:os.system {}\n",
@@ -406,9 +419,12 @@ def test_every_stage_refuses_a_mistake_in_any_section(project, capsys, params, c
         ("process", ["../x"], "round: found '../x'"),
         ("evaluate", ["init"], "round: found 'init'"),
         ("train_rnn", ["r1", "init"], "prev of r1: found 'init', expected r0"),
-        ("encode", ["r1"], "prev of r1: found None, expected r0"),
-        ("train_rnn", ["r1"], "arguments: found ['r1'], expected ROUND PREV, for example: r0 init"),
-        ("rank", ["r1"], "arguments: found ['r1'], expected none"),
+        ("encode", ["r1"], "prev of r1: found nothing, expected r0"),
+        ("train_rnn", ["r1"], "train_rnn: arguments: found 'r1', expected ROUND PREV, for example: r0 init"),
+        ("rank", ["r1"], "rank: arguments: found 'r1', expected none"),
+        ("collect", [], "collect: arguments: found nothing, expected DRIVER, one of erratic, lane_follower"),
+        ("deps", ["--write", "x"], "deps: arguments: found '--write x', expected --write or nothing"),
+        ("deps", ["--writ"], "deps: found '--writ', expected --write or nothing"),
         ("collect", ["ghost"], "driver: found 'ghost', expected one of erratic, lane_follower"),
     ],
 )

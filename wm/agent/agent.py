@@ -32,8 +32,8 @@ class Agent(eqx.Module):
     ) -> tuple[Float[Array, "batch action"], Memory, Float[Array, "batch latent"]]:
         """Actions for the frames, the memories after them, and the latents.
 
-        The latents are the encoder's mean, or with standard normal `latent_noise` draws from its
-        distribution, as in dreams.
+        The latents are the encoder's mean, or with standard normal `latent_noise` samples from its
+        distribution, as M is trained on.
         """
         z, logvar = jax.vmap(self.vae.encode)(frames)
         z = z if latent_noise is None else latent.with_noise(z, logvar, latent_noise)

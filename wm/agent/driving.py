@@ -31,13 +31,13 @@ class Drive:
 
     `action_noise` is the standard deviation of the noise on the actions. `snapshot` is the share of the
     evolution after which the snapshot that drives was taken, from 0 to 1; None: the controller drives. With
-    `drawn`, latents are drawn from the encoder's distribution, as in dreams, instead of being its mean.
+    `sampled`, latents are samples from the encoder's distribution instead of its mean.
     """
 
     seed: int
     action_noise: float = 0.0
     snapshot: float | None = None
-    drawn: bool = False
+    sampled: bool = False
 
 
 def drive_all(
@@ -149,7 +149,7 @@ class Drivers:
         latent_noise = np.zeros((CARS, self.agent.rnn.latent_size), np.float32)
         for car, (drive, rng) in enumerate(zip(self.drives, self.rngs, strict=True)):
             action_noise[car] = rng.normal(size=ACTION_SIZE) * drive.action_noise
-            if drive.drawn:
+            if drive.sampled:
                 latent_noise[car] = rng.normal(size=len(latent_noise[car]))
         actions, self.memory, _ = _act(self.agent, frames, self.memory, action_noise, latent_noise)
         return np.asarray(actions)

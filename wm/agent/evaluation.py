@@ -20,11 +20,11 @@ from wm.runtime.workers import Where
 Scores = tuple[dict[str, Any], Float[np.ndarray, " n"]]
 
 
-def real(folder: Path, seeds: Sequence[int], where: Where, *, drawn: bool) -> Scores:
+def real(folder: Path, seeds: Sequence[int], where: Where, *, sampled: bool) -> Scores:
     """Summary and returns of one drive on each real track. Raises BadInput."""
     agent_folder = AgentFolder(folder)
     timing = agent_folder.timing()
-    drives = (Drive(seed, drawn=drawn) for seed in seeds)
+    drives = (Drive(seed, sampled=sampled) for seed in seeds)
     shown = Progress("evaluate", len(seeds))
     running = driving.drive_all(agent_folder.files, drives, timing, "agent", where, shown.drove)
     episodes = [replace(episode, observations={}) for episode in shown.over(running)]

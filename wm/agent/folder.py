@@ -13,21 +13,21 @@ from wm.models import rnn_files
 from wm.models.rnn import RNN
 from wm.params import file, section
 from wm.params.environment import Environment
-from wm.runtime import files, results
+from wm.runtime import files, places, results
 from wm.spec import Timing
 
 
 @dataclass(frozen=True)
 class AgentFolder:
-    """A folder with vae.eqx, rnn.eqx and controller.eqx. The other files may be missing, except starts.npz,
-    which the playable dream and the web page need."""
+    """A folder with vae.eqx, rnn.eqx and controller.eqx, or that of a round, models/rounds/NAME. The other
+    files may be missing, except starts.npz, which the playable dream and the web page need."""
 
     path: Path
 
     @property
     def files(self) -> AgentFiles:
         """The model files."""
-        return AgentFiles(*(self.path / name for name in ("vae.eqx", "rnn.eqx", "controller.eqx")))
+        return AgentFiles(*(places.agent_file(self.path, name) for name in places.AGENT_MODELS))
 
     def agent(self) -> Agent:
         """The agent. Raises BadModelFile."""
@@ -49,10 +49,10 @@ class AgentFolder:
     def rules(self, latent_size: int) -> Rules:
         """The rules in dream.json, by which the agent was evolved.
 
-        Without them: temperature 1, latents drawn from the mixture, and the environment's action repeat.
+        Without them: temperature 1, latents sampled from the mixture, and the environment's action repeat.
         Raises BadInput, also for rules of another number of latent dimensions.
         """
-        path = self.path / "dream.json"
+        path = places.agent_file(self.path, "dream.json")
         rules = results.read(path, AgentDream).rules if path.exists() else None
         if rules is None:
             repeat = self.timing().action_repeat

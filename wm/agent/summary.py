@@ -10,7 +10,7 @@ from wm.data.episode import Episode
 from wm.spec import Timing
 
 IMPOSSIBLE = 950.0  # points; a higher mean dream score is exploitation of the dream
-POOR = 600  # points; a drive below lost the road for good
+LOW = 600  # points; most drives below it left the road for good
 
 
 def of_scores(scores: Float[np.ndarray, " n"]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def of_drives(
         "lap_frames": round(float(frames[laps].mean()), 1) if laps.any() else None,
         "missed": round(float(missed.mean()), 2),
         "failures": round(float(failures.mean()), 4),
-        "below_600": int((scores < POOR).sum()),
+        "below_600": int((scores < LOW).sum()),
     }
 
 

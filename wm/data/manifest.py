@@ -12,7 +12,7 @@ from wm import errors
 from wm.data.episode import Record
 from wm.errors import BadInput
 from wm.params.section import Section, validated_json
-from wm.runtime import files
+from wm.runtime import files, places
 from wm.spec import FRAMES_PER_EPISODE
 
 MANIFEST = "manifest.json"
@@ -57,6 +57,9 @@ def read(folder: Path) -> Manifest:
     missing, not listed, or has another checksum.
     """
     path = folder / MANIFEST
+    if not path.exists():
+        remedy = places.MAKE_AGAIN if places.of_pipeline(path) else "Name a folder of drives."
+        raise CorruptShard(f"{path}: not found. {remedy}")
     try:
         content = files.read_json(path)
         version = content.get("version") if isinstance(content, dict) else None
@@ -67,7 +70,7 @@ def read(folder: Path) -> Manifest:
         written = files.json_text(content)
         if written.encode() != path.read_bytes():
             raise CorruptShard(
-                f"{path}: its bytes differ from those written. Delete {folder} and run `dvc checkout`."
+                f"{path}: its bytes differ from those written. Delete {folder} and run `dvc repro`."
             )
         manifest = validated_json(Manifest, written, str(path))
         _check_entries(path, manifest)
@@ -75,7 +78,7 @@ def read(folder: Path) -> Manifest:
         raise
     except BadInput as error:
         has_remedy = str(error).endswith(".")
-        remedy = "" if has_remedy else f". Delete {folder} and run `dvc checkout`, or `dvc repro`."
+        remedy = "" if has_remedy else f". Delete {folder} and run `dvc repro`."
         raise CorruptShard(f"{error}{remedy}") from None
     _check_files(folder, manifest.shards)
     return manifest
@@ -112,12 +115,12 @@ def _check_files(folder: Path, shards: Sequence[ShardEntry]) -> None:
     present = {path.name for path in folder.glob("*.parquet")}
     for name in sorted(present ^ expected.keys()):
         fault = "missing" if name in expected else "not in the manifest"
-        raise CorruptShard(f"{folder / name}: {fault}. Delete {folder} and run `dvc checkout`.")
+        raise CorruptShard(f"{folder / name}: {fault}. Delete {folder} and run `dvc repro`.")
     for name, checksum in expected.items():
         path = folder / name
         try:
             actual = files.sha256(path)
         except OSError as error:
-            raise CorruptShard(f"{path}: {error.strerror}. Delete it and run `dvc checkout`.") from None
+            raise CorruptShard(f"{path}: {error.strerror}. Delete it and run `dvc repro`.") from None
         if actual != checksum:
-            raise CorruptShard(f"{path}: checksum differs. Delete it and run `dvc checkout`.")
+            raise CorruptShard(f"{path}: checksum differs. Delete it and run `dvc repro`.")

@@ -175,4 +175,4 @@ class Shards:
         return self._open[name]
 
     def _corrupt(self, name: str, error: BaseException) -> CorruptShard:
-        return CorruptShard(f"{self.folder / name}: {error}. Delete it and run `dvc checkout`.")
+        return CorruptShard(f"{self.folder / name}: {error}. Delete it and run `dvc repro`.")

@@ -3,8 +3,8 @@
 from typing import Annotated, Any
 
 from pydantic import (
+    AliasChoices,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -25,19 +25,17 @@ Variances = Annotated[  # a list in JSON
 class Rules(Section):
     """How a dream is sampled, and when a car counts as stuck.
 
-    `sampling` names what becomes the next latent: a draw from the mixture ("sampled"), the mean of the most
-    likely component ("mode"), the mean of the mixture ("mean"), or a draw without the encoder's noise
-    ("denoised"). M is trained on draws from the encoder's distribution, so its mixtures contain that noise as
-    well as the uncertainty about the road. While driving the agent sees the encoder's mean, without noise.
+    `sampling` names what becomes the next latent: a sample of the mixture ("sampled"), the mean of the most
+    likely component ("mode"), the mean of the mixture ("mean"), or a sample without the encoder's noise
+    ("denoised"). M is trained on samples from the encoder's distribution, so its mixtures contain that noise
+    and the uncertainty about the road. While driving the agent sees the encoder's mean, without noise.
     """
-
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     temperature: PositiveFloat
     """divides the mixture's logits; its square root multiplies sigma"""
-    stuck_steps: NonNegativeInt = Field(validation_alias="patience", serialization_alias="patience")
+    stuck_steps: NonNegativeInt = Field(validation_alias=AliasChoices("stuck_steps", "patience"))
     """steps without a new tile after which a car counts as stuck for the rest of the dream, since dreams free
-    cars that reality does not; 0: never"""
+    cars that reality does not; 0: never. Early agents' files call it patience"""
     action_repeat: PositiveInt
     """frames that each action is held for"""
     sampling: Sampling = "sampled"
@@ -60,7 +58,7 @@ class Rules(Section):
     @property
     def stored(self) -> dict[str, Any]:
         """The content of dream.json's `rules`: without the encoder's variance unless denoised."""
-        return self.model_dump(by_alias=True, exclude=None if self.denoised else {"encoder_variance"})
+        return self.model_dump(exclude=None if self.denoised else {"encoder_variance"})
 
     def replace(self, **changes: Any) -> "Rules":
         """The same rules except for `changes`."""

@@ -95,7 +95,7 @@ def starts_at(
     """The start states at the moments `times` of real drives, (batch, chosen).
 
     Both memories have seen the drive up to that moment; by the simulation's rules it consists of latents that
-    are drawn, or are the encoder's mean.
+    are samples, or the encoder's mean.
     """
     rows = jnp.arange(times.shape[0])[:, None]
     z = drives.mu if simulation.rules.denoised else rnn.sample_latents(drives, key)

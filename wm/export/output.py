@@ -14,5 +14,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with files.replacing(path) as unfinished:
             yield unfinished
+    except IsADirectoryError:
+        raise BadInput(f"{path}: found a folder, expected a file to write") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be written ({error.strerror}), expected a writable place") from None

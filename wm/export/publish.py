@@ -8,13 +8,8 @@ from wm.agent.agent import AgentFiles
 from wm.dream.starts import read_starts
 from wm.models import rnn_files
 from wm.report.model_card import Origin, model_card
-from wm.runtime import files, results
-from wm.runtime.places import METRICS, PRETRAINED, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
-
-
-def chosen_round() -> str:
-    """The round that the stage `rank` chose. Raises BadInput."""
-    return results.read(METRICS / "ranks.json", results.Ranks).chosen
+from wm.runtime import files
+from wm.runtime.places import PRETRAINED, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 
 
 def publish(origin: Origin) -> None:

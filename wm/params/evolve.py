@@ -89,6 +89,7 @@ class Evolve(Section):
         "limits": "action_limits",
         "pedals": "pedal_activation",
     }
+    removed: ClassVar[tuple[str, ...]] = ("last_steps", "rest_steps", "steering_cost", "warm_start")
 
     seed: NonNegativeInt
     """seed of the search and of the dreams"""

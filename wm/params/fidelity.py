@@ -11,6 +11,7 @@ class Fidelity(Section):
     """Comparison of each round's dream with reality."""
 
     renamed: ClassVar[dict[str, str]] = {"noise": "noise_scales"}
+    removed: ClassVar[tuple[str, ...]] = ("dreams", "perturbed")
 
     seed: NonNegativeInt
     """seed of the first track on which controllers are ranked; the other tracks use the seeds that follow"""

@@ -1,9 +1,11 @@
 """Reading params.yaml."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from wm.errors import BadInput, shown
@@ -48,12 +50,12 @@ def parsed(content: bytes, place: str) -> dict[str, Any]:
         value = YAML(typ="safe").load(content.decode())
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        problem = str(error.problem or error.context)[:200]
-        if "'\\t'" in problem:
-            problem = "found a tab, expected spaces"
-        raise BadInput(f"{place}, line {line}: {problem}") from None
+        raise BadInput(f"{place}, line {line}: {_problem(error)}") from None
     except RecursionError:
         raise BadInput(f"{place}: nested too deeply, expected sections of parameters") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{place}, line {line}: found bytes that are not UTF-8, expected text") from None
     except (YAMLError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
         raise BadInput(f"{place}: not valid YAML ({str(error)[:200]})") from None
     if value is None:
@@ -61,3 +63,13 @@ def parsed(content: bytes, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput(f"{place}: found {shown(value)}, expected sections of parameters")
     return value
+
+
+def _problem(error: MarkedYAMLError) -> str:
+    """What is wrong with the YAML, in this project's words where it has them."""
+    problem = str(error.problem or error.context)[:200]
+    if "'\\t'" in problem:
+        return "found a tab, expected spaces"
+    if isinstance(error, DuplicateKeyError) and (name := re.search('key "(.*?)"', problem)):
+        return f"found {shown(name[1])} a second time, expected each name once"
+    return problem

@@ -13,11 +13,16 @@ PROFILES = Path("profiles")
 
 
 def change(name: str) -> tuple[str, list[str]]:
-    """The text of params.yaml for a profile, and a line for each parameter that changes. Raises BadInput."""
-    before = file.read() if file.PARAMS.exists() else {}
+    """The text of params.yaml for a profile, and a line for each parameter that changes, or about a file that
+    is missing or cannot be read, which the text replaces. Raises BadInput."""
     after = content(name)
     check(after)
-    return rendered(after), list(differences(before, after))
+    if not file.PARAMS.exists():
+        return rendered(after), [f"{file.PARAMS}: now {name}"]
+    try:
+        return rendered(after), list(differences(file.read(), after))
+    except BadInput as error:
+        return rendered(after), [f"{error}; now {name}"]
 
 
 def content(name: str) -> dict[str, Any]:
@@ -52,4 +57,5 @@ def differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
             where = f"{place}.{name}" if place else name
             yield from differences(before.get(name), after.get(name), where)
     elif before != after:
-        yield f"{place}: {before} -> {after}"
+        old, new = ("nothing" if value is None else value for value in (before, after))
+        yield f"{place}: {old} -> {new}"

@@ -8,18 +8,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from wm.errors import BadInput, listed, shown
 
 LARGEST = 2**31 - 1  # of any whole number
+FEW = 6  # names that a message lists
 
 
 class Section(BaseModel):
     """A section of params.yaml: no unknown names, no defaults, no silent conversions.
 
-    `renamed` maps former parameter names to today's.
+    `renamed` maps former parameter names to today's; `removed` names those that have no successor.
     """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
     renamed: ClassVar[dict[str, str]] = {}
+    removed: ClassVar[tuple[str, ...]] = ()
 
     @field_validator("*")
     @classmethod
@@ -56,25 +58,51 @@ def validated_json(kind: type[S], text: str, place: str) -> S:
 
 
 def _refusal(kind: type[BaseModel], error: ValidationError, place: str) -> BadInput:
+    """The first mistake, and how many others there are."""
     errors = error.errors(include_url=False)
-    unknown = [e for e in errors if e["type"] == "extra_forbidden"]  # a misspelt name is also a missing one
-    first = [*unknown, *errors][0]
-    inside = ".".join(str(part)[:60] for part in first["loc"] if part != "[key]")
+    unknown = [e for e in errors if e["type"] == "extra_forbidden"]
+    meant = {
+        (*e["loc"][:-1], _meant(kind, e["loc"])) for e in unknown
+    }  # a misspelt name is also a missing one
+    others = [e for e in errors if e not in unknown and not (e["type"] == "missing" and e["loc"] in meant)]
+    first, *more = [*unknown, *others]
+    rest = f" (and {len(more)} more mistake{'s' * (len(more) > 1)})" if more else ""
+    return BadInput(_mistake(kind, first, place) + rest)
+
+
+def _mistake(kind: type[BaseModel], error: Any, place: str) -> str:
+    """What is wrong with one parameter."""
+    inside = ".".join(str(part)[:60] for part in error["loc"] if part != "[key]")
     where = f"{place}{'.' if ': ' in place else ': '}{inside}" if inside else place
-    if first["type"] == "missing":
-        return BadInput(f"{where}: is missing")
-    if first["type"] == "extra_forbidden":
-        section = _section(kind, first["loc"][:-1])
-        if new_name := getattr(section, "renamed", {}).get(first["loc"][-1]):
-            return BadInput(f"{where}: has a new name: {new_name}")
-        names = list(getattr(section, "model_fields", []))
-        similar = get_close_matches(str(first["loc"][-1]), names, n=1)
-        expected = similar[0] if similar else f"one of {listed(names)}"
-        return BadInput(f"{where}: unknown name, expected {expected}")
-    if first["type"] == "value_error":
-        reason = first["msg"].removeprefix("Value error, ")
-        return BadInput(f"{where}: found {shown(first['input'])}, {reason}")
-    return BadInput(f"{where}: found {shown(first['input'])}, expected {_expected(first)}")
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: {_unknown(kind, error['loc'])}"
+    found = "nothing" if error["input"] is None else shown(error["input"])
+    if error["type"] == "value_error":
+        return f"{where}: found {found}, {error['msg'].removeprefix('Value error, ')}"
+    return f"{where}: found {found}, expected {_expected(error)}"
+
+
+def _unknown(kind: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """What to say about a name that the section does not have."""
+    section, name = _section(kind, path[:-1]), path[-1]
+    if new_name := getattr(section, "renamed", {}).get(name):
+        return f"has a new name: {new_name}"
+    if name in getattr(section, "removed", ()):
+        return "was removed"
+    if meant := _meant(kind, path):
+        return f"unknown name, expected {meant}"
+    names = list(getattr(section, "model_fields", []))
+    rest = f", ... ({len(names)} names)" if len(names) > FEW else ""
+    return f"unknown name, expected one of {listed(names[:FEW])}{rest}"
+
+
+def _meant(kind: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """The parameter that an unknown name stands for, or nothing."""
+    section, name = _section(kind, path[:-1]), str(path[-1])
+    names = list(getattr(section, "model_fields", []))
+    return getattr(section, "renamed", {}).get(name) or next(iter(get_close_matches(name, names, n=1)), "")
 
 
 EXPECTED = {  # by Pydantic's name of the error; the limits are in the error's context

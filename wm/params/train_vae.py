@@ -17,6 +17,7 @@ class TrainVAE(Section):
         "tones": "tone_curve",
         "buffer_episodes": "shuffle_buffer_episodes",
     }
+    removed: ClassVar[tuple[str, ...]] = ("brightest",)
 
     seed: NonNegativeInt
     """seed of weights, batches and noise"""

@@ -130,7 +130,7 @@ def evolution(curves: Curves) -> bytes:
     figure, (left, right) = panels(2)
     for name, colour in shades(list(curves)).items():
         generations = column(curves[name], "number")
-        left.plot(generations, column(curves[name], "mean_return"), color=colour, linewidth=1, label=name)
+        left.plot(generations, column(curves[name], "mean_fitness"), color=colour, linewidth=1, label=name)
         right.plot(generations, column(curves[name], "sigma"), color=colour, linewidth=1, label=name)
     left.set(xlabel="generation", ylabel="mean fitness of the population (points)")
     right.set(xlabel="generation", ylabel="step size of CMA-ES (sigma)", ylim=(0, None))

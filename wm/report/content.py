@@ -16,7 +16,7 @@ from wm.params.names import INIT
 from wm.report import charts
 from wm.report.numbers import Rows
 from wm.runtime import results
-from wm.runtime.places import METRICS, PROCESSED, ROUND_METRICS
+from wm.runtime.places import MAKE_AGAIN, METRICS, PROCESSED, ROUND_METRICS
 from wm.runtime.results import DriveSummary
 
 COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold numbers
@@ -24,7 +24,7 @@ COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold nu
     "train_vae.csv": ("step", "train_loss", "loss", "squared_error", "kl"),
     "real.csv": ("score", "lap_finished"),
     "train_rnn.csv": ("step", "train_loss", "loss"),
-    "evolve.csv": ("number", "mean_return", "sigma"),
+    "evolve.csv": ("number", "mean_fitness", "sigma"),
     "exploitation.csv": (
         "steps",
         "dream_reward",
@@ -35,7 +35,6 @@ COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold nu
     ),
 }
 TEXT_COLUMNS = ("round", "lap_finished")
-REMEDY = "Run `dvc checkout` or `dvc repro`."
 LIBRARIES = (
     "jax",
     "equinox",
@@ -116,7 +115,9 @@ def from_metrics(rounds: Sequence[str], params: Mapping[str, Any]) -> Content:
     ranks = results.read(METRICS / "ranks.json", results.Ranks)
     if ranks.chosen not in rounds:
         found, expected = shown(ranks.chosen), listed(rounds)
-        raise BadInput(f"{METRICS}/ranks.json: chosen: found {found}, expected one of {expected}. {REMEDY}")
+        raise BadInput(
+            f"{METRICS}/ranks.json: chosen: found {found}, expected one of {expected}. {MAKE_AGAIN}"
+        )
     ranked = read_csv(METRICS / "ranks.csv")
     by_name = {name: read_round(name, ROUND_METRICS / name) for name in rounds}
     return Content(
@@ -156,7 +157,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
                 float(row[column])
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         columns = ", ".join(COLUMNS[path.name])
-        raise BadInput(f"{path}: {error!r}, expected a table with the columns {columns}. {REMEDY}") from None
+        raise BadInput(
+            f"{path}: {error!r}, expected a table with the columns {columns}. {MAKE_AGAIN}"
+        ) from None
     return rows
 
 
@@ -165,7 +168,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, expected a picture or a film. {REMEDY}") from None
+        raise BadInput(f"{path}: {error.strerror}, expected a picture or a film. {MAKE_AGAIN}") from None
 
 
 def score_rows(rounds: Sequence[RoundResults]) -> list[dict[str, Any]]:

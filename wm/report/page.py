@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wm.agent.summary import IMPOSSIBLE, POOR
+from wm.agent.summary import IMPOSSIBLE, LOW
 from wm.report import charts
 from wm.report.content import Content, RoundResults, Source
 from wm.report.numbers import half_interval
@@ -41,7 +41,7 @@ def page(content: Content) -> str:
         "interval": interval,
         "lap_time": lap_time,
         "solved": SOLVED,
-        "poor": POOR,
+        "low": LOW,
         "paper_score": PAPER_SCORE,
         "too_small": too_small(parameters),
         "drives": drives_verdict(content.chosen),
@@ -82,7 +82,7 @@ def too_small(parameters: Mapping[str, Any]) -> list[str]:
 def drives_verdict(results: RoundResults) -> str:
     """Whether the agent drives, in a word or two."""
     mean = results.real.score.mean
-    return "Yes" if mean >= SOLVED else "In part" if mean >= POOR else "No"
+    return "Yes" if mean >= SOLVED else "In part" if mean >= LOW else "No"
 
 
 def truth_verdict(results: RoundResults) -> str:

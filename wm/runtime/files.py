@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from wm.errors import BadInput
+from wm.runtime.places import remedy
 
 OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # rename cannot replace the target
 
@@ -123,10 +124,11 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(path.read_bytes())
     except ValueError as error:
-        raise BadInput(f"{path}: not valid JSON ({error}). Delete it and run `dvc repro`.") from None
+        raise BadInput(f"{path}: not valid JSON ({error}). {remedy(path)}") from None
+    except FileNotFoundError:
+        raise BadInput(f"{path}: not found. {remedy(path, missing=True)}") from None
     except OSError as error:
-        remedy = "Run `dvc checkout` or `dvc repro`, or name another file."
-        raise BadInput(f"{path}: {error.strerror}. {remedy}") from None
+        raise BadInput(f"{path}: {error.strerror}, expected a JSON file. {remedy(path)}") from None
 
 
 def parse_json(content: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""The journal of an evolution: the returns of each generation, from which an interrupted search resumes."""
+"""The journal of an evolution: the fitness of every candidate, from which an interrupted search resumes."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 
 class Journal:
-    """The returns of each generation, one JSON line each.
+    """The fitness of each generation's candidates, one JSON line each.
 
     A damaged line and all lines after it are dropped, with a warning on standard error.
     """
@@ -34,26 +34,26 @@ class Journal:
         """Number of generations in the journal."""
         return len(self._entries)
 
-    def returns(
+    def fitness(
         self, generation: int, candidates: Float[np.ndarray, "population parameter"]
     ) -> Float[np.ndarray, " population"] | None:
-        """The returns recorded for these candidates; None if there are none."""
+        """The fitness recorded for these candidates; None if there is none."""
         if generation >= len(self._entries):
             return None
         entry = self._entries[generation]
         if entry["candidates"] != _fingerprint(candidates):
             return None
-        return np.array([float.fromhex(value) for value in entry["returns"]])
+        return np.array([float.fromhex(value) for value in entry["fitness"]])
 
     def write(
         self,
         generation: int,
         candidates: Float[np.ndarray, "population parameter"],
-        returns: Float[np.ndarray, " population"],
+        fitness: Float[np.ndarray, " population"],
     ) -> None:
         """Writes the line of a generation, replacing that line and all lines after it."""
-        written = [float(value).hex() for value in returns]
-        entry = {"candidates": _fingerprint(candidates), "returns": written, "sha256": _checksum(written)}
+        written = [float(value).hex() for value in fitness]
+        entry = {"candidates": _fingerprint(candidates), "fitness": written, "sha256": _checksum(written)}
         line = json.dumps(entry).encode() + b"\n"
         del self._entries[generation:], self._ends[generation + 1 :]
         with self.path.open("r+b" if self.path.exists() else "w+b") as file:
@@ -73,7 +73,7 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     """The parsed line; None if it is damaged."""
     try:
         entry = json.loads(line)
-        intact = line.endswith(b"\n") and entry["sha256"] == _checksum(entry["returns"])
+        intact = line.endswith(b"\n") and entry["sha256"] == _checksum(entry["fitness"])
         intact = intact and isinstance(entry["candidates"], str)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -84,5 +84,5 @@ def _fingerprint(candidates: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(candidates).tobytes()).hexdigest()
 
 
-def _checksum(returns: list[str]) -> str:
-    return hashlib.sha256(json.dumps(returns).encode()).hexdigest()
+def _checksum(fitness: list[str]) -> str:
+    return hashlib.sha256(json.dumps(fitness).encode()).hexdigest()

@@ -10,14 +10,14 @@ from jaxtyping import Float
 from wm.errors import Halted
 from wm.runtime.journal import Journal
 
-MAX_BROKEN = 0.1  # share of a generation's returns that may be NaN or infinite
+MAX_BROKEN = 0.1  # share of a generation's fitness values that may be NaN or infinite
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How long CMA-ES searches, and how widely.
 
-    Noisy returns keep CMA-ES from converging, and on a plateau it diverges. So each parameter's standard
+    A noisy fitness keeps CMA-ES from converging, and on a plateau it diverges. So each parameter's standard
     deviation is bounded by `max_std`, and after the share `decay_start` of the generations by a bound that
     falls geometrically to `final_std`.
     """
@@ -37,15 +37,15 @@ class Schedule:
 
 
 class Generation(NamedTuple):
-    """A generation's number, its finite returns' mean and maximum, and the state of CMA-ES after it.
+    """A generation's number, mean and maximum of its finite fitness, and the state of CMA-ES after it.
 
     `mean` is the centre of the search distribution.
     """
 
     number: int
-    mean_return: float
-    best_return: float
-    broken: int  # candidates whose return was not finite
+    mean_fitness: float
+    best_fitness: float
+    broken: int  # candidates whose fitness was not finite
     sigma: float
     mean: Float[np.ndarray, " parameter"]
 
@@ -60,9 +60,9 @@ def maximise(
 ) -> Iterator[Generation]:
     """Maximises `fitness(generation, candidates)`, which returns a number per candidate, from `start`.
 
-    A candidate whose return is not finite is ranked last; more than a tenth of these in one generation raise
-    Halted. Returns are written to `journal`. Those already there are not computed again, but passed to the
-    library, which thereby reaches the same state.
+    A candidate whose fitness is not finite is ranked last; more than a tenth of these in one generation raise
+    Halted. The fitness is written to `journal`. Values already there are not computed again, but passed to
+    the library, which thereby reaches the same state.
     """
     import cma  # here because its import is slow, and checking params.yaml must not wait for it
 
@@ -70,30 +70,30 @@ def maximise(
     for number in range(schedule.generations):
         strategy.opts.set("maxstd", schedule.bound(number))
         candidates = strategy.ask()
-        returns = _returns(fitness, number, np.stack(candidates), journal)
-        finite = np.isfinite(returns)
+        values = _values(fitness, number, np.stack(candidates), journal)
+        finite = np.isfinite(values)
         broken = int(np.sum(~finite))
-        if broken > MAX_BROKEN * len(returns):
-            found = f"found {broken} of {len(returns)} returns that are not finite"
+        if broken > MAX_BROKEN * len(values):
+            found = f"found {broken} of {len(values)} fitness values that are not finite"
             raise Halted(f"generation {number}: {found}, expected at most a tenth")
-        ranked = np.where(finite, returns, np.min(returns[finite]) - 1)
+        ranked = np.where(finite, values, np.min(values[finite]) - 1)
         strategy.tell(candidates, (-ranked).tolist())
-        mean_return, best_return = float(np.mean(returns[finite])), float(np.max(returns[finite]))
+        mean_fitness, best_fitness = float(np.mean(values[finite])), float(np.max(values[finite]))
         sigma, mean = float(strategy.sigma), np.array(strategy.mean)
-        yield Generation(number, mean_return, best_return, broken, sigma, mean)
+        yield Generation(number, mean_fitness, best_fitness, broken, sigma, mean)
 
 
-def _returns(
+def _values(
     fitness: Callable[..., Any], number: int, candidates: np.ndarray, journal: Journal | None
 ) -> Float[np.ndarray, " population"]:
-    """The candidates' returns, from the journal if it has them; otherwise they are added to it."""
-    known = journal.returns(number, candidates) if journal else None
+    """The candidates' fitness values, from the journal if it has them; otherwise they are added to it."""
+    known = journal.fitness(number, candidates) if journal else None
     if known is not None:
         return known
-    returns = np.asarray(fitness(number, candidates), float)
+    values = np.asarray(fitness(number, candidates), float)
     if journal:
-        journal.write(number, candidates, returns)
-    return returns
+        journal.write(number, candidates, values)
+    return values
 
 
 def _options(schedule: Schedule, seed: int) -> dict[str, Any]:

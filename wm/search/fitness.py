@@ -86,7 +86,9 @@ def dream_fitness(
     watcher = in_precision(problem.watcher)
 
     @eqx.filter_jit
-    def returns(dreams: list[SearchDream], watcher: RNN, candidates: jax.Array, key: jax.Array) -> jax.Array:
+    def evaluated(
+        dreams: list[SearchDream], watcher: RNN, candidates: jax.Array, key: jax.Array
+    ) -> jax.Array:
         start_key, dream_key = jr.split(key)
         pool = len(dreams[0].starts.mu)
         chosen = jr.choice(start_key, pool, (objective.rollouts,), replace=False)
@@ -105,7 +107,7 @@ def dream_fitness(
 
     def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
         vectors = devices.split(jnp.asarray(candidates, jnp.float32))
-        return devices.whole(returns(dreams, watcher, vectors, jr.fold_in(key, generation)))
+        return devices.whole(evaluated(dreams, watcher, vectors, jr.fold_in(key, generation)))
 
     return fitness
 
