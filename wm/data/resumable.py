@@ -14,7 +14,7 @@ from wm.runtime.progress import report_resumed
 
 Task = TypeVar("Task")
 
-EPISODES_PER_PART = 10  # saved together; as many as an agent drives side by side
+EPISODES_PER_PART = 10  # saved together
 
 
 def resumable_episodes(
