@@ -127,7 +127,6 @@ def page() -> str:
         "dream_range": f"{max(dreams) - min(dreams):.0f}",
         "unfinished": str(real["score"]["n"] - real["laps"]),
         "controllers": str(ranks["controllers"]),
-        "lap_frames": f"{real['lap_frames']:.0f}",
         "worlds_table": markdown(WORLDS, [world("real", real, chosen), world("dream", dream, chosen)]),
         "fresh_table": markdown(FRESH, [fresh_cells(row) for row in fresh]),
         "rounds_table": markdown(SCORES, [round_cells(name) for name in rounds()]),

@@ -43,7 +43,7 @@ def test_the_card_has_the_measured_scores(latents, tmp_path, monkeypatch):
     monkeypatch.setattr(model_card, "ROUND_METRICS", tmp_path)
     text = model_card.model_card(Origin(["r0", "r1"], Timing(2, 50), [1000, 2000], 900_000))
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | \N{MINUS SIGN}1.0 | 930.0 | 7 | 3 |" in text
-    assert "| real drives collected for V and M | 2 |" in text
+    assert "| real drives kept for V and M | 2 |" in text
     assert "| real frames of these drives | 1,070 |" in text
     assert "| dream steps of C's evolution, this round | 2,000 |" in text
     assert "| dream steps of C's evolution, all rounds | 3,000 |" in text

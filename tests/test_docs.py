@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 import runpy
 import shlex
@@ -17,11 +18,13 @@ from ruamel.yaml import YAML
 from bench import document, footprint, results_page, stage_minutes, tables
 from bench.structure import words
 from bench.timing import Row
+from wm.data import resident
 from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
 from wm.params import profiles
 from wm.params.check import check
 from wm.runtime import files
+from wm.spec import FRAME_BYTES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -245,7 +248,7 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"A batch is {SECTIONS['train_rnn']['batch_size']} whole drives",
         f"has a share of {SECTIONS['train_rnn']['newest_share']}",
         f"`evaluate` drives {params['evaluate']['episodes']} real tracks",
-        f"`explore` drives {params['explore']['episodes']} fresh tracks",
+        f"`explore` drives {params['explore']['episodes']} new tracks",
         f"(standard deviation {params['explore']['action_noise']})",
         f"keeps the brake at {high}",
         f"$H = {evolve['horizon_steps']}$ steps",
@@ -291,6 +294,56 @@ def test_the_data_of_the_footprint_are_those_of_the_profiles(monkeypatch):
             int(rows[what][f"{name}_megabytes"]) for what in ("V, frames", "M, latents of the last round")
         ]
         assert stated == sizes
+
+
+def test_the_cards_that_hold_the_data_are_those_of_the_footprint():
+    """JAX gives the process three quarters of a card."""
+    frames, latents = (document.read("footprint")[i] for i in (0, 2))
+    needed = [frames["default_megabytes"], frames["paper_megabytes"], latents["paper_megabytes"]]
+    sizes = [math.ceil(int(size) / 1e3 / resident.MAX_SHARE / 0.75) for size in needed]
+    text = " ".join((DOCS / "performance.md").read_text(encoding="utf-8").split())
+    assert "a card of {} GB, the paper's {} GB, its latents {} GB".format(*sizes) in text
+    assert f"by default from {sizes[0]} GB on" in " ".join(README.read_text(encoding="utf-8").split())
+
+
+def test_the_extrapolation_follows_from_the_default_run():
+    minutes = {row["stages"]: float(row["minutes"]) for row in document.read("stage_minutes")[:8]}
+    drives = sum(driver["episodes"] for driver in SECTIONS["collect"].values())
+    first = next(row for row in tables.rows(DOCS / "runs.csv") if row["run"] == results_page.RUN)
+    kept, frames = int(first["real_drives"]), int(first["real_frames"])
+    timing = SECTIONS["environment"]
+    steps = (frames / kept - timing["warm_up_frames"]) / timing["action_repeat"]
+    hours = {
+        "making them, core-hours": 2 * minutes["collect"] / 60 / drives,
+        "`encode` on 2 cores, hours": minutes["encode and initialise"] / 60 / kept,
+        "frames over a 110 MB/s network to the stage, hours": steps * FRAME_BYTES / 110e6 / 3600,
+    }
+    text = (DOCS / "scale.md").read_text(encoding="utf-8")
+    assert f"{steps:.0f} steps per drive" in text
+    for name, hour in hours.items():
+        assert f"| {name} | {hour * 1e4:.1f} | {hour * 1e6:.0f} |" in text, name
+
+
+def test_a_stated_number_of_stages_is_that_of_dvc_yaml():
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values()
+    sizes = {"${rounds}": len(SECTIONS["rounds"]), "None": 1}
+    lists = [stage.get("foreach") for stage in stages]
+    count = sum(len(each) if isinstance(each, list) else sizes[str(each)] for each in lists)
+    for path in DOCUMENTS:
+        for number in re.findall(r"\b(\d+) stages\b", path.read_text(encoding="utf-8")):
+            assert int(number) == count, path
+
+
+def test_every_row_of_the_page_on_reliability_names_its_test():
+    text = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    tables_with_tests = re.findall(r"^\|[^\n]*\| test \|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    rows = [row for table in tables_with_tests for row in table.splitlines()[1:]]
+    assert len(rows) > 40
+    for row in rows:
+        names = re.findall(r"`([\w/]+\.py)`", row.rstrip("| ").rpartition("|")[2])
+        assert names, row
+        for name in names:
+            assert (ROOT / (name if "/" in name else f"tests/faults/{name}")).exists(), name
 
 
 def test_the_columns_of_the_speed_table_are_those_that_the_bench_prints():

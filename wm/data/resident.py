@@ -20,7 +20,7 @@ from wm.spec import FRAME_BYTES, FRAME_SHAPE
 
 Tree = TypeVar("Tree")
 
-MAX_SHARE = 2 / 3  # of the device's free memory; training needs the rest
+MAX_SHARE = 2 / 3  # of what JAX may still use of the device's memory; training needs the rest
 
 
 def fits(size: int) -> bool:
@@ -67,7 +67,7 @@ def picked(whole: Tree, rows: np.ndarray | jax.Array) -> Tree:
 
 @dataclass(frozen=True)
 class FrameOrder:
-    """The order in which frames are drawn: those of `buffer_episodes` episodes are shuffled together."""
+    """The order of frames: those of `buffer_episodes` episodes are shuffled together."""
 
     batch_size: int
     buffer_episodes: int

@@ -32,8 +32,8 @@ class Search(Section):
     sigma0: PositiveFloat
     """initial standard deviation of each parameter"""
     max_std: PositiveFloat
-    """upper bound on each parameter's standard deviation; CMA-ES does not converge on noisy returns by
-    itself"""
+    """upper bound on each parameter's standard deviation; CMA-ES does not converge on a noisy fitness
+    by itself"""
     final_std: PositiveFloat
     """value of max_std in the last generation; the bound falls geometrically"""
     decay_start: float = Field(ge=0, le=1)
@@ -48,8 +48,8 @@ class OffTrackShares(Section):
     search: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
     """in rounds that search from scratch"""
     refine: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
-    """in rounds that refine; of the searches within one standard error of the best dream score, the one with
-    the largest share is kept"""
+    """in rounds that refine; of the searches within one standard error of the best search score, the one with
+    the largest share is kept; a search score is the mean of whole dreams sampled as in evolution"""
 
 
 class ActionLimits(Section):
@@ -112,8 +112,8 @@ class Evolve(Section):
     temperature: PositiveFloat
     """temperature of all dreams: divides the mixture's logits; its square root multiplies sigma"""
     sampling: Sampling
-    """how evolution takes the next latent from the mixture: sampled; denoised (sampled without the encoder's
-    noise); mode; or mean"""
+    """how dreams of evolution and of search scores take the next latent from the mixture: sampled; denoised
+    (sampled without the encoder's noise); mode; or mean"""
     missed_tile_cost: NonNegativeFloat
     """points subtracted per missed tile, in addition to the lost reward"""
     cvar_level: float = Field(gt=0, le=1)
@@ -137,7 +137,7 @@ class Evolve(Section):
     snapshot_every: PositiveInt
     """generations between two snapshots of the controller"""
     score_episodes: PositiveInt
-    """whole dreamt episodes that a dream score averages over"""
+    """whole dreamt episodes that a search score or a dream score averages over"""
     score_sampling: Sampling
     """the same as sampling, for the dream score; denoised matches what the agent sees while driving"""
     action_limits: ActionLimits

@@ -11,7 +11,7 @@ class Explore(Section):
     """Drives of each round's agent, from which the next round learns."""
 
     seed: NonNegativeInt
-    """seed of the first track; each round adds 10,000"""
+    """seed of the tracks: round number n, counted from 1, starts 10,000 n above it"""
     episodes: PositiveInt
     """number of drives per round: a third by the agent, a third by the agent with action noise, a third by
     snapshots of the search"""

@@ -55,6 +55,6 @@ def model_card(origin: Origin) -> str:
 
 
 def real_data(prev: str, timing: Timing) -> tuple[int, int]:
-    """Drives and frames on real tracks collected for the models of the round after `prev`."""
+    """Real drives kept for the models of the round after `prev`, and their frames."""
     records = [record for record in Shards(LATENTS / prev).records if not record.mirrored]
     return len(records), sum(timing.frames(record.length) for record in records)
