@@ -55,13 +55,20 @@ def actions(count, seed=3):
     return jr.uniform(jr.key(seed), (count, 3))
 
 
-def test_an_episode_starts_at_a_draw_or_if_denoised_at_the_encoders_mean():
+def test_an_episode_starts_at_a_sample_or_if_denoised_at_the_encoders_mean():
     noisy = playable(network(0))
     rules = noisy.dream.rules.replace(sampling="denoised", encoder_variance=(0.1,) * 4)
     clear = replace(noisy, dream=replace(noisy.dream, rules=rules))
     drawn, mean = (dreams.begin(setup(0, 0, 0)).state.z for dreams in (noisy, clear))
     assert np.array_equal(mean, noisy.starts.mu[:3])
     assert not np.allclose(drawn, mean, atol=0.1)
+
+
+def test_rules_of_early_agents_are_read():
+    early = {"temperature": 1.3, "patience": 7, "action_repeat": REPEAT}
+    assert Rules.model_validate(early) == Rules(temperature=1.3, stuck_steps=7, action_repeat=REPEAT)
+    with pytest.raises(ValueError, match="patience"):
+        Rules.model_validate(early | {"stuck_steps": 7})
 
 
 def test_rules_are_read_as_they_were_stored(tmp_path):

@@ -226,8 +226,13 @@ def test_wrong_options_are_named(models, options, message):
 
 def test_an_unknown_option_is_named(models):
     for make in (gymnasium.make, gymnasium.make_vec):
-        with pytest.raises(TypeError, match="'temperatur'"):
+        with pytest.raises(
+            BadInput, match=r"^CarRacingDreams?: option: found 'temperatur', expected one of "
+        ):
             make(DREAM, models=models, temperatur=1.0)
+    expected = "^RealCarRacing: option: found 'obs', expected one of models, observation, render_mode$"
+    with pytest.raises(BadInput, match=expected):
+        gymnasium.make("wm.envs:RealCarRacing-v0", models=models, obs=1)
 
 
 UNCHECKED = """

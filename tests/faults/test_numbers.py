@@ -68,7 +68,7 @@ def test_an_action_that_is_not_finite_ends_the_stage_and_not_the_drive(project, 
     assert small.checksums(folder, "evaluate") == {}
 
 
-def test_a_candidate_without_a_finite_return_is_counted_and_not_averaged():
+def test_a_candidate_without_a_finite_fitness_is_counted_and_not_averaged():
     search = cma_es.Schedule(
         population=16, generations=3, sigma0=0.5, max_std=1.0, final_std=1.0, decay_start=0.5, diagonal=True
     )

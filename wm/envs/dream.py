@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from wm.envs.options import DreamOptions, playable
+from wm.envs.options import DreamOptions, check_options, playable
 from wm.envs.player import Player
 from wm.envs.view import METADATA, load_view
 from wm.runtime.places import PRETRAINED
@@ -33,6 +33,7 @@ class CarRacingDream(gymnasium.Env):
         render_mode: str | None = None,
         **options: Unpack[DreamOptions],
     ) -> None:
+        check_options("CarRacingDream", options, DreamOptions.__annotations__)
         view = load_view(models, observation, render_mode)
         self.player = Player(view, playable(view, **options), 1)
         self.observation_space, self.action_space = view.observation_space, action_space()

@@ -1,7 +1,7 @@
 """The options of the dream, and the dreams that follow from them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict, TypeGuard
 
@@ -11,7 +11,9 @@ from wm.agent.start_frames import start_frames
 from wm.dream.playing import Dreams
 from wm.dream.starts import StartFrames
 from wm.envs.view import View
-from wm.errors import BadInput
+from wm.errors import BadInput, listed
+
+COMMON = ("models", "observation", "render_mode")  # options of all environments
 
 
 class DreamOptions(TypedDict, total=False):
@@ -23,6 +25,14 @@ class DreamOptions(TypedDict, total=False):
     """steps after which an episode is truncated; by default the length of a real episode"""
     start_seeds: Sequence[int] | None
     """real tracks on whose first frames episodes start; by default the frames in the folder's starts.npz"""
+
+
+def check_options(environment: str, options: Iterable[str], own: Iterable[str] = ()) -> None:
+    """Raises BadInput for an option that is neither one of all environments nor one of `own`."""
+    known = [*COMMON, *own]
+    for name in options:
+        if name not in known:
+            raise BadInput(f"{environment}: option: found {name!r}, expected one of {listed(known)}")
 
 
 def playable(

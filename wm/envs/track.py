@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from wm.dream import playing
+from wm.envs.options import check_options
 from wm.envs.view import METADATA, RENDERED_SIDE, load_view
 from wm.models import rnn, vae
 from wm.runtime.places import PRETRAINED
@@ -35,7 +36,9 @@ class RealCarRacing(gymnasium.Env):
         models: str | Path = PRETRAINED,
         observation: str = "latent",
         render_mode: str | None = None,
+        **unknown: object,
     ) -> None:
+        check_options("RealCarRacing", unknown)
         self._view = view = load_view(models, observation, render_mode)
         self._track = RealTrack(view.timing.action_repeat, view.timing.warm_up_frames)
         self.observation_space, self.action_space = view.observation_space, action_space()

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool
 
-from wm.envs.options import DreamOptions, check_at_least_one, is_whole, playable
+from wm.envs.options import DreamOptions, check_at_least_one, check_options, is_whole, playable
 from wm.envs.player import Player, Step
 from wm.envs.view import METADATA, load_view
 from wm.runtime.places import PRETRAINED
@@ -37,6 +37,7 @@ class CarRacingDreams(VectorEnv):
         render_mode: str | None = None,
         **options: Unpack[DreamOptions],
     ) -> None:
+        check_options("CarRacingDreams", options, DreamOptions.__annotations__)
         check_at_least_one("num_envs", num_envs)
         view = load_view(models, observation, render_mode)
         self.player = Player(view, playable(view, **options), num_envs)
