@@ -77,7 +77,7 @@ def rnn_loss(params: Params) -> Callable[..., Any]:
 
 
 def rnn_step(params: Params) -> tuple[RNN, Any]:
-    """One RNN and the shape of a batch of drives of full length."""
+    """One RNN and the shape of a batch of windows."""
     section, latent = params.initialise, params.train_vae.latent_size
     model = RNN(
         latent_size=latent,
@@ -86,7 +86,7 @@ def rnn_step(params: Params) -> tuple[RNN, Any]:
         joint=section.joint_mixture,
         key=jr.key(0),
     )
-    shape = (params.train_rnn.batch_size, params.environment.timing.max_steps)
+    shape = (params.train_rnn.batch_size, params.train_rnn.window_steps)
 
     def column(kind: Any, *sizes: int) -> Any:
         return jax.ShapeDtypeStruct((*shape, *sizes), kind)

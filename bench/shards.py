@@ -122,16 +122,18 @@ def vae_loops(shards: Shards) -> list[Row]:
 def rnn_loops(shards: Shards) -> list[Row]:
     """Steps per second of the RNN's training, read from shards or selected on the device."""
     records = shards.kept()
-    read = partial(rnn_data.read_padded, shards, longest(records))
+    steps = longest(records)
+    read = partial(rnn_data.read_padded, shards, steps)
 
     def drawn(together: rnn_data.Batcher) -> Iterator[rnn.Batch]:
         rng = np.random.default_rng(0)
         while True:
-            yield together([records[i] for i in rng.integers(len(records), size=bench_rnn.EPISODES)])
+            drives = [records[i] for i in rng.integers(len(records), size=bench_rnn.EPISODES)]
+            yield together(drives, np.zeros(len(drives), int))
 
     batches = {"from shards": drawn(read)}
     if resident.fits(ROOM):
-        batches[ON_DEVICE] = drawn(rnn_data.resident_batcher(read, records))
+        batches[ON_DEVICE] = drawn(rnn_data.resident_batcher(shards, records, steps))
     rates = loops(bench_rnn.network(0), bench_rnn.LOSS, batches, RNN_STEPS)
     return lines("M training", rates, "steps")
 

@@ -21,7 +21,7 @@ from wm.dream.open_loop import WARM_STEPS, drift
 from wm.models import fit, rnn, rnn_data, rnn_files
 from wm.models.fit import Loss, Training, Validation
 from wm.models.rnn import RNN, Batch, LossWeights
-from wm.models.rnn_data import DriveBatches
+from wm.models.rnn_data import BatchShape, WindowBatches
 from wm.models.rnn_files import RNNs
 from wm.params.model import Params
 from wm.params.train_rnn import TrainRNN
@@ -30,6 +30,7 @@ from wm.runtime.checkpoint import Checkpoints
 
 LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
 DRIFT_STEPS = (5, 20, 50)  # dreamt steps after which the drift is measured
+VALIDATION_BATCH = 16  # whole drives
 VALIDATION_NEWEST_SHARE = 0.5  # of the drives that the validation loss averages over
 
 
@@ -46,7 +47,8 @@ def main(params: Params, round_name: str, prev: str) -> None:
     loss = partial(rnn.loss, weights=weights)
     steps = settings.steps if rounds else settings.first_round_steps
     records = shards.kept(validation=False)
-    batcher = rnn_data.batcher(shards, records)
+    shape = BatchShape(settings.batch_size, settings.window_steps)
+    batcher = rnn_data.batcher(shards, records, shape.steps)
     validation = validation_batches(shards, settings, rounds)
     check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))
     with scratch.folder(stage, settings.model_dump(), paths) as unfinished:
@@ -56,10 +58,10 @@ def main(params: Params, round_name: str, prev: str) -> None:
             key = jr.fold_in(jr.fold_in(jr.key(settings.seed), len(rounds)), number)
             fit_key, check_key = jr.split(key)
             seed = [settings.seed, len(rounds), number]
-            drives = DriveBatches(batcher, records, rounds, settings.newest_share, settings.batch_size, seed)
+            windows = WindowBatches(batcher, records, rounds, settings.newest_share, shape, seed)
             training = Training(
                 rnn.with_rounded_weights(partial(loss, dropout=settings.dropout), settings.precision),
-                lambda done: takewhile(lambda _: not stop.is_set(), drives.draw(steps, done)),
+                lambda done: takewhile(lambda _: not stop.is_set(), windows.draw(steps, done)),
                 steps,
                 settings.learning_rate,
                 settings.gradient_clip,
@@ -87,8 +89,8 @@ def validation_batches(shards: CachedShards, settings: TrainRNN, rounds: list[st
     length = max(longest(records), WARM_STEPS + max(DRIFT_STEPS))
     rng = np.random.default_rng(settings.seed)
     drawn = draw(records, rounds, VALIDATION_NEWEST_SHARE, settings.validation_episodes, rng)
-    starts, size = range(0, len(drawn), settings.batch_size), settings.batch_size
-    return [rnn_data.read_padded(shards, length, drawn[start : start + size]) for start in starts]
+    parts = [drawn[i : i + VALIDATION_BATCH] for i in range(0, len(drawn), VALIDATION_BATCH)]
+    return [rnn_data.read_padded(shards, length, part) for part in parts]
 
 
 def validate(model: RNN, batch: Batch, key: PRNGKeyArray, *, loss: Loss) -> dict[str, jax.Array]:

@@ -245,7 +245,8 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"a latent $z$ of {SECTIONS['train_vae']['latent_size']} numbers",
         f"An LSTM of {params['initialise']['hidden_size']} units",
         f"$K = {params['initialise']['mixtures']}$",
-        f"A batch is {SECTIONS['train_rnn']['batch_size']} whole drives",
+        f"A batch is {SECTIONS['train_rnn']['batch_size']} windows of"
+        f" {SECTIONS['train_rnn']['window_steps']} steps",
         f"has a share of {SECTIONS['train_rnn']['newest_share']}",
         f"`evaluate` drives {params['evaluate']['episodes']} real tracks",
         f"`explore` drives {params['explore']['episodes']} new tracks",

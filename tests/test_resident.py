@@ -10,12 +10,12 @@ from wm.data.episode import Episode, Record
 from wm.data.resident import FrameOrder
 from wm.data.shards import Shards, Writer
 from wm.models import rnn_data
-from wm.models.rnn_data import DriveBatches
+from wm.models.rnn_data import BatchShape, WindowBatches
 from wm.runtime import files
 
 LENGTHS = [7, 4, 9, 5, 9]
 ORDER = FrameOrder(batch_size=4, buffer_episodes=2, seed=3)
-BATCH = 3  # drives
+SHAPE = BatchShape(windows=3, steps=6)
 
 
 def shards(folder, observations):
@@ -64,29 +64,57 @@ def test_frames_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("done", [0, 11])
-def test_drives_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypatch, done):
+def test_windows_picked_on_the_device_are_those_that_are_read(tmp_path, monkeypatch, done):
     data = shards(tmp_path / "latents", latents)
     records = data.kept(validation=False)
 
     def batches(done):
-        batcher = rnn_data.batcher(data, records)
-        return list(DriveBatches(batcher, records, ["a"], 0.4, BATCH, [3, 1, 1]).draw(20, done))
+        batcher = rnn_data.batcher(data, records, SHAPE.steps)
+        return list(WindowBatches(batcher, records, ["a"], 0.4, SHAPE, [3, 1, 1]).draw(20, done))
 
     read, sizes = batches(0), []
     monkeypatch.setattr(resident, "fits", lambda size: sizes.append(size) or True)
     picked = batches(done)
     assert len(picked) == 20 - done
-    assert sizes == [len(LENGTHS) * resident.nbytes(picked[0]) // BATCH]
+    assert sizes == [sum(leaf[0].nbytes for leaf in picked[0]) // SHAPE.steps * max(LENGTHS) * len(LENGTHS)]
     same(picked, read[done:])
+
+
+def test_a_window_is_a_part_of_its_drive(tmp_path):
+    data = shards(tmp_path / "latents", latents)
+    records = data.kept(validation=False)
+    batch = rnn_data.read_padded(data, 5, records[:3], np.array([2, 0, 4]))
+    for row, (first, length) in enumerate([(2, 5), (0, 4), (4, 5)]):
+        whole = data.read(records[row])
+        assert np.array_equal(batch.mu[row, :length], whole.observations["mu"][first : first + length])
+        assert np.array_equal(batch.reward[row, :length], whole.rewards[first : first + length])
+        assert batch.mask[row].sum() == length
+
+
+def test_the_ends_of_a_drive_are_in_at_least_half_as_many_windows_as_its_middle():
+    records = [Record(0, 1, "a", 100, score=1.0, warm_up_reward=0.5, lap_finished=False)] * 40_000
+    starts = rnn_data.first_steps(records, 20, np.random.default_rng(0))
+    times = starts[:, None] + np.arange(20)
+    seen = np.bincount(times.ravel(), minlength=100) / len(records)
+    assert times.min() == 0
+    assert times.max() == 99
+    middle = seen[40:60].mean()
+    assert seen.min() > 0.48 * middle  # uniform starts give 1/20
+    assert seen.max() < 1.6 * middle
+
+
+def test_the_window_of_a_short_drive_is_the_drive():
+    records = [Record(0, 1, "a", 7, score=1.0, warm_up_reward=0.5, lap_finished=False)] * 50
+    assert not rnn_data.first_steps(records, 20, np.random.default_rng(0)).any()
 
 
 def test_drives_on_the_device_are_read_once(tmp_path, monkeypatch):
     data = shards(tmp_path / "latents", latents)
     monkeypatch.setattr(resident, "fits", lambda size: True)
     records = data.kept(validation=False)
-    batcher = rnn_data.batcher(data, records)
+    batcher = rnn_data.batcher(data, records, 20)
     monkeypatch.setattr(data, "read", lambda record: pytest.fail("read again"))
-    assert np.array_equal(batcher(records[1:3]).mask.sum(axis=1), LENGTHS[1:3])
+    assert np.array_equal(batcher(records[1:3], np.zeros(2, int)).mask.sum(axis=1), LENGTHS[1:3])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,13 @@ CHANGES = {
         "validation_batches": 1,
     },
     "initialise": {"hidden_size": 8, "mixtures": 2},
-    "train_rnn": {"first_round_steps": 60, "batch_size": 4, "log_every": 20, "validation_episodes": 4},
+    "train_rnn": {
+        "first_round_steps": 60,
+        "batch_size": 4,
+        "window_steps": 20,
+        "log_every": 20,
+        "validation_episodes": 4,
+    },
     "evolve": {
         "search": {"population": 12, "generations": 40},
         "rollouts": 4,

@@ -47,13 +47,17 @@ def longest(records: Sequence[Record]) -> int:
     return max(record.length for record in records)
 
 
-def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, np.ndarray]:
-    """Whole episodes of latents as one batch, padded with zeros to `steps`: (batch, steps, ...).
+def stacked(
+    shards: Shards, records: Sequence[Record], steps: int, starts: Sequence[int] | np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Episodes of latents as one batch, `steps` steps each, from `starts` on: (batch, steps, ...).
 
-    `mask` is True on real steps, `done` on a step that ended in failure.
+    Without `starts` they begin with their first step. Episodes that end earlier are padded with zeros. `mask`
+    is True on real steps, `done` on a step that ended in failure.
     """
     batch: dict[str, np.ndarray] = {}
-    for row, record in enumerate(records):
+    firsts = np.zeros(len(records), int) if starts is None else starts
+    for row, (record, first) in enumerate(zip(records, firsts, strict=True)):
         episode = shards.read(record)
         columns = {
             **episode.observations,
@@ -67,7 +71,8 @@ def stacked(shards: Shards, records: Sequence[Record], steps: int) -> dict[str, 
             if name not in batch:
                 shape = (len(records), steps, *values.shape[1:])
                 batch[name] = np.zeros(shape, values.dtype)
-            batch[name][row, : record.length] = values
+            part = values[first : first + steps]
+            batch[name][row, : len(part)] = part
     return batch
 
 

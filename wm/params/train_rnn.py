@@ -22,7 +22,9 @@ class TrainRNN(Section):
     steps: PositiveInt
     """gradient steps in every later round"""
     batch_size: PositiveInt
-    """whole drives per batch"""
+    """windows per batch, each at a random place of a drive"""
+    window_steps: PositiveInt
+    """steps of a window; a drive that is shorter is padded"""
     learning_rate: PositiveFloat
     """initial learning rate of Adam in each round; decays to a hundredth along a cosine"""
     gradient_clip: PositiveFloat
