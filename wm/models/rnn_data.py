@@ -52,9 +52,8 @@ class WindowBatches:
 def first_steps(records: Sequence[Record], steps: int, rng: np.random.Generator) -> Int[np.ndarray, " batch"]:
     """The random first step of a window of `steps` steps in each drive.
 
-    A window may reach half its length beyond either end before it is moved inside the drive, so that the first
-    and last steps are in half as many windows as others, not in hardly any. The window of a shorter drive is
-    the whole drive.
+    A window may reach half its length beyond either end before it is moved inside the drive. Otherwise hardly
+    any window would hold the first or the last step. The window of a shorter drive is the whole drive.
     """
     room = np.array([max(record.length - steps, 0) for record in records])
     return np.clip(rng.integers(-(steps // 2), room + steps // 2 + 1), 0, room)
