@@ -154,7 +154,7 @@ def test_an_export_that_fails_reports_one_line(source, monkeypatch):
     Path("data/raw/b").rename("data/raw/a b")
     with pytest.raises(BadInput, match="expected a folder name of letters"):
         minari_export.export(Path("data/raw/a b"), Path("minari"))
-    with pytest.raises(BadInput, match=r"params\.yaml/car-racing-raw-a-v0: .*expected a writable place"):
+    with pytest.raises(BadInput, match=r"params\.yaml: found a file, expected a folder"):
         minari_export.export(source, Path("params.yaml"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"minari is not installed\. Run `uv sync --extra minari`"):

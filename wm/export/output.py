@@ -16,5 +16,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield unfinished
     except IsADirectoryError:
         raise BadInput(f"{path}: found a folder, expected a file to write") from None
+    except (FileExistsError, NotADirectoryError):
+        raise BadInput(f"{path.parent}: found a file, expected a folder to write to") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be written ({error.strerror}), expected a writable place") from None
