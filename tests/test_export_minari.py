@@ -144,7 +144,7 @@ def test_a_failed_export_leaves_nothing(source, monkeypatch):
 
 
 def test_an_export_that_fails_reports_one_line(source, monkeypatch):
-    with pytest.raises(BadInput, match=r"nowhere/manifest\.json: No such file"):
+    with pytest.raises(BadInput, match=r"nowhere/manifest\.json: not found"):
         minari_export.export(Path("nowhere"), Path("minari"))
     latents = DRIVES[0].__class__(**{**vars(DRIVES[0]), "observations": {"mu": np.zeros((7, 4), np.float32)}})
     write(Path("data/latents/a"), [latents])
