@@ -819,9 +819,9 @@ def test_no_flipped_bit_of_a_journal_is_accepted(tmp_path):
     content = path.read_bytes()
     for number in range(8 * len(content)):
         path.write_bytes(flipped(content, number // 8, number % 8))
-        assert Journal(path).returns(0, candidates) is None
+        assert Journal(path).fitness(0, candidates) is None
     path.write_bytes(content)
-    found = Journal(path).returns(0, candidates)
+    found = Journal(path).fitness(0, candidates)
     assert found is not None
     assert found.tolist() == [1.5, 2.5, -0.5]
 
@@ -832,4 +832,4 @@ def test_a_journal_line_without_its_candidates_is_dropped(tmp_path):
     entry = json.loads(path.read_text())
     del entry["candidates"]
     path.write_text(json.dumps(entry) + "\n")
-    assert Journal(path).returns(0, candidates) is None
+    assert Journal(path).fitness(0, candidates) is None
