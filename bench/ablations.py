@@ -80,12 +80,12 @@ def measure(change: Change, seeds: Sequence[int], tracks: int = TRACKS) -> Itera
             apply(seed_setting := f"evolve.seed={seed}", params)
             write(params, folder)
             stage(folder, "evolve", change.round, prev)
-            stage(folder, "evaluate", change.round)
+            stage(folder, "evaluate")
             row = {
                 "name": change.name,
                 "changes": " ".join([*change.settings, seed_setting]),
                 "round": change.round,
-                **scores(folder / "metrics" / "rounds" / change.round),
+                **scores(folder / "metrics", change.round),
                 "seconds": round(time.monotonic() - started),
             }
             print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
@@ -112,13 +112,15 @@ def prepare(folder: Path, change: Change, prev: str) -> None:
     else:
         link(folder, f"{MODELS}/{change.round}", "rnn.eqx", "simulators.eqx")
         link(folder, f"metrics/rounds/{change.round}", "train_rnn.json")
+    files.write_json(folder / "metrics/ranks.json", {"chosen": change.round})  # the round that is evaluated
 
 
-def scores(folder: Path) -> dict[str, Any]:
-    """M's losses and the controller's scores from a round's metrics folder."""
-    losses, dream, real = (
-        files.read_json(folder / f"{name}.json") for name in ("train_rnn", "dream", "real")
+def scores(metrics: Path, round_name: str) -> dict[str, Any]:
+    """M's losses and the controller's scores, from the metrics of the round and of its evaluation."""
+    losses, dream = (
+        files.read_json(metrics / "rounds" / round_name / f"{name}.json") for name in ("train_rnn", "dream")
     )
+    real = files.read_json(metrics / "real.json")
     return {
         "nll": losses["rnn"]["nll"],
         "reward_drift_20": losses["rnn"]["reward_drift_20"],
@@ -128,7 +130,7 @@ def scores(folder: Path) -> dict[str, Any]:
         **{key: real["score"][key] for key in ("mean", "std", "median", "min", "max")},
         "laps": real["laps"],
         "missed": real["missed"],
-        "below_600": below(folder / "real.csv"),
+        "below_600": below(metrics / "real.csv"),
         "tracks": real["score"]["n"],
     }
 

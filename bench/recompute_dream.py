@@ -14,6 +14,7 @@ import jax.random as jr
 import numpy as np
 
 from bench import process
+from bench.runs import below
 from wm.agent import summary
 from wm.agent.folder import AgentFolder
 from wm.dream import scoring
@@ -25,7 +26,7 @@ from wm.params.model import Params
 from wm.report import content
 from wm.report import summary as report_summary
 from wm.runtime import files
-from wm.runtime.places import PRETRAINED, ROUND_METRICS
+from wm.runtime.places import METRICS, PRETRAINED, ROUND_METRICS
 
 ROUND = "r6"
 LATER_STARTS = 12  # the last entries of starts.npz: validation drives that the round itself collected
@@ -34,9 +35,8 @@ LATER_STARTS = 12  # the last entries of starts.npz: validation drives that the 
 def main() -> None:
     params = file.load()
     write_dream(params)
-    for folder in sorted(ROUND_METRICS.iterdir()):
-        scores = np.array([float(row["score"]) for row in content.read_csv(folder / "real.csv")])
-        add_below_600(folder / "real.json", scores)
+    for path in (METRICS / "real.json", *sorted(ROUND_METRICS.glob("*/explore.json"))):
+        add_below_600(path, below(path.with_suffix(".csv")))
     report_summary.write_metrics(content.from_metrics(list(params.rounds), {}))
 
 
@@ -48,7 +48,7 @@ def write_dream(params: Params) -> None:
     if scores != recorded:
         raise Halted(f"{path}: found {recorded}, expected the same as again: {scores}")
     files.write_csv(path.with_suffix(".csv"), scoring.rows(episodes))
-    add_below_600(path, np.asarray(episodes.score))
+    add_below_600(path, int((np.asarray(episodes.score) < summary.POOR).sum()))
 
 
 def dream(params: Params) -> Episodes:
@@ -64,9 +64,9 @@ def dream(params: Params) -> Episodes:
     return scoring.whole_episodes(folder.dream(agent), agent.controller, starts, key)
 
 
-def add_below_600(path: Path, scores: np.ndarray) -> None:
+def add_below_600(path: Path, count: int) -> None:
     """Adds the number of drives below 600 points to a summary of drives."""
-    files.write_json(path, with_below_600(files.read_json(path), int((scores < summary.LOW).sum())))
+    files.write_json(path, with_below_600(files.read_json(path), count))
 
 
 def with_below_600(drives: dict[str, Any], count: int) -> dict[str, Any]:

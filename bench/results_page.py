@@ -98,9 +98,9 @@ def main() -> None:
 
 def page() -> str:
     """docs/results.md."""
-    ranks = files.read_json(METRICS / "ranks.json")
-    chosen = ranks["chosen"]
-    real, dream = scores(chosen, "real"), scores(chosen, "dream")
+    chosen = files.read_json(METRICS / "ranks.json")["chosen"]
+    fidelity = files.read_json(METRICS / "fidelity.json")
+    real, dream = files.read_json(METRICS / "real.json"), scores(chosen, "dream")
     fresh = [row for row in tables.rows(DATA / "fresh_tracks.csv") if row["run"] == RUN]
     first, dreams = rounds()[0], [float(row["dream_mean"]) for row in fresh]
     pool = pooled([row for row in fresh if row["first_track"] != "900000"])
@@ -119,15 +119,17 @@ def page() -> str:
         "fresh_laps": f"{pool.laps:,}",
         "fresh_below": str(pool.below_600),
         "seeds_mean": f"{sum(float(row['real_mean']) for row in seeds) / len(seeds):.1f}",
-        "correlation": f"{ranks['rank_correlation']:.2f}",
-        "correlation_of_means": f"{ranks['rank_correlation_of_means']:.2f}",
+        "correlation": f"{fidelity['rank_correlation']:.2f}",
+        "correlation_of_means": f"{fidelity['rank_correlation_of_means']:.2f}",
         "other_correlations": " and ".join(row["by_median"] for row in correlations),
         "first_dream": f"{scores(first, 'dream')['score']['mean']:.0f}",
-        "first_real": f"{scores(first, 'real')['score']['mean']:.0f}",
+        "first_real": f"{scores(first, 'explore')['score']['mean']:.0f}",
         "dream_range": f"{max(dreams) - min(dreams):.0f}",
         "unfinished": str(real["score"]["n"] - real["laps"]),
-        "controllers": str(ranks["controllers"]),
-        "worlds_table": markdown(WORLDS, [world("real", real, chosen), world("dream", dream, chosen)]),
+        "controllers": str(fidelity["controllers"]),
+        "worlds_table": markdown(
+            WORLDS, [world(METRICS / "real.csv", real), world(folder(chosen) / "dream.csv", dream)]
+        ),
         "fresh_table": markdown(FRESH, [fresh_cells(row) for row in fresh]),
         "rounds_table": markdown(SCORES, [round_cells(name) for name in rounds()]),
         "seeds_table": markdown(SEEDS, [seed_cells(row) for row in published()]),
@@ -177,7 +179,7 @@ def published() -> list[Row]:
 
 
 def scores(round_name: str, world: str) -> dict[str, Any]:
-    """A round's real.json or dream.json."""
+    """A round's dream.json, or explore.json with its real score."""
     return files.read_json(folder(round_name) / f"{world}.json")
 
 
@@ -197,19 +199,18 @@ def pooled(rows: list[Row]) -> Pool:
     )
 
 
-def world(name: str, measured: dict[str, Any], round_name: str) -> list[str]:
+def world(drives: Path, measured: dict[str, Any]) -> list[str]:
     """A row of the table of both worlds."""
     score = measured["score"]
-    lost = str(below(folder(round_name) / f"{name}.csv"))
     return [
-        name,
+        drives.stem,
         f"{score['mean']:.1f}",
         f"{score['std']:.1f}",
         *(f"{score[key]:.0f}" for key in ("median", "min")),
         str(measured["laps"]),
         f"{measured['lap_frames']:.0f}",
         f"{measured['missed']:.1f}",
-        lost,
+        str(below(drives)),
     ]
 
 
@@ -222,7 +223,7 @@ def fresh_cells(row: Row) -> list[str]:
 
 def round_cells(name: str) -> list[str]:
     """A row of the table of rounds."""
-    real, dream = scores(name, "real"), scores(name, "dream")
+    real, dream = scores(name, "explore"), scores(name, "dream")
     losses = files.read_json(folder(name) / "train_rnn.json")
     (data,) = (row for row in published_run() if row["round"] == name)
     return [
@@ -234,7 +235,7 @@ def round_cells(name: str) -> list[str]:
         *(f"{real['score'][key]:.0f}" for key in ("median", "min", "max")),
         str(real["laps"]),
         f"{real['missed']:.1f}",
-        str(below(folder(name) / "real.csv")),
+        str(below(folder(name) / "explore.csv")),
     ]
 
 
@@ -246,9 +247,10 @@ def seed_cells(row: Row) -> list[str]:
 
 
 def fidelity_cells(name: str) -> list[str]:
-    """A row of the table of the exploitation test and the drift."""
-    drift = files.read_json(folder(name) / "fidelity.json")["drift"]
-    windows = tables.rows(folder(name) / "exploitation.csv")
+    """A row of the table of the exploitation test and the drift, which the published run measured in all
+    rounds; `fidelity` measures them in the chosen round."""
+    drift = files.read_json(DATA / "rounds" / name / "fidelity.json")["drift"]
+    windows = tables.rows(DATA / "rounds" / name / "exploitation.csv")
     cells = [
         f"{float(window[key]):.2f}"
         for window in (windows[0], windows[-1])

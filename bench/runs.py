@@ -3,8 +3,8 @@
     uv run python -m bench.runs NAME --seed 1 --note "what differs from the default"
 
 Scores, losses and the chosen round come from metrics/, the action repeat from params.yaml, and the commit
-from git. The number of real drives is counted in data/latents and left empty where that folder is
-missing.
+from git. Real scores are those of the evaluation for the chosen round, those of exploring drives for the
+others. The number of real drives is counted in data/latents and left empty where that folder is missing.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def rows(metrics: Path, labels: dict[str, str]) -> list[dict[str, object]]:
         labelled(
             labels
             | {"round": name, "action_repeat": params.environment.action_repeat}
-            | scores(metrics / "rounds" / name)
+            | scores(metrics / "rounds" / name, metrics / "real" if name == chosen else None)
             | real_data(round_.prev)
             | {"published": "yes" if name == chosen else ""}
         )
@@ -99,11 +99,14 @@ def labelled(values: dict[str, Any]) -> dict[str, object]:
     return {column: values.get(column, "") for column in COLUMNS}
 
 
-def scores(folder: Path) -> dict[str, Any]:
-    """Losses of M and scores in dream and reality of one round's metrics folder."""
-    losses, dream, real = (
-        files.read_json(folder / f"{name}.json") for name in ("train_rnn", "dream", "real")
-    )
+def scores(folder: Path, evaluation: Path | None = None) -> dict[str, Any]:
+    """Losses of M and scores in dream and reality of one round's metrics folder.
+
+    The real scores are in the files `evaluation`.json and .csv, or without it in the folder's explore.json.
+    """
+    drives = evaluation or folder / "explore"
+    paths = (folder / "train_rnn", folder / "dream", drives)
+    losses, dream, real = (files.read_json(path.with_suffix(".json")) for path in paths)
     simulator = losses.get("simulator_0", {})
     return {
         "nll": losses["rnn"]["nll"],
@@ -120,7 +123,7 @@ def scores(folder: Path) -> dict[str, Any]:
         "laps": real["laps"],
         "lap_frames": real.get("lap_frames", ""),
         "missed_tiles": real["missed"],
-        "below_600": below(folder / "real.csv"),
+        "below_600": below(drives.with_suffix(".csv")),
     }
 
 

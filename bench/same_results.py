@@ -1,14 +1,15 @@
 """Compares the outputs of two checkouts: `python -m bench.same_results OLD NEW`.
 
-OLD may have the layout from before the folders per round; its files are found in their places in NEW. Models,
-latents and drives must be the same byte for byte, scores the same by value; NEW may add names. The
-rounds are those of OLD's params.yaml. Prints what differs or is missing, and then exits with 1.
+OLD may have the layout from when every round was evaluated; the chosen round's files are found in their
+places in NEW. Models, latents and drives must be the same byte for byte, scores the same by value; NEW may
+add names. The rounds are those of OLD's params.yaml. Prints what differs or is missing, and then exits
+with 1.
 """
 
 import csv
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,10 @@ from wm.runtime import files
 
 SOURCES = ("lane_follower", "erratic")
 MODELS = ("rnn.eqx", "simulators.eqx", "controller.eqx", "snapshots.eqx")
-METRICS = (
-    "dream.json",
-    "drive.png",
-    "drive.webm",
-    "evolve.csv",
-    "exploitation.csv",
-    "fidelity.json",
-    "real.csv",
-    "real.json",
-    "searches.json",
-    "train_rnn.csv",
-    "train_rnn.json",
-)
-LATER_PLACES = {  # of what lay in data/scores/<round>
-    "controllers.eqx": "models/rounds/{}/ranked.eqx",
-    "rnn.eqx": "models/rounds/{}/rnn.eqx",
-    "simulators.eqx": "models/rounds/{}/simulators.eqx",
-    "starts.npz": "models/rounds/{}/starts.npz",
-}
+OF_A_ROUND = ("dream.json", "evolve.csv", "searches.json", "train_rnn.csv", "train_rnn.json")
+OF_THE_CHOSEN_ROUND = ("drive.png", "drive.webm", "exploitation.csv", "real.csv", "real.json")
+OF_ALL = ("train_vae.json", "train_vae.csv", "reconstructions.png")
+LATER = ("controllers.csv", "fidelity.json", "ranks.csv", "ranks.json", "rounds.csv")  # not in the old layout
 
 
 def main() -> None:
@@ -55,33 +41,24 @@ def main() -> None:
 def places(old: Path) -> Iterator[tuple[str, str]]:
     """Where each output lies in the old checkout and in the new one."""
     rounds = list(file.read(old / "params.yaml")["rounds"])
-    later = (old / "metrics/rounds").exists()
-    for folder in (*(f"raw/{name}" for name in (*SOURCES, *rounds)), *shards("processed", rounds)):
+    later = (old / "metrics/real.json").exists()
+    latents = (f"latents/{name}" for name in ("init", *rounds))
+    for folder in (*(f"raw/{name}" for name in (*SOURCES, *rounds)), "processed/init", *latents):
         yield from inside(old, f"data/{folder}")
-    for folder in shards("latents", rounds):
-        yield from inside(old, f"data/{folder}")
-    top = ("train_vae.json", "train_vae.csv", "reconstructions.png", "ranks.csv", "ranks.json", "rounds.csv")
-    for path in ("models/vae.eqx", *(f"metrics/{name}" for name in top)):
+    for path in ("models/vae.eqx", *(f"metrics/{name}" for name in (*OF_ALL, *(LATER if later else ())))):
         yield path, path
-    between = "rounds/" if later else ""
     for name in ("init", *rounds):
-        for model in MODELS[: 3 if name == "init" else None]:
-            yield f"models/{between}{name}/{model}", f"models/rounds/{name}/{model}"
+        yield from same(f"models/rounds/{name}", MODELS[: 3 if name == "init" else None])
     for name in rounds:
-        for metric in METRICS:
-            yield f"metrics/{between}{name}/{metric}", f"metrics/rounds/{name}/{metric}"
-        if later:
-            yield from ((path, path) for path in {place.format(name) for place in LATER_PLACES.values()})
-            yield f"metrics/rounds/{name}/ranked.json", f"metrics/rounds/{name}/ranked.json"
-        else:
-            for part, place in LATER_PLACES.items():
-                yield f"data/scores/{name}/{part}", place.format(name)
-            yield f"data/scores/{name}/scores.json", f"metrics/rounds/{name}/ranked.json"
+        yield from same(f"metrics/rounds/{name}", (*OF_A_ROUND, *(["explore.json"] if later else [])))
+    chosen = files.read_json(old / "metrics/ranks.json")["chosen"]
+    for name in OF_THE_CHOSEN_ROUND:
+        yield f"metrics/{name}" if later else f"metrics/rounds/{chosen}/{name}", f"metrics/{name}"
 
 
-def shards(kind: str, rounds: list[str]) -> list[str]:
-    """The folders of processed drives or latents."""
-    return [f"{kind}/{name}" for name in ("init", *rounds)]
+def same(folder: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Files of a folder that keep their places."""
+    yield from ((f"{folder}/{name}", f"{folder}/{name}") for name in names)
 
 
 def inside(old: Path, folder: str) -> Iterator[tuple[str, str]]:
@@ -96,8 +73,6 @@ def difference(old: Path, new: Path) -> str:
     missing = [str(path) for path in (old, new) if not path.is_file()]
     if missing:
         return f"missing: {', '.join(missing)}"
-    if old.name == "scores.json":
-        return changed(files.read_json(old)["controllers"], files.read_json(new)["real"])
     if old.suffix == ".json" and old.name != "manifest.json":
         return changed(files.read_json(old), files.read_json(new))
     if old.suffix == ".csv":

@@ -1,19 +1,24 @@
 """The code deps of every stage in dvc.yaml: `python -m stages deps` checks them, `--write` rewrites them.
 
 The rest of dvc.yaml, its comments included, stays as it is. A stage's code deps are the modules that can
-change its outputs; see `wm.runtime.code.stage_modules`.
+change its outputs (see `wm.runtime.code.stage_modules`), or the folder of a package if the stage imports
+several of its modules, which keeps dvc.lock short (`wm.runtime.lock`). `--write` also removes from dvc.lock
+the records of stages and rounds that are gone.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from wm.errors import BadInput, Halted, shown
 from wm.params.model import Params
-from wm.runtime import code, files
+from wm.runtime import code, files, lock
 
 DAG, WRITE = Path("dvc.yaml"), "--write"
-CODE = re.compile(r"\s+- (wm|stages)/\S+\.py\s*$")
+CODE = re.compile(r"\s+- (wm|stages)/\S+\s*$")
+FOLDERS = ("data", "dream", "fidelity", "report", "runtime", "search")  # packages of wm that count as a whole
+MODULES = 3  # if a stage imports as many of them
 
 
 def main(params: Params, option: str = "") -> None:
@@ -22,12 +27,13 @@ def main(params: Params, option: str = "") -> None:
     text = DAG.read_text(encoding="utf-8")
     if (generated := with_code_deps(text)) == text:
         print(f"{DAG}: code deps agree with the imports")
-        return
-    if option != WRITE:
+    elif option != WRITE:
         raise Halted(f"{DAG}: code deps differ from the imports. Run `python -m stages deps {WRITE}`.")
-    with files.replacing(DAG) as unfinished:
-        unfinished.write_text(generated, encoding="utf-8")
-    print(f"{DAG}: code deps written")
+    else:
+        files.write_bytes(DAG, generated.encode())
+        print(f"{DAG}: code deps written")
+    if option == WRITE:
+        lock.prune(params.model_dump())
 
 
 def with_code_deps(text: str) -> str:
@@ -58,7 +64,15 @@ def deps(lines: Iterator[str], stage: str, before: list[str]) -> Iterator[str]:
 
 
 def code_deps(stage: str, indent: int) -> Iterator[str]:
-    """The lines of a stage's code deps, sorted."""
-    paths = (code.path_of(name, code.ROOT) for name in code.stage_modules(stage))
-    for path in sorted(str(path.relative_to(code.ROOT)) for path in paths if path):
+    """The lines of a stage's code deps."""
+    for path in code_paths(stage):
         yield f"{' ' * (indent + 2)}- {path}\n"
+
+
+def code_paths(stage: str) -> list[str]:
+    """A stage's code deps, sorted: modules, and folders of packages of which it imports several."""
+    found = (code.path_of(name) for name in code.stage_modules(stage))
+    paths = [path.relative_to(code.ROOT) for path in found if path]
+    imported = Counter(path.parent for path in paths)
+    whole = {folder for folder in map(Path("wm").joinpath, FOLDERS) if imported[folder] >= MODULES}
+    return sorted({str(path.parent if path.parent in whole else path) for path in paths})

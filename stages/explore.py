@@ -1,8 +1,12 @@
-"""Drives a round's agent on fresh tracks, as data for the next round: `python -m stages explore ROUND`."""
+"""Drives a round's agent on fresh tracks, as data for the next round: `python -m stages explore ROUND`.
+
+The drives by the agent itself, without action noise, are the round's real score.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from wm.agent import driving
+from wm.agent import driving, summary
 from wm.agent.agent import AgentFiles
 from wm.agent.driving import Drive
 from wm.agent.exploration import exploration
@@ -11,17 +15,17 @@ from wm.data.resumable import resumable_episodes
 from wm.data.shards import Writer
 from wm.params.model import Params
 from wm.runtime import files, scratch
-from wm.runtime.places import RAW, ROUND_MODELS, VAE_MODEL
+from wm.runtime.places import RAW, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import Progress
 from wm.runtime.workers import Where
 
 
 def main(params: Params, round_name: str) -> None:
-    settings = params.explore
+    settings, timing = params.explore, params.environment.timing
     where = Where(params.compute.scheduler, params.compute.workers)
     first_seed = settings.first_track(len(params.rounds_until(round_name)))
     drives = exploration(first_seed, settings.episodes, settings.action_noise)
-    folder = ROUND_MODELS / round_name
+    folder, metrics = ROUND_MODELS / round_name, ROUND_METRICS / round_name
     models = AgentFiles(
         VAE_MODEL,
         folder / "rnn.eqx",
@@ -31,12 +35,19 @@ def main(params: Params, round_name: str) -> None:
     models.load()
     values, stage = [settings.model_dump(), params.environment.model_dump()], f"explore {round_name}"
     shown = Progress(stage, len(drives))
+    scored: list[Episode] = []
 
     def driven(left: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive_all(models, left, params.environment.timing, round_name, where, shown.drove)
+        return driving.drive_all(models, left, timing, round_name, where, shown.drove)
 
     with scratch.folder(stage, values, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
         writer = Writer(new, round_name)
-        for episode in shown.over(resumable_episodes(unfinished, drives, driven)):
+        episodes = shown.over(resumable_episodes(unfinished, drives, driven))
+        for drive, episode in zip(drives, episodes, strict=True):
             writer.write(episode)
+            if drive.is_agents_own:
+                scored.append(replace(episode, observations={}))
         writer.finish()
+        files.write_csv(metrics / "explore.csv", summary.table(scored))
+        drives_summary = summary.of_episodes(scored, timing)
+        files.write_json(metrics / "explore.json", {**drives_summary, "tracks": "exploring"})

@@ -1,117 +1,109 @@
-"""Compares a round's dream with reality: `python -m stages fidelity ROUND`.
+"""Compares dream and reality: `python -m stages fidelity`.
 
-Writes the open-loop drift, the exploitation test by window, and for `rank` controllers of all qualities with
-their scores on real tracks and the start frames of validation drives.
+Of the chosen round: the open-loop drift, and the exploitation test by window. Of all rounds: controllers of
+all qualities, their scores in the dreams of `rank` and on real tracks, and the rank correlation of the two.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.random as jr
 import numpy as np
 
-from wm import errors
-from wm.agent import driving
-from wm.agent.agent import AgentFiles
-from wm.agent.driving import Drive
 from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.dream.dynamics import Dream
 from wm.dream.results import DreamResult
-from wm.dream.starts import unseen_starts
-from wm.errors import BadInput
-from wm.fidelity import plans
-from wm.fidelity.controllers import of_all_qualities
+from wm.fidelity import controllers, plans, ranking
+from wm.fidelity.controllers import RoundControllers
 from wm.fidelity.drift import mean_drift
-from wm.models import controller, rnn_files
-from wm.models.controller import Controller, Snapshots
-from wm.params.file import PARAMS
+from wm.models import rnn_files
+from wm.models.controller import Controller
 from wm.params.model import Params
-from wm.runtime import files, model_file, results
-from wm.runtime.places import LATENTS, ROUND_METRICS, ROUND_MODELS, VAE_MODEL
+from wm.runtime import files, model_file, results, scratch, workers
+from wm.runtime.places import LATENTS, METRICS, ROUND_METRICS, ROUND_MODELS
 from wm.runtime.progress import Progress, progress
-from wm.runtime.workers import Where
+from wm.runtime.workers import Pool
 
 
-class FidelityInputs(NamedTuple):
-    """What the stage reads; `unseen` are the validation drives that the round's agent made."""
+class Chosen(NamedTuple):
+    """What the stage reads of the chosen round; `unseen` are the validation drives that its agent made."""
 
     shards: Shards
     unseen: list[Record]
     dream: Dream
     controller: Controller
-    snapshots: Snapshots
 
 
-def main(params: Params, round_name: str) -> None:
+def main(params: Params) -> None:
     settings, timing = params.fidelity, params.environment.timing
-    folder, metrics = ROUND_MODELS / round_name, ROUND_METRICS / round_name
-    key = jr.fold_in(jr.key(settings.seed), len(params.rounds_until(round_name)))
-    drift_key, plan_key, noise_key = jr.split(key, 3)
-    shards, unseen, dream, last, snapshots = read(round_name, timing.warm_up_frames)
-    long = longer_than(settings.plan_steps, unseen, shards.folder)
-
-    drift = mean_drift(dream.simulators, shards, unseen, drift_key)
-    moments = plans.sample_moments(shards, long, settings.plans, settings.plan_steps, settings.seed)
-    made, promised = plans.make_plans(dream, last, moments, settings.plan_steps, plan_key)
-    replays = plans.replay_all(made, timing, Where(params.compute.scheduler, params.compute.workers))
-    table = plans.windows(
-        promised,
-        list(progress(replays, "exploitation test", len(made))),
-        window=settings.window_steps,
-        timing=timing,
+    name = results.chosen_round(params.rounds)
+    chosen = read(name, timing.warm_up_frames)
+    rounds = read_controllers(params)
+    dreams = ranking.common_dreams(
+        list(params.rounds)[-params.rank.simulator_rounds :],
+        timing.warm_up_frames,
+        params.rank.dreams_per_controller,
+        params.rank.seed,
     )
-    ranked = of_all_qualities(last, snapshots, settings.snapshots, settings.noise_scales, noise_key)
-    model_file.save(folder / "ranked.eqx", controller.snapshots(list(ranked.values())))
-    real = real_scores(params, round_name, len(ranked))
+    drift_key, plan_key, _ = keys(params, name)
+    long = plans.longer_than(settings.plan_steps, chosen.unseen, chosen.shards)
+    drift = mean_drift(chosen.dream.simulators, chosen.shards, chosen.unseen, drift_key)
+    moments = plans.sample_moments(chosen.shards, long, settings.plans, settings.plan_steps, settings.seed)
+    made, promised = plans.make_plans(chosen.dream, chosen.controller, moments, settings.plan_steps, plan_key)
+    with workers.pool(params.compute.scheduler, params.compute.workers) as pool:
+        replays = list(progress(plans.replay_all(made, timing, pool), "exploitation test", len(made)))
+        real = real_scores(params, rounds, pool)
+    table = plans.windows(promised, replays, window=settings.window_steps, timing=timing)
+    rows = [
+        {"round": each, "controller": key, **dreams.score(models.watcher, controller)}
+        for each, models in progress(rounds.items(), "controllers in dreams", len(rounds))
+        for key, controller in models.controllers.items()
+    ]
+    rows = [row | {"real": score} for row, score in zip(rows, real, strict=True)]
+    files.write_csv(METRICS / "exploitation.csv", table)
+    files.write_csv(METRICS / "controllers.csv", rows)
+    exploitation = {key: value for key, value in table[-1].items() if key != "steps"}
+    measured = {"drift": drift, "exploitation": exploitation, **ranking.agreement(rows)}
+    files.write_json(METRICS / "fidelity.json", measured)
 
-    files.write_csv(metrics / "exploitation.csv", table)
-    exploitation = {name: value for name, value in table[-1].items() if name != "steps"}
-    files.write_json(metrics / "fidelity.json", {"drift": drift, "exploitation": exploitation})
-    files.write_json(metrics / "ranked.json", {"real": dict(zip(ranked, real, strict=True))})
-    with files.replacing(folder / "starts.npz") as unfinished, unfinished.open("wb") as file:
-        np.savez(file, **unseen_starts(shards)._asdict())
 
-
-def read(round_name: str, warm_up_frames: int) -> FidelityInputs:
-    """The inputs. Raises BadInput, also for files that do not fit together."""
+def read(round_name: str, warm_up_frames: int) -> Chosen:
+    """The chosen round's dream and drives. Raises BadInput, also for files that do not fit together."""
     folder, shards = ROUND_MODELS / round_name, Shards(LATENTS / round_name)
     rnns = rnn_files.read(folder)
-    last = model_file.load(folder / "controller.eqx", Controller)
-    snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
-    agent_files(round_name, "snapshots.eqx").load()  # checks that they fit together
     shards.expect_latents(rnns.own.latent_size)
     unseen = [r for r in shards.kept(validation=True) if r.source == round_name and not r.mirrored]
     scored = results.read(ROUND_METRICS / round_name / "dream.json", DreamResult)
     dream = Dream(rnns.simulators, rnns.own, scored.rules, warm_up_frames)
-    return FidelityInputs(shards, unseen, dream, last, snapshots)
+    return Chosen(shards, unseen, dream, model_file.load(folder / "controller.eqx", Controller))
 
 
-def agent_files(round_name: str, snapshots: str) -> AgentFiles:
-    """The model files of the round's agent with controllers to choose from."""
-    folder = ROUND_MODELS / round_name
-    return AgentFiles(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx", folder / snapshots)
+def keys(params: Params, round_name: str) -> jax.Array:
+    """The keys of a round's drift, plans and parameter noise."""
+    key = jr.fold_in(jr.key(params.fidelity.seed), len(params.rounds_until(round_name)))
+    return jr.split(key, 3)
 
 
-def longer_than(steps: int, records: list[Record], folder: Path) -> list[Record]:
-    """The drives with more than `steps` steps. Raises BadInput if there is none."""
-    long = [record for record in records if record.length > steps]
-    if not long:
-        lengths = errors.listed(sorted((record.length for record in records), reverse=True)[:20]) or "none"
-        place = f"{PARAMS}: fidelity.plan_steps: found {steps}"
-        raise BadInput(f"{place}, expected less than the length of a drive in {folder}; they have {lengths}")
-    return long
-
-
-def real_scores(params: Params, round_name: str, count: int) -> list[float]:
-    """The mean scores of the ranked controllers, all on the same real tracks."""
+def read_controllers(params: Params) -> dict[str, RoundControllers]:
+    """The controllers of all rounds. Raises BadInput."""
     settings = params.fidelity
+    return {
+        name: controllers.read(name, settings.snapshots, settings.noise_scales, keys(params, name)[2])
+        for name in params.rounds
+    }
+
+
+def real_scores(params: Params, rounds: dict[str, RoundControllers], pool: Pool) -> list[float]:
+    """The mean scores of the controllers, all on the same real tracks."""
+    settings, timing = params.fidelity, params.environment.timing
     seeds = range(settings.seed, settings.seed + settings.tracks)
-    drives = [Drive(seed, snapshot=float(place)) for place in np.linspace(0, 1, count) for seed in seeds]
-    agent = agent_files(round_name, "ranked.eqx")
-    where = Where(params.compute.scheduler, params.compute.workers)
-    shown = Progress("ranking on real tracks", len(drives))
-    timing = params.environment.timing
-    episodes = driving.drive_all(agent, drives, timing, round_name, where, shown.drove)
-    scores = [episode.record.score for episode in shown.over(episodes)]
-    return np.reshape(scores, (count, len(seeds))).mean(axis=1).round(2).tolist()
+    shown = Progress("controllers on real tracks", len(seeds) * sum(map(len, rounds.values())))
+    with scratch.folder("fidelity", settings.model_dump(), []) as folder:
+        episodes = (
+            episode
+            for name, models in rounds.items()
+            for episode in models.drive(pool, folder / f"{name}.eqx", seeds, timing, shown.drove)
+        )
+        scores = [episode.record.score for episode in shown.over(episodes)]
+    return np.reshape(scores, (-1, settings.tracks)).mean(axis=1).round(2).tolist()

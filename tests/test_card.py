@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 
@@ -7,6 +5,7 @@ from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
 from wm.report import model_card
 from wm.report.model_card import Origin
+from wm.runtime import files
 from wm.spec import Timing
 
 
@@ -37,10 +36,11 @@ def test_a_mirrored_drive_is_no_second_one_and_no_episode_has_more_than_1000_fra
 def test_the_card_has_the_measured_scores(latents, tmp_path, monkeypatch):
     score = {"mean": 812.34, "std": 55.5, "median": 800.0, "min": -1.0, "max": 930.0, "n": 7, "sem": 21.0}
     drives = {"laps": 3, "lap_frames": 700.5, "missed": 0.5, "failures": 0.0}
-    (tmp_path / "r1").mkdir()
-    for world in ("dream", "real"):
-        (tmp_path / "r1" / f"{world}.json").write_text(json.dumps({"score": score} | drives))
-    monkeypatch.setattr(model_card, "ROUND_METRICS", tmp_path)
+    metrics = tmp_path / "metrics"
+    for path in ("rounds/r1/dream.json", "real.json"):
+        files.write_json(metrics / path, {"score": score} | drives)
+    files.write_json(metrics / "ranks.json", {"chosen": "r1"})
+    monkeypatch.chdir(tmp_path)
     text = model_card.model_card(Origin(["r0", "r1"], Timing(2, 50), [1000, 2000], 900_000))
     assert "seeds 900000 to 900006 | 812.3 | 55.5 | 800.0 | \N{MINUS SIGN}1.0 | 930.0 | 7 | 3 |" in text
     assert "| real drives kept for V and M | 2 |" in text
@@ -49,3 +49,14 @@ def test_the_card_has_the_measured_scores(latents, tmp_path, monkeypatch):
     assert "| dream steps of C's evolution, all rounds | 3,000 |" in text
     assert "held for 2 frames. The agent drives from frame 50." in text
     assert "Round r1, after r0." in text
+
+
+def test_the_card_of_another_round_has_the_scores_of_its_exploring_drives(tmp_path, monkeypatch):
+    files.write_json(tmp_path / "metrics/ranks.json", {"chosen": "r1"})
+    monkeypatch.chdir(tmp_path)
+    paths = model_card.score_files("r0")
+    assert [str(path) for path in paths.values()] == [
+        "metrics/rounds/r0/dream.json",
+        "metrics/rounds/r0/explore.json",
+    ]
+    assert model_card.tracks(Origin(["r0"], Timing(2, 50), [1000], 900_000), 40) == "exploring tracks"

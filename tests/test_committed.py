@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from bench.chaos import run
 from wm.agent import summary
+from wm.fidelity import ranking
 from wm.params import file
 from wm.report import summary as report_summary
 from wm.report.content import from_metrics, score_rows
-from wm.runtime import files
+from wm.runtime import files, lock
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +23,9 @@ ROOT = Path(__file__).parents[1]
 def rows(path):
     with path.open(newline="", encoding="utf-8") as table:
         return list(csv.DictReader(table))
+
+
+RANKED = rows(ROOT / "metrics/ranks.csv")
 
 
 def test_the_summary_follows_from_the_files_of_the_rounds(monkeypatch):
@@ -42,11 +47,36 @@ def test_the_published_dreams_are_those_of_the_score():
     assert recorded["below_600"] == (scores < 600).sum() == 1
 
 
-@pytest.mark.parametrize("number", range(7))
-def test_the_ranked_controllers_scores_are_those_of_the_ranking(number):
-    ranked = files.read_json(ROOT / f"metrics/rounds/r{number}/ranked.json")["real"]
-    table = [row for row in rows(ROOT / "metrics/ranks.csv") if row["round"] == f"r{number}"]
-    assert {row["controller"]: float(row["real"]) for row in table} == ranked
+def test_the_chosen_round_follows_from_the_ranking():
+    ranked = [{**row, **{name: float(row[name]) for name in row if name != "round"}} for row in RANKED]
+    assert ranking.chosen(ranked) == files.read_json(ROOT / "metrics/ranks.json")["chosen"]
+
+
+@pytest.mark.parametrize("final", RANKED, ids=lambda row: row["round"])
+def test_a_final_controller_has_one_score_in_the_same_dreams(final):
+    """The last snapshot of a round is its final controller, ranked by `rank` and compared by `fidelity`."""
+    compared = rows(ROOT / "metrics/controllers.csv")
+    snapshots = [
+        row for row in compared if row["round"] == final["round"] and "snapshot" in row["controller"]
+    ]
+    assert final == {name: snapshots[-1][name] for name in final}
+
+
+def test_the_rank_correlation_follows_from_the_controllers():
+    table = [
+        {name: float(row[name]) for name in ("dream", "dream_mean", "real")}
+        for row in rows(ROOT / "metrics/controllers.csv")
+    ]
+    recorded = files.read_json(ROOT / "metrics/fidelity.json")
+    assert ranking.agreement(table).items() <= recorded.items()
+
+
+def test_the_lock_records_no_stage_that_is_gone():
+    names = lock.stage_names(
+        YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"], file.read(ROOT / "params.yaml")
+    )
+    text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
+    assert lock.pruned(text, set(names)) == text
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +98,7 @@ def test_a_clone_has_the_data_of_every_plot(checkout):
     assert "dvc_plots/index.html" in shown
     assert "failed" not in shown
     page = (checkout / "dvc_plots/index.html").read_text(encoding="utf-8")
-    rounds = list((checkout / "metrics/rounds").glob("*/exploitation.csv"))
-    assert page.count('"fold": ["dream_reward", "real_reward"]') == len(rounds) > 0
+    assert page.count('"fold": ["dream_reward", "real_reward"]') == 1
 
 
 def test_the_wheel_holds_the_library_and_its_templates_alone(checkout):

@@ -18,15 +18,8 @@ INITIAL = {
     "encode",
     "initialise",
 }
-OF_A_ROUND = {
-    "train_rnn",
-    "evolve",
-    "evaluate",
-    "explore",
-    "process_explored",
-    "encode_explored",
-    "fidelity",
-}
+OF_A_ROUND = {"train_rnn", "evolve", "explore", "encode_explored"}
+OF_ALL_ROUNDS = {"rank", "evaluate", "fidelity", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +29,7 @@ def smoke(tmp_path_factory):
 
 def test_a_fresh_clone_runs_every_stage_of_two_rounds(tmp_path_factory):
     ran = smoke_run(tmp_path_factory).ran
-    assert ran == INITIAL | {f"{name}@{k}" for name in OF_A_ROUND for k in ("r0", "r1")} | {"rank", "report"}
+    assert ran == INITIAL | {f"{name}@{k}" for name in OF_A_ROUND for k in ("r0", "r1")} | OF_ALL_ROUNDS
 
 
 def test_the_second_time_there_is_nothing_to_run(smoke):
@@ -54,8 +47,10 @@ def test_a_run_is_appended_to_the_table_of_runs(smoke):
     with (smoke / "runs.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["round"] for row in rows] == ["r0", "r1"]
+    metrics = smoke / "metrics"
     for row in rows:
-        score = files.read_json(smoke / "metrics" / "rounds" / row["round"] / "real.json")["score"]
+        explored = metrics / "rounds" / row["round"] / "explore.json"
+        score = files.read_json(metrics / "real.json" if row["published"] else explored)["score"]
         assert float(row["real_mean"]) == score["mean"]
         assert int(row["real_drives"]) > 0
 
@@ -76,24 +71,31 @@ def would_run(folder, section, **change):
 
 def test_mirroring_changed_collects_nothing(smoke):
     would = would_run(smoke, "process", mirror=False)
-    assert {"process", "process_explored@r0", "train_vae", "train_rnn@r0"} <= would
+    assert {"process", "encode_explored@r0", "train_vae", "train_rnn@r0"} <= would
     assert not would & {"collect@lane_follower", "collect@erratic"}
 
 
 def test_evaluation_changed_trains_nothing(smoke):
     would = would_run(smoke, "evaluate", episodes=5)
-    of_rounds = {f"{name}@{k}" for name in ("evaluate",) for k in ("r0", "r1")}
-    assert would == of_rounds | {"rank", "report"}
+    assert would == {"evaluate", "report"}
+
+
+def test_fidelity_changed_chooses_and_evaluates_nothing(smoke):
+    assert would_run(smoke, "fidelity", tracks=1) == {"fidelity", "report"}
+
+
+def test_ranking_changed_explores_nothing(smoke):
+    assert would_run(smoke, "rank", seed=2) == OF_ALL_ROUNDS
 
 
 def test_evolution_changed_keeps_what_lies_before_it(smoke):
     would = would_run(smoke, "evolve", temperature=1.1)
-    assert {"evolve@r0", "evaluate@r0", "explore@r0", "train_rnn@r1", "evolve@r1"} <= would
+    assert {"evolve@r0", "explore@r0", "train_rnn@r1", "evolve@r1", *OF_ALL_ROUNDS} <= would
     assert not would & (INITIAL | {"train_rnn@r0"})
 
 
 def test_another_round_runs_only_its_own_stages(smoke):
     ran = started(dvc(smoke, "exp", "run", "-S", "+rounds.r2={prev: r1}"))
-    assert ran == {f"{name}@r2" for name in OF_A_ROUND} | {"rank", "report"}
-    assert (smoke / "metrics" / "rounds" / "r2" / "real.json").exists()
+    assert ran == {f"{name}@r2" for name in OF_A_ROUND} | OF_ALL_ROUNDS
+    assert (smoke / "metrics" / "rounds" / "r2" / "explore.json").exists()
     assert ">r2<" in (smoke / "metrics" / "report.html").read_text()

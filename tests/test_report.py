@@ -1,12 +1,10 @@
 """The report: one file that needs no other, escaped values, any number of rounds, an honest first screen."""
 
 import base64
-import csv
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +13,12 @@ from wm.agent import summary
 from wm.data.episode import Record
 from wm.params import profiles
 from wm.report import charts
-from wm.report.content import Content, RoundResults, Source, read_csv, read_round, score_rows, sources
+from wm.report.content import ChosenResults, Content, RoundResults, Source, of_source, score_rows
 from wm.report.page import LEAST_SIZES, flat, gap_figure, page, score_gap, too_small
 from wm.report.summary import summary as summary_files
 from wm.report.summary import write as write_summary
 from wm.runtime import files
-from wm.runtime.results import DriveSummary
+from wm.runtime.results import DriveSummary, Explored
 
 HOSTILE = '"><script>alert(1)</script>&'
 PARAMS = {
@@ -41,16 +39,27 @@ def measured(mean, spread, n=4):
 def a_round(name, dream=800.0, real=700.0, spread=10.0):
     rng, steps = np.random.default_rng(0), range(1, 6)
     losses = ("train_loss", "loss", "simulator_0_train_loss", "simulator_0_loss")
-    promises = ("dream_reward", "real_reward", "dream_winning", "real_winning", "real_on_road")
     return RoundResults(
         name=name,
         dream=measured(dream, spread),
-        real=measured(real, spread),
-        drift={f"{kind}_{n}": 0.1 * n for kind in ("latent", "reward") for n in (5, 20)},
-        tracks=[{"score": str(real + n), "lap_finished": str(n > 3)} for n in steps],
+        real=Explored.model_validate(measured(real, spread).model_dump() | {"tracks": "exploring"}),
         train_rnn=[{"step": str(n)} | {key: str(rng.normal()) for key in losses} for n in steps],
         evolve=[{"number": str(n), "mean_fitness": str(n), "sigma": "0.3"} for n in steps],
+    )
+
+
+def a_choice(results):
+    """A round whose evaluation scored what its exploring drives did."""
+    rng, steps = np.random.default_rng(0), range(1, 6)
+    promises = ("dream_reward", "real_reward", "dream_winning", "real_winning", "real_on_road")
+    return ChosenResults(
+        name=results.name,
+        dream=results.dream,
+        real=results.real,
+        tracks=[{"score": str(results.real.score.mean + n), "lap_finished": str(n > 3)} for n in steps],
+        drift={f"{kind}_{n}": 0.1 * n for kind in ("latent", "reward") for n in (5, 20)},
         exploitation=[{"steps": str(n)} | {key: str(rng.random()) for key in promises} for n in steps],
+        train_rnn=results.train_rnn,
     )
 
 
@@ -66,12 +75,12 @@ def content(*rounds, **changes):
     ranked = [{"round": one.name, "dream": str(n), "real": str(2 * n)} for one in rounds for n in range(3)]
     return Content(
         rounds=rounds,
-        chosen=rounds[-1],
+        chosen=a_choice(rounds[-1]),
         train_vae=vae,
         active_dimensions=24,
         ranked=ranked,
         rank_correlation=0.8857,
-        sources=sources([record(), record(HOSTILE)]),
+        sources=[of_source(name, [record(name)], [record(name)]) for name in ("a", HOSTILE)],
         rounds_figure=charts.rounds(score_rows(rounds), ranked),
         strip=b"strip",
         film=bytes(range(256)),
@@ -211,7 +220,7 @@ def test_the_interval_of_the_gap_is_that_of_two_independent_means():
 
 
 def test_a_gap_is_no_share_of_a_score_below_zero():
-    assert gap_figure(a_round("r0", dream=-20.0, real=-50.0)) == "+30 points"
+    assert gap_figure(a_choice(a_round("r0", dream=-20.0, real=-50.0))) == "+30 points"
 
 
 WARNING = "The numbers of this profile mean nothing: it only tests that the pipeline runs."
@@ -239,15 +248,21 @@ def test_one_size_is_enough_to_make_a_run_too_small():
 
 
 def test_drives_are_counted_by_source_and_without_mirrored_copies():
-    records = [
-        record("a", 10.0, validation=True),
-        record("a", 10.0, validation=True, mirrored=True),
-        record("a", -30.0, kept=False),
-        record("b", 5.0),
-    ]
-    first, second = sources(records)
-    assert first == Source("a", 2, 1, 1, 1, -10.0, -30.0, 10.0, 10)
-    assert (second.name, second.drives, second.mirrored) == ("b", 1, 0)
+    used = [record("a", 10.0, validation=True), record("a", 10.0, validation=True, mirrored=True)]
+    drives = [record("a", 10.0), record("a", -30.0)]
+    assert of_source("a", drives, used) == Source("a", 2, 1, 1, 1, -10.0, -30.0, 10.0, 10)
+    assert of_source("b", drives[:1], used[:1]).mirrored == 0
+
+
+def test_the_real_score_is_that_of_the_evaluation_and_a_round_s_that_of_its_exploring_drives():
+    round_ = a_round("r0", real=700.0)
+    found = content(round_, chosen=a_choice(round_)._replace(real=measured(650.0, 10.0, n=5)))
+    written = summary_files(found)
+    assert written["score"]["real"] == 650.0
+    assert written["round_r0"]["in_reality"] == 700.0
+    words = text(page(found))
+    assert "scores 650 points on average on 5 real tracks that no other stage uses" in words
+    assert "those of its agent without action noise on 4 exploring tracks" in words
 
 
 def test_the_summary_holds_the_scores_of_the_chosen_round_and_the_means_of_all():
@@ -275,7 +290,7 @@ def test_the_headline_names_occur_in_one_file_alone():
 
 
 def test_the_summary_leaves_out_what_is_not_known():
-    no_lap = DriveSummary.model_validate(a_round("r0").real.model_dump() | {"laps": 0, "lap_frames": None})
+    no_lap = Explored.model_validate(a_round("r0").real.model_dump() | {"laps": 0, "lap_frames": None})
     written = summary_files(content(a_round("r0")._replace(real=no_lap)))
     assert "in_reality" not in written["lap_frames"]
     assert written["laps"]["in_reality"] == 0
@@ -308,19 +323,3 @@ def test_the_table_of_rounds_numbers_them():
         (0, "first", 800.0, 700.0),
         (1, "r1", 712.0, 724.0),
     ]
-
-
-def test_the_metrics_in_git_follow_from_the_rounds_in_git():
-    metrics = Path(__file__).parents[1] / "metrics"
-    rows = [dict(row) for row in csv.DictReader((metrics / "rounds.csv").open())]
-    rounds = [read_round(row["round"], metrics / "rounds" / row["round"]) for row in rows]
-    assert [{name: str(value) for name, value in row.items()} for row in score_rows(rounds)] == rows
-    ranks = files.read_json(metrics / "ranks.json")
-    found = content(
-        *rounds,
-        chosen=next(results for results in rounds if results.name == ranks["chosen"]),
-        train_vae=read_csv(metrics / "train_vae.csv"),
-        rank_correlation=ranks["rank_correlation"],
-    )
-    committed = {path.stem: files.read_json(path) for path in (metrics / "summary").glob("*.json")}
-    assert committed == summary_files(found)

@@ -28,8 +28,8 @@ def test_a_cell_holds_one_number():
 def test_the_published_run_s_rows_are_those_of_its_metrics():
     """docs/runs.csv and metrics/ are two records of the same run."""
     for row in results_page.published_run():
-        for world in ("real", "dream"):
-            score = results_page.scores(row["round"], world)["score"]
+        for world, name in (("real", "explore"), ("dream", "dream")):
+            score = results_page.scores(row["round"], name)["score"]
             assert float(row[f"{world}_mean"]) == score["mean"]
             assert float(row[f"{world}_std"]) == score["std"]
 

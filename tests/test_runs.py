@@ -1,6 +1,7 @@
 """bench/runs.py copies each round's metrics into docs/runs.csv."""
 
 import json
+import shutil
 
 import pytest
 
@@ -21,9 +22,9 @@ def write_round(folder):
         "rules": {"sampling": "denoised"},
     }
     real = {"score": SCORE, "laps": 1, "lap_frames": 700.0, "missed": 0.5}
-    for name, content in {"train_rnn": {"rnn": losses}, "dream": dream, "real": real}.items():
+    for name, content in {"train_rnn": {"rnn": losses}, "dream": dream, "explore": real}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    (folder / "real.csv").write_text("seed,score\n1,550\n2,650.5\n3,901\n")
+    (folder / "explore.csv").write_text("seed,score\n1,550\n2,650.5\n3,901\n")
 
 
 @pytest.fixture
@@ -31,6 +32,10 @@ def metrics(tmp_path):
     for name in ("r0", "r1", "r2", "r3", "r4", "r5", "r6"):
         write_round(tmp_path / "rounds" / name)
     (tmp_path / "ranks.json").write_text('{"chosen": "r4"}')
+    for ending in ("json", "csv"):
+        shutil.copy(tmp_path / f"rounds/r4/explore.{ending}", tmp_path / f"real.{ending}")
+    evaluation = json.loads((tmp_path / "real.json").read_text()) | {"laps": 3}
+    (tmp_path / "real.json").write_text(json.dumps(evaluation))
     return tmp_path
 
 
@@ -50,6 +55,10 @@ def test_a_row_holds_its_round_s_scores(metrics):
         "commit": "abc",
     }
     assert {key: row[key] for key in expected} == expected
+
+
+def test_the_chosen_round_has_the_scores_of_its_evaluation(metrics):
+    assert [row["laps"] for row in runs.rows(metrics, {"run": "a"})] == [1, 1, 1, 1, 3, 1, 1]
 
 
 def test_only_the_chosen_round_is_published(metrics):

@@ -1,4 +1,4 @@
-"""The comparison of two checkouts, the first in the layout from before the folders per round."""
+"""The comparison of two checkouts, the first in the layout from when every round was evaluated."""
 
 import pytest
 
@@ -12,6 +12,7 @@ def checkouts(tmp_path):
     for folder in (old, new):
         folder.mkdir()
         (folder / "params.yaml").write_text("rounds:\n  r0: {prev: init}\n")
+        files.write_json(folder / "metrics/ranks.json", {"chosen": "r0"})
     for before, after in list(same_results.places(old)):
         for path in (old / before, new / after):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,8 +24,6 @@ def checkouts(tmp_path):
                 path.write_bytes(b"bytes")
             else:
                 files.write_bytes(path / "shard.parquet", b"bytes")
-    files.write_json(old / "data/scores/r0/scores.json", {"controllers": {"snapshot_1": 2.0}, "rules": {}})
-    files.write_json(new / "metrics/rounds/r0/ranked.json", {"real": {"snapshot_1": 2.0}})
     return old, new
 
 
@@ -39,22 +38,17 @@ def test_equal_outputs_in_their_new_places_are_the_same(checkouts, monkeypatch, 
     code, said = compared(checkouts, monkeypatch, capsys)
     assert (code, said.splitlines()) == (0, [said.strip()])
     assert said.endswith("compared, 0 differ\n")
-    files.write_json(checkouts[1] / "metrics/rounds/r0/real.json", {"score": {"mean": 1.5}, "below_600": 0})
+    files.write_json(checkouts[1] / "metrics/real.json", {"score": {"mean": 1.5}, "below_600": 0})
     assert compared(checkouts, monkeypatch, capsys)[0] == 0  # a new name
 
 
 @pytest.mark.parametrize(
     ("path", "content", "said"),
     [
-        ("models/rounds/r0/rnn.eqx", b"byteS", "models/r0/rnn.eqx -> models/rounds/r0/rnn.eqx: sha256 "),
-        (
-            "models/rounds/r0/ranked.eqx",
-            b"",
-            "data/scores/r0/controllers.eqx -> models/rounds/r0/ranked.eqx: ",
-        ),
+        ("models/rounds/r0/rnn.eqx", b"byteS", "models/rounds/r0/rnn.eqx: sha256 "),
+        ("metrics/drive.png", b"byteS", "metrics/rounds/r0/drive.png -> metrics/drive.png: sha256 "),
         ("data/latents/r0/shard.parquet", b"x", "data/latents/r0/shard.parquet: sha256 "),
-        ("metrics/rounds/r0/real.json", b'{"score": {"mean": 1.6}}', "score.mean: 1.5, now 1.6"),
-        ("metrics/rounds/r0/ranked.json", b'{"real": {"snapshot_1": 3.0}}', "snapshot_1: 2.0, now 3.0"),
+        ("metrics/real.json", b'{"score": {"mean": 1.6}}', "score.mean: 1.5, now 1.6"),
         ("metrics/train_vae.csv", b"step,loss\n1,0.6\n", "[0].loss: 0.5, now 0.6"),
         ("metrics/train_vae.csv", None, "missing: "),
     ],

@@ -121,10 +121,12 @@ def profile(name: str, /) -> None:
     from wm.export import output
     from wm.params import profiles
     from wm.params.file import PARAMS
+    from wm.pipeline import lock
 
     text, changes = profiles.change(name)
     with output.replacing(PARAMS) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+    lock.prune(profiles.content(name))
     print("\n".join(changes) or f"{PARAMS}: already {name}")
 
 
@@ -166,7 +168,7 @@ def publish(round_name: Annotated[str | None, Parameter(name="ROUND")] = None, /
     from wm.runtime import results
 
     params = file.load()
-    name = round_name or results.read(METRICS / "ranks.json", results.Ranks).chosen
+    name = round_name or results.chosen_round(params.rounds)
     if name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
     from wm.export import publish

@@ -65,7 +65,7 @@ STAGES = {
     "initialise": [],
     "train_rnn": ["r0", "init"],
     "evolve": ["r0", "init"],
-    "evaluate": ["r0"],
+    "evaluate": [],
     "explore": ["r0"],
 }
 
@@ -85,8 +85,8 @@ OUTPUTS = {
         "metrics/rounds/r0/evolve.csv",
         "metrics/rounds/r0/searches.json",
     ],
-    "evaluate": ["metrics/rounds/r0/real.*", "metrics/rounds/r0/drive.*"],
-    "explore": ["data/raw/r0"],
+    "evaluate": ["metrics/real.*", "metrics/drive.*"],
+    "explore": ["data/raw/r0", "metrics/rounds/r0/explore.*"],
 }
 
 VARIABLES: dict[str, str] = {}  # environment of every process that is started

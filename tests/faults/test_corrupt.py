@@ -84,17 +84,24 @@ def write_models(folder):
 
 def write_figures(folder):
     """A round's tables and pictures."""
-    for world in ("dream", "real"):
-        files.write_json(folder / f"{world}.json", ROUND)
-    drift = {f"{kind}_{steps}": 0.5 for kind in ("latent", "reward") for steps in (5, 20, 50, 100)}
-    files.write_json(folder / "fidelity.json", {"drift": drift})
-    (folder / "real.csv").write_text("seed,score,lap_finished\n1,0.5,False\n2,0.7,True\n")
+    files.write_json(folder / "dream.json", ROUND)
+    files.write_json(folder / "explore.json", ROUND | {"tracks": "exploring"})
     (folder / "train_rnn.csv").write_text("step,train_loss,loss\n1,0.5,0.4\n")
     (folder / "evolve.csv").write_text("number,mean_fitness,best_fitness,sigma\n1,0.5,0.7,0.3\n")
-    promises = "dream_reward,real_reward,agreement,dream_winning,real_winning,real_on_road"
-    (folder / "exploitation.csv").write_text(f"steps,{promises}\n10,0.5,0.5,0.5,0.5,0.5,0.5\n")
+
+
+def write_chosen(metrics):
+    """The tables and pictures of the stages that follow all rounds."""
+    files.write_json(metrics / "ranks.json", {"chosen": "r0"})
+    files.write_json(metrics / "real.json", ROUND)
+    (metrics / "real.csv").write_text("seed,score,lap_finished\n1,0.5,False\n2,0.7,True\n")
     for name in ("drive.png", "drive.webm"):
-        (folder / name).write_bytes(b"a picture")
+        (metrics / name).write_bytes(b"a picture")
+    drift = {f"{kind}_{steps}": 0.5 for kind in ("latent", "reward") for steps in (5, 20, 50, 100)}
+    files.write_json(metrics / "fidelity.json", {"drift": drift, "rank_correlation": 0.5})
+    promises = "dream_reward,real_reward,agreement,dream_winning,real_winning,real_on_road"
+    (metrics / "exploitation.csv").write_text(f"steps,{promises}\n10,0.5,0.5,0.5,0.5,0.5,0.5\n")
+    (metrics / "controllers.csv").write_text("round,controller,dream,real\nr0,snapshot_1,0.5,2.0\n")
 
 
 @pytest.fixture(scope="module")
@@ -113,19 +120,14 @@ def whole(tmp_path_factory):
     YAML(typ="safe").dump(params, home / "params.yaml")
     for name in ("lane_follower", "erratic", "r0"):
         write_shards(home / "data/raw" / name, name, latents=False)
+    write_shards(home / "data/processed/init", "init", latents=False)
     for name in ("init", "r0"):
-        write_shards(home / "data/processed" / name, name, latents=False)
         write_shards(home / "data/latents" / name, name, latents=True)
         write_models(home / "models/rounds" / name)
     model_file.save(home / "models/vae.eqx", VAE(latent_size=LATENT, widths=(4, 4), key=jr.key(0)))
-    left, metrics = home / "models/rounds/r0", home / "metrics"
-    model_file.save(left / "ranked.eqx", controller.snapshots([Controller(features=LATENT + HIDDEN)]))
-    latents = np.zeros((3, LATENT), np.float32)
-    np.savez(left / "starts.npz", mu=latents, logvar=latents, warm_up_reward=np.zeros(3, np.float32))
+    metrics = home / "metrics"
     write_figures(metrics / "rounds/r0")
-    files.write_json(metrics / "rounds/r0/ranked.json", {"real": {"snapshot_1": 1.0}})
-    (metrics / "ranks.csv").write_text("round,controller,dream,real\nr0,snapshot_1,0.5,2.0\n")
-    files.write_json(metrics / "ranks.json", {"rank_correlation": 0.5, "chosen": "r0"})
+    write_chosen(metrics)
     (metrics / "train_vae.csv").write_text("step,train_loss,loss,squared_error,kl\n1,0.5,2.0,1.0,0.5\n")
     files.write_json(metrics / "train_vae.json", {"active_dimensions": 3, "loss": 0.5})
     (metrics / "reconstructions.png").write_bytes(b"a picture")
@@ -152,23 +154,25 @@ def contents(home):
 
 
 SHOWN = (
-    "dream.json",
+    "controllers.csv",
     "drive.png",
     "drive.webm",
-    "evolve.csv",
     "exploitation.csv",
     "fidelity.json",
+    "ranks.json",
     "real.csv",
     "real.json",
-    "train_rnn.csv",
-)  # of each round, in the report
+    "reconstructions.png",
+    "train_vae.csv",
+    "train_vae.json",
+    *(f"rounds/r0/{name}" for name in ("dream.json", "evolve.csv", "explore.json", "train_rnn.csv")),
+)  # of metrics/, in the report
 READ = {
     # stage and its arguments: all that it reads
     "process": ["data/raw/lane_follower", "data/raw/erratic"],
-    "process r0": ["data/raw/r0"],
     "train_vae": ["data/processed/init"],
     "encode": ["data/processed/init", "models/vae.eqx"],
-    "encode r0 init": ["data/processed/r0", "data/latents/init", "models/vae.eqx"],
+    "encode_explored r0 init": ["data/raw/r0", "data/latents/init", "models/vae.eqx"],
     "initialise": ["models/vae.eqx"],
     "train_rnn r0 init": [
         "data/latents/init",
@@ -176,15 +180,21 @@ READ = {
         "models/rounds/init/simulators.eqx",
     ],
     "evolve r0 init": ["data/latents/init", "models/rounds/r0/rnn.eqx", "models/rounds/r0/simulators.eqx"],
-    "evaluate r0": ["models/vae.eqx", "models/rounds/r0/rnn.eqx", "models/rounds/r0/controller.eqx"],
+    "evaluate": [
+        "metrics/ranks.json",
+        "models/vae.eqx",
+        "models/rounds/r0/rnn.eqx",
+        "models/rounds/r0/controller.eqx",
+    ],
     "explore r0": [
         "models/vae.eqx",
         "models/rounds/r0/rnn.eqx",
         "models/rounds/r0/controller.eqx",
         "models/rounds/r0/snapshots.eqx",
     ],
-    "fidelity r0": [
+    "fidelity": [
         "data/latents/r0",
+        "metrics/ranks.json",
         "models/vae.eqx",
         "models/rounds/r0/rnn.eqx",
         "models/rounds/r0/simulators.eqx",
@@ -193,14 +203,14 @@ READ = {
         "metrics/rounds/r0/dream.json",
     ],
     "rank": [
-        *(f"models/rounds/r0/{name}" for name in ("rnn.eqx", "simulators.eqx", "ranked.eqx", "starts.npz")),
-        *(f"metrics/rounds/r0/{name}" for name in ("ranked.json", "dream.json")),
+        *(f"models/rounds/r0/{name}" for name in ("rnn.eqx", "simulators.eqx", "controller.eqx")),
+        "data/latents/r0",
+        "metrics/rounds/r0/dream.json",
     ],
     "report": [
-        *(f"metrics/rounds/r0/{name}" for name in SHOWN),
-        *(f"data/processed/{name}" for name in ("init", "r0")),
-        *(f"metrics/{name}" for name in ("ranks.csv", "ranks.json", "reconstructions.png")),
-        *(f"metrics/{name}" for name in ("train_vae.csv", "train_vae.json")),
+        *(f"metrics/{name}" for name in SHOWN),
+        *(f"data/raw/{name}" for name in ("lane_follower", "erratic", "r0")),
+        *(f"data/latents/{name}" for name in ("init", "r0")),
     ],
 }
 COPIED = (".png", ".webm")  # copied without parsing, by the report
@@ -215,7 +225,8 @@ def test_every_dependency_of_every_stage_is_damaged_below():
         deps = {dep.replace("${key}", "r0").replace("${item.prev}", "init") for dep in body["deps"]}
         deps = {dep for dep in deps if not dep.startswith(("stages/", "wm/"))}
         read = READ.get(" ".join(words), [])
-        unread = {"models/rounds/init/controller.eqx", "models/rounds", "metrics/rounds", "data/processed"}
+        folders = {"data/latents", "data/raw", "models/rounds", "metrics/rounds"}
+        unread = folders | {"models/rounds/init/controller.eqx"}
         assert deps - unread <= set(read), name
 
 
@@ -279,7 +290,7 @@ def test_a_search_that_starts_warm_refuses_the_damaged_controller(project, capsy
 
 MISFITS = {
     # stage: a model or data of other sizes, and the expected message
-    "encode r0 init": (
+    "encode_explored r0 init": (
         "vae",
         "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
     ),
@@ -291,11 +302,14 @@ MISFITS = {
         "r0",
         "init/init-00000.parquet: numbers per step: found {'mu': 4, 'logvar': 4}",
     ),
-    "evaluate r0": ("vae", "models/rounds/r0/rnn.eqx: latent_size: found 4, expected 5"),
+    "evaluate": ("vae", "models/rounds/r0/rnn.eqx: latent_size: found 4, expected 5"),
     "explore r0": ("controller", "models/rounds/r0/controller.eqx: features: found 9, expected 12"),
-    "fidelity r0": ("snapshots", "models/rounds/r0/snapshots.eqx: features: found 9, expected 12"),
-    "rank": ("starts", "models/rounds/r0/starts.npz: mu: found float32 (3, 5), expected float32 (3, 4)"),
-    "process r0": ("latents", "data/raw/r0/r0-00000.parquet: numbers per step: found {}, expected {'frame'"),
+    "fidelity": ("snapshots", "models/rounds/r0/snapshots.eqx: features: found 9, expected 12"),
+    "rank": ("controller", "models/rounds/r0/controller.eqx: features: found 9, expected 12"),
+    "process": (
+        "latents",
+        "data/raw/erratic/erratic-00000.parquet: numbers per step: found {}, expected {'frame'",
+    ),
 }
 
 
@@ -315,12 +329,8 @@ def test_what_does_not_fit_together_is_refused(project, capsys, stage):
     elif what == "snapshots":
         other = controller.snapshots([Controller(features=9)] * 2)
         model_file.save(project / "models/rounds/r0/snapshots.eqx", other)
-    elif what == "starts":
-        latents = np.zeros((3, 5), np.float32)
-        rewards = np.zeros(3, np.float32)
-        np.savez(project / "models/rounds/r0/starts.npz", mu=latents, logvar=latents, warm_up_reward=rewards)
     else:
-        write_shards(project / "data/raw/r0", "r0", latents=True)
+        write_shards(project / "data/raw/erratic", "erratic", latents=True)
     before = contents(project)
     assert said in run_refused(capsys, stage)
     assert contents(project) == before
@@ -342,13 +352,11 @@ def test_drives_too_short_for_a_plan_or_a_value_are_refused_before_any_work(proj
     params["fidelity"]["plan_steps"] = params["evolve"]["value_steps"] = STEPS
     safe.dump(params, project / "params.yaml")
     expected = "fidelity.plan_steps: found 30, expected less than the length of a drive in data/latents/r0"
-    assert expected in run_refused(capsys, "fidelity r0")
+    assert expected in run_refused(capsys, "fidelity")
     assert "evolve.value_steps: found 30, expected less than 30" in run_refused(capsys, "evolve r0 init")
 
 
-@pytest.mark.parametrize(
-    "place", ["models/vae.eqx", "models/rounds/r0/simulators.eqx", "metrics/rounds/r0/real.json"]
-)
+@pytest.mark.parametrize("place", ["models/vae.eqx", "models/rounds/r0/simulators.eqx", "metrics/real.json"])
 def test_nothing_damaged_is_published(project, capsys, place):
     spoil(project / place, "flipped")
     before = contents(project)
@@ -701,9 +709,9 @@ def test_a_folder_in_a_models_place_is_refused(tmp_path):
 
 
 @pytest.fixture
-def starts(whole, tmp_path):
-    path = tmp_path / "starts.npz"
-    path.write_bytes((whole / "models/rounds/r0/starts.npz").read_bytes())
+def starts(tmp_path):
+    path, latents = tmp_path / "starts.npz", np.zeros((3, LATENT), np.float32)
+    np.savez(path, mu=latents, logvar=latents, warm_up_reward=np.zeros(3, np.float32))
     assert isinstance(read_starts(path, LATENT), StartFrames)
     return path
 
@@ -773,10 +781,11 @@ def test_scores_of_other_contents_are_refused(whole, tmp_path, change, said):
     assert f"dream.json: {said}" in str(caught.value)
 
 
-def test_no_scores_of_controllers_are_refused(tmp_path):
-    files.write_json(tmp_path / "ranked.json", {"real": {}})
-    with pytest.raises(BadInput, match=r"ranked\.json: real: found {}, expected at least 1 of them"):
-        results.read(tmp_path / "ranked.json", results.TrackScores)
+def test_a_chosen_round_that_params_do_not_name_is_refused(project, capsys):
+    files.write_json(project / "metrics/ranks.json", {"chosen": "r9"})
+    said = "error: metrics/ranks.json: chosen: found 'r9', expected one of r0. Run `dvc"
+    for stage in ("evaluate", "fidelity", "report"):
+        assert run_refused(capsys, stage).startswith(said)
 
 
 def test_an_agents_environment_and_rules_are_checked(tmp_path):

@@ -16,7 +16,7 @@ from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import Memory
 from wm.runtime import workers
 from wm.runtime.tasks import Tasks
-from wm.runtime.workers import Where
+from wm.runtime.workers import Pool, Where
 from wm.spec import ACTION_SIZE, FRAME_SHAPE, Timing
 from wm.track.real_track import RealTrack
 from wm.track.rollout import Rollout, rollout
@@ -39,6 +39,11 @@ class Drive:
     snapshot: float | None = None
     sampled: bool = False
 
+    @property
+    def is_agents_own(self) -> bool:
+        """Whether the agent's controller drives, without action noise."""
+        return self.snapshot is None and not self.action_noise
+
 
 def drive_all(
     models: AgentFiles,
@@ -54,11 +59,23 @@ def drive_all(
     """
     models.load()  # reports a damaged file before any process is started
     with workers.pool(*where) as pool:
-        drives = iter(drives)
-        first = list(itertools.islice(drives, CARS * pool.workers))
-        count = -(-len(first) // pool.workers)  # so that few drives keep all workers busy
-        function = partial(_episodes, models.absolute, timing, source, count)
-        yield from workers.together(pool, function, itertools.chain(first, drives), CARS, report)
+        yield from drive_in(pool, models, drives, timing, source, report)
+
+
+def drive_in(
+    pool: Pool,
+    models: AgentFiles,
+    drives: Iterable[Drive],
+    timing: Timing,
+    source: str,
+    report: Callable[[int], None] = workers.no_report,
+) -> Iterator[Episode]:
+    """`drive_all` by workers that have been started."""
+    drives = iter(drives)
+    first = list(itertools.islice(drives, CARS * pool.workers))
+    count = -(-len(first) // pool.workers)  # so that few drives keep all workers busy
+    function = partial(_episodes, models.absolute, timing, source, count)
+    yield from workers.together(pool, function, itertools.chain(first, drives), CARS, report)
 
 
 def _episodes(

@@ -59,6 +59,20 @@ def of_episodes(episodes: Sequence[Episode], timing: Timing) -> dict[str, Any]:
     )
 
 
+def table(episodes: Sequence[Episode]) -> list[dict[str, Any]]:
+    """A row for each real episode: its track, score, steps, lap and missed tiles."""
+    return [
+        {
+            "seed": episode.record.seed,
+            "score": round(episode.record.score, 2),
+            "steps": episode.record.length,
+            "lap_finished": episode.record.lap_finished,
+            "missed": int(episode.missed.sum()),
+        }
+        for episode in episodes
+    ]
+
+
 def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
     """Pearson's; 0 where either does not vary."""
     if np.std(a) == 0 or np.std(b) == 0:

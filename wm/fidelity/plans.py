@@ -17,6 +17,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from wm import errors
 from wm.agent import summary
 from wm.data.batches import longest, stacked
 from wm.data.episode import Record
@@ -24,11 +25,13 @@ from wm.data.shards import Shards
 from wm.dream.dynamics import Dream, Simulation
 from wm.dream.starts import starts_at
 from wm.dream.unroll import unroll
+from wm.errors import BadInput
 from wm.models import rnn
 from wm.models.controller import Controller
 from wm.models.rnn import Batch
+from wm.params.file import PARAMS
 from wm.runtime import workers
-from wm.runtime.workers import Where
+from wm.runtime.workers import Pool
 from wm.spec import Timing
 from wm.track.real_track import RealTrack
 
@@ -67,6 +70,17 @@ class Replay(NamedTuple):
 
     reward: Float[np.ndarray, " steps"]
     on_road: Bool[np.ndarray, " steps"]
+
+
+def longer_than(steps: int, records: list[Record], shards: Shards) -> list[Record]:
+    """The drives with more than `steps` steps. Raises BadInput if there is none."""
+    long = [record for record in records if record.length > steps]
+    if not long:
+        lengths = errors.listed(sorted((record.length for record in records), reverse=True)[:20]) or "none"
+        found = f"{PARAMS}: fidelity.plan_steps: found {steps}"
+        expected = f"expected less than the length of a drive in {shards.folder}; they have {lengths}"
+        raise BadInput(f"{found}, {expected}")
+    return long
 
 
 def sample_moments(shards: Shards, records: Sequence[Record], count: int, steps: int, seed: int) -> Moments:
@@ -126,10 +140,9 @@ def replay(plan: Plan, timing: Timing) -> Replay:
     return Replay(reward, on_road)
 
 
-def replay_all(plans: Sequence[Plan], timing: Timing, where: Where) -> Iterator[Replay]:
+def replay_all(plans: Sequence[Plan], timing: Timing, pool: Pool) -> Iterator[Replay]:
     """The replays of the plans, in their order; the same wherever they are computed."""
-    with workers.pool(*where) as pool:
-        yield from workers.ordered(pool, partial(replay, timing=timing), plans)
+    return workers.ordered(pool, partial(replay, timing=timing), plans)
 
 
 def windows(

@@ -1,67 +1,79 @@
-"""Ranking controllers in dreams, and the choice of a round by it.
+"""Controllers of all rounds in the same dreams, and the choice of a round by it.
 
-All controllers are scored in the same dreams; each dream is watched by the RNN of the controller's own round,
-as on real tracks. The median dream counts: simulators sometimes invent an accident that no track has, which
-costs a good driver hundreds of points, so that means differ more by accidents than by skill. Real scores
-choose nothing.
+The simulators of the last rounds generate the dreams, which start from the last round's validation drives.
+Each dream is watched by the RNN of the controller's own round, as on real tracks. The median dream counts:
+simulators sometimes invent an accident that no track has, which costs a good driver hundreds of points, so
+that means differ more by accidents than by skill. Real scores choose nothing.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-import jax
+import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from wm.agent import summary
+from wm.data.shards import Shards
 from wm.dream.dynamics import Dream
+from wm.dream.results import DreamResult
+from wm.dream.rules import Rules
 from wm.dream.scoring import whole_episodes
-from wm.dream.starts import StartFrames
+from wm.dream.starts import StartFrames, unseen_starts
+from wm.models import rnn_files
 from wm.models.controller import Controller
-from wm.models.rnn_files import RNNs
+from wm.models.rnn import RNN
+from wm.runtime import results
+from wm.runtime.places import LATENTS, ROUND_METRICS, ROUND_MODELS
 from wm.search.selection import Estimate, equally_good, median_error
 
 
-class Ranked(NamedTuple):
-    """A round's RNNs, its ranked controllers side by side, and their mean real scores by name."""
+@dataclass(frozen=True)
+class CommonDreams:
+    """What the dreams of all controllers have in common; `seed` is that of their random numbers."""
 
-    rnns: RNNs
-    controllers: Controller
-    real: dict[str, float]
+    simulators: list[RNN]
+    rules: Rules
+    warm_up_frames: int
+    starts: StartFrames
+    seed: int
 
-
-def dream_scores(
-    dream: Dream, ranked: Ranked, starts: StartFrames, key: PRNGKeyArray
-) -> list[dict[str, Any]]:
-    """A row for each controller of a round: its name, its scores in the dream, its real score."""
-    rows: list[dict[str, Any]] = []
-    for i, (name, real) in enumerate(ranked.real.items()):
-        controller = jax.tree.map(lambda leaf, i=i: leaf[i], ranked.controllers)
-        scores = np.asarray(whole_episodes(dream, controller, starts, key).score)
+    def score(self, watcher: RNN, controller: Controller) -> dict[str, float]:
+        """The median of a controller's dreams, its standard error, and their mean, in points."""
+        dream = Dream(self.simulators, watcher, self.rules, self.warm_up_frames)
+        scores = np.asarray(whole_episodes(dream, controller, self.starts, jr.key(self.seed)).score)
         scored = summary.of_scores(scores)
         error = round(median_error(scores), 2)
-        in_dream = {"dream": scored["median"], "dream_error": error, "dream_mean": scored["mean"]}
-        rows.append({"controller": name, **in_dream, "real": real})
-    return rows
+        return {"dream": scored["median"], "dream_error": error, "dream_mean": scored["mean"]}
 
 
-def ranks(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How well dreams rank the controllers, by medians and by means, and the round that they choose."""
+def common_dreams(newest: Sequence[str], warm_up_frames: int, count: int, seed: int) -> CommonDreams:
+    """`count` dreams that the simulators of the rounds `newest` generate in turn. Raises BadInput."""
+    simulators = [
+        simulator for name in newest for simulator in rnn_files.read(ROUND_MODELS / name).simulators
+    ]
+    scored = results.read(ROUND_METRICS / newest[-1] / "dream.json", DreamResult)
+    # with the encoder's noise, which makes dreams harder and so sets good drivers apart from fair ones
+    rules = scored.rules.replace(sampling="sampled", encoder_variance=())
+    shards = Shards(LATENTS / newest[-1])
+    shards.expect_latents(simulators[0].latent_size)
+    starts = unseen_starts(shards).draw(count, seed)
+    return CommonDreams(simulators, rules, warm_up_frames, starts, seed)
+
+
+def chosen(rows: Sequence[dict[str, Any]]) -> str:
+    """The newest round whose final controller is equally good as the best one, by the rows of ranks.csv.
+
+    Of equally good rounds the newest has models that have seen the most real drives.
+    """
+    return equally_good({row["round"]: Estimate(row["dream"], row["dream_error"]) for row in rows})[-1]
+
+
+def agreement(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How well dreams rank controllers, by medians and by means, from the rows of controllers.csv."""
     medians, means, real = ([row[name] for row in rows] for name in ("dream", "dream_mean", "real"))
     return {
-        "chosen": chosen(rows),
         "controllers": len(rows),
         "rank_correlation": round(summary.rank_correlation(medians, real), 4),
         "rank_correlation_of_means": round(summary.rank_correlation(means, real), 4),
     }
-
-
-def chosen(rows: Sequence[dict[str, Any]]) -> str:
-    """The newest round whose final controller, the last of its snapshots, is equally good as the best one.
-
-    Of equally good rounds the newest has models that have seen the most real drives.
-    """
-    snapshots = [row for row in rows if row["controller"].startswith("snapshot")]
-    finals = {row["round"]: row for row in snapshots}  # later rows replace earlier ones
-    scores = {name: Estimate(row["dream"], row["dream_error"]) for name, row in finals.items()}
-    return equally_good(scores)[-1]

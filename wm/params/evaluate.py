@@ -6,7 +6,7 @@ from wm.params.section import Section
 
 
 class Evaluate(Section):
-    """Evaluation of each round's agent on real tracks that nothing else uses."""
+    """Evaluation of the chosen round's agent on real tracks that nothing else uses."""
 
     seed: NonNegativeInt
     """seed of the first track; later drives use the seeds that follow"""

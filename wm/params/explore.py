@@ -8,7 +8,8 @@ SEEDS_PER_ROUND = 10_000
 
 
 class Explore(Section):
-    """Drives of each round's agent, from which the next round learns."""
+    """Drives of each round's agent, from which the next round learns; those by the agent itself, without
+    noise, are the round's real score."""
 
     seed: NonNegativeInt
     """seed of the tracks: round number n, counted from 1, starts 10,000 n above it"""

@@ -8,7 +8,7 @@ from wm.params.section import Section
 
 
 class Rank(Section):
-    """Ranking of all rounds' controllers in the same dreams, and choice of the published round."""
+    """Ranking of all rounds' final controllers in the same dreams, and choice of the round to publish."""
 
     renamed: ClassVar[dict[str, str]] = {"dreams": "dreams_per_controller", "worlds": "simulator_rounds"}
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wm.report.numbers import Curves, Rows, column, half_interval, simulator_losses
+from wm.report.numbers import Curves, Rows, column, half_interval, round_tracks, simulator_losses
 from wm.spec import PAPER_SCORE
 
 DREAM, REAL, GREY = "tab:purple", "tab:green", "0.45"
@@ -53,12 +53,14 @@ def shades(names: Sequence[str]) -> dict[str, Any]:
 
 def rounds(rows: Rows, ranked: Rows) -> bytes:
     """metrics/rounds.png. Left: mean scores with 95 % intervals, from the rows of metrics/rounds.csv. Right:
-    controllers in the dream and on real tracks, from the rows of metrics/ranks.csv."""
+    controllers in the dream and on real tracks, from the rows of metrics/controllers.csv."""
     figure, (left, right) = panels(2, 5.5, 4.0, ratios=(3.0, 2.0))
+    labels = {"dream": "dream", "real": f"real, {round_tracks(rows)}"}
     for world, colour, shift in (("dream", DREAM, -0.05), ("real", REAL, 0.05)):
         places = column(rows, "number") + shift
         errors = half_interval(column(rows, f"{world}_sem"))
-        left.errorbar(places, column(rows, world), errors, label=world, color=colour, marker="o", capsize=4)
+        style: dict[str, Any] = {"color": colour, "marker": "o", "capsize": 4}
+        left.errorbar(places, column(rows, world), errors, label=labels[world], **style)
     paper = f"agent of the paper, trained on real tracks: {PAPER_SCORE}"
     left.axhline(PAPER_SCORE, color=GREY, linestyle=":", label=paper)
     left.set_xticks(column(rows, "number"), [row["round"] for row in rows])
@@ -69,7 +71,8 @@ def rounds(rows: Rows, ranked: Rows) -> bytes:
 
 
 def controllers(axes: Axes, ranked: Rows) -> None:
-    """Each controller's score in the dream and on real tracks; `ranked` are rows of metrics/ranks.csv."""
+    """Each controller's score in the dream and on real tracks; `ranked` are rows of
+    metrics/controllers.csv."""
     for name, colour in shades(list(dict.fromkeys(row["round"] for row in ranked))).items():
         points = [row for row in ranked if row["round"] == name]
         axes.scatter(column(points, "dream"), column(points, "real"), s=16, color=colour, label=name)
@@ -138,22 +141,19 @@ def evolution(curves: Curves) -> bytes:
     return svg(figure)
 
 
-def drift(drifts: Mapping[str, Mapping[str, float]]) -> bytes:
-    """Errors of the open-loop dream by number of steps, from `drift` in each round's fidelity.json."""
+def drift(errors: Mapping[str, float]) -> bytes:
+    """Errors of the open-loop dream by number of steps, from `drift` in fidelity.json."""
     figure, axes = panels(2)
     labels = {"latent": "error of the latent z (RMS)", "reward": "error of the summed reward (RMS, points)"}
     for panel, (kind, label) in zip(axes, labels.items(), strict=True):
-        for name, colour in shades(list(drifts)).items():
-            steps = sorted(int(key.split("_")[1]) for key in drifts[name] if key.startswith(kind))
-            values = [drifts[name][f"{kind}_{n}"] for n in steps]
-            panel.plot(steps, values, "o-", color=colour, label=name)
+        steps = sorted(int(key.split("_")[1]) for key in errors if key.startswith(kind))
+        panel.plot(steps, [errors[f"{kind}_{n}"] for n in steps], "o-", color=DREAM)
         panel.set(xlabel="steps since the dream began", ylabel=label, ylim=(0, None), xlim=(0, None))
-    axes[0].legend(title="round", fontsize="small")
     return svg(figure)
 
 
 def exploitation(rows: Rows) -> bytes:
-    """The same actions in the dream and on the real track, from the rows of a round's exploitation.csv."""
+    """The same actions in the dream and on the real track, from the rows of exploitation.csv."""
     figure, (left, right) = panels(2)
     steps = column(rows, "steps")
     left.plot(steps, column(rows, "dream_reward"), "o-", color=DREAM, label="dream")
@@ -173,7 +173,7 @@ def exploitation(rows: Rows) -> bytes:
 
 
 def score_histogram(rows: Rows) -> bytes:
-    """How the scores of a round's real drives are distributed, from the rows of its real.csv."""
+    """How the scores of the evaluation's drives are distributed, from the rows of real.csv."""
     figure, (axes,) = panels(1, 12.0, 3.2)
     laps = np.array([str(row["lap_finished"]) == "True" for row in rows])
     scores = column(rows, "score")

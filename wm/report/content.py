@@ -11,16 +11,16 @@ import numpy as np
 
 from wm.data.episode import Record
 from wm.data.shards import Shards
-from wm.errors import BadInput, listed, shown
+from wm.errors import BadInput
 from wm.params.names import INIT
 from wm.report import charts
 from wm.report.numbers import Rows
 from wm.runtime import results
-from wm.runtime.places import MAKE_AGAIN, METRICS, PROCESSED, ROUND_METRICS
-from wm.runtime.results import DriveSummary
+from wm.runtime.places import LATENTS, MAKE_AGAIN, METRICS, RAW, ROUND_METRICS
+from wm.runtime.results import DriveSummary, Explored
 
 COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold numbers
-    "ranks.csv": ("round", "dream", "real"),
+    "controllers.csv": ("round", "dream", "real"),
     "train_vae.csv": ("step", "train_loss", "loss", "squared_error", "kl"),
     "real.csv": ("score", "lap_finished"),
     "train_rnn.csv": ("step", "train_loss", "loss"),
@@ -56,12 +56,21 @@ class RoundResults(NamedTuple):
 
     name: str
     dream: DriveSummary
-    real: DriveSummary
-    drift: Mapping[str, float]
-    tracks: Rows  # real.csv
+    real: Explored
     train_rnn: Rows
     evolve: Rows
+
+
+class ChosenResults(NamedTuple):
+    """The results of the published agent. `real` and `tracks` are its evaluation, real.json and real.csv."""
+
+    name: str
+    dream: DriveSummary
+    real: DriveSummary
+    tracks: Rows
+    drift: Mapping[str, float]
     exploitation: Rows
+    train_rnn: Rows  # of its round
 
 
 class Source(NamedTuple):
@@ -83,7 +92,7 @@ class Content(NamedTuple):
     from files that are not in git."""
 
     rounds: Sequence[RoundResults]
-    chosen: RoundResults  # of the published agent
+    chosen: ChosenResults
     train_vae: Rows
     active_dimensions: int
     ranked: Rows
@@ -100,33 +109,28 @@ class Content(NamedTuple):
 def read(rounds: Sequence[str], params: Mapping[str, Any]) -> Content:
     """All that the report shows of these rounds and params. Raises BadInput."""
     content = from_metrics(rounds, params)
-    folder = ROUND_METRICS / content.chosen.name
-    names = [INIT, *rounds]
+    names = {**dict.fromkeys(params["collect"], INIT), **{name: name for name in rounds}}
     return content._replace(
-        sources=sources([record for name in names for record in Shards(PROCESSED / name).records]),
-        strip=read_bytes(folder / "drive.png"),
-        film=read_bytes(folder / "drive.webm"),
+        sources=[read_source(source, LATENTS / latents) for source, latents in names.items()],
+        strip=read_bytes(METRICS / "drive.png"),
+        film=read_bytes(METRICS / "drive.webm"),
         reconstructions=read_bytes(METRICS / "reconstructions.png"),
     )
 
 
 def from_metrics(rounds: Sequence[str], params: Mapping[str, Any]) -> Content:
     """What the tables and numbers in metrics/ say, without drives, pictures and film. Raises BadInput."""
-    ranks = results.read(METRICS / "ranks.json", results.Ranks)
-    if ranks.chosen not in rounds:
-        found, expected = shown(ranks.chosen), listed(rounds)
-        raise BadInput(
-            f"{METRICS}/ranks.json: chosen: found {found}, expected one of {expected}. {MAKE_AGAIN}"
-        )
-    ranked = read_csv(METRICS / "ranks.csv")
+    chosen = results.chosen_round(rounds)
+    fidelity = results.read(METRICS / "fidelity.json", results.Fidelity)
+    ranked = read_csv(METRICS / "controllers.csv")
     by_name = {name: read_round(name, ROUND_METRICS / name) for name in rounds}
     return Content(
         rounds=list(by_name.values()),
-        chosen=by_name[ranks.chosen],
+        chosen=read_chosen(by_name[chosen], fidelity.drift),
         train_vae=read_csv(METRICS / "train_vae.csv"),
         active_dimensions=results.read(METRICS / "train_vae.json", results.VAEResults).active_dimensions,
         ranked=ranked,
-        rank_correlation=ranks.rank_correlation,
+        rank_correlation=fidelity.rank_correlation,
         rounds_figure=charts.rounds(score_rows(list(by_name.values())), ranked),
         params=params,
         versions={name: version(name) for name in LIBRARIES},
@@ -138,12 +142,22 @@ def read_round(name: str, folder: Path) -> RoundResults:
     return RoundResults(
         name=name,
         dream=results.read(folder / "dream.json", results.DriveSummary),
-        real=results.read(folder / "real.json", results.DriveSummary),
-        drift=results.read(folder / "fidelity.json", results.Drift).drift,
-        tracks=read_csv(folder / "real.csv"),
+        real=results.read(folder / "explore.json", results.Explored),
         train_rnn=read_csv(folder / "train_rnn.csv"),
         evolve=read_csv(folder / "evolve.csv"),
-        exploitation=read_csv(folder / "exploitation.csv"),
+    )
+
+
+def read_chosen(results_of_round: RoundResults, drift: Mapping[str, float]) -> ChosenResults:
+    """The results of the published agent, from its round's and the files in metrics/. Raises BadInput."""
+    return ChosenResults(
+        name=results_of_round.name,
+        dream=results_of_round.dream,
+        real=results.read(METRICS / "real.json", results.DriveSummary),
+        tracks=read_csv(METRICS / "real.csv"),
+        drift=drift,
+        exploitation=read_csv(METRICS / "exploitation.csv"),
+        train_rnn=results_of_round.train_rnn,
     )
 
 
@@ -172,34 +186,32 @@ def read_bytes(path: Path) -> bytes:
 
 
 def score_rows(rounds: Sequence[RoundResults]) -> list[dict[str, Any]]:
-    """The rows of metrics/rounds.csv: mean scores and their standard errors in points, by round."""
+    """The rows of metrics/rounds.csv: mean scores and their standard errors in points, by round, and on how
+    many tracks of which kind the real ones were measured."""
     rows = []
     for number, round_ in enumerate(rounds):
         row: dict[str, Any] = {"number": number, "round": round_.name}
         for world, score in (("dream", round_.dream.score), ("real", round_.real.score)):
             row |= {world: score.mean, f"{world}_sem": score.sem}
-        rows.append(row)
+        rows.append(row | {"real_drives": round_.real.score.n, "tracks": round_.real.tracks})
     return rows
 
 
-def sources(records: Sequence[Record]) -> list[Source]:
-    """The drives of each driver, in the order of their first drives."""
-    return [
-        of_source(name, [record for record in records if record.source == name])
-        for name in dict.fromkeys(record.source for record in records)
-    ]
+def read_source(name: str, latents: Path) -> Source:
+    """The drives of a driver or of a round's agent, which are used as `latents`. Raises BadInput."""
+    used = [record for record in Shards(latents).records if record.source == name]
+    return of_source(name, Shards(RAW / name).records, used)
 
 
-def of_source(name: str, records: Sequence[Record]) -> Source:
-    """The drives of one driver."""
-    drives = [record for record in records if not record.mirrored]
-    kept = [record for record in drives if record.kept]
+def of_source(name: str, drives: Sequence[Record], used: Sequence[Record]) -> Source:
+    """A driver's drives, of which `used` are training data, mirrored copies included."""
+    kept = [record for record in used if not record.mirrored]
     scores = [record.score for record in drives]
     return Source(
         name=name,
         drives=len(drives),
         kept=len(kept),
-        mirrored=len(records) - len(drives),
+        mirrored=len(used) - len(kept),
         validation=sum(record.validation for record in kept),
         mean=float(np.mean(scores)),
         lowest=min(scores),

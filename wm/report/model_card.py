@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 from wm.data.shards import Shards
 from wm.params.names import INIT
 from wm.report.template import render
 from wm.runtime import results
-from wm.runtime.places import LATENTS, ROUND_METRICS
+from wm.runtime.places import LATENTS, METRICS, ROUND_METRICS
 from wm.spec import Timing
 
 PACKAGES = ("gymnasium", "jax", "equinox", "optax", "cma", "numpy", "opencv-python-headless")
@@ -21,7 +22,7 @@ class Origin:
     rounds: Sequence[str]  # the agent's round is the last; each continues from the one before it
     timing: Timing
     dream_steps: Sequence[int]  # of all searches of each round
-    evaluation_seed: int  # of the first real track on which the agent was evaluated
+    evaluation_seed: int  # of the first real track on which the chosen round's agent was evaluated
 
     @property
     def round_name(self) -> str:
@@ -38,20 +39,38 @@ def model_card(origin: Origin) -> str:
     """MODEL_CARD.md of a round's agent, from its data and metrics. Raises BadInput."""
     drives, frames = real_data(origin.prev, origin.timing)
     dream, real = (
-        results.read(ROUND_METRICS / origin.round_name / f"{world}.json", results.DriveSummary)
-        for world in ("dream", "real")
+        results.read(path, results.DriveSummary) for path in score_files(origin.round_name).values()
     )
-    first = origin.evaluation_seed
     values = {
         "timing": origin.timing,
         "rounds": origin.rounds,
         "drives": drives,
         "frames": frames,
         "dream_steps": origin.dream_steps,
-        "scores": {f"real tracks, seeds {first} to {first + real.score.n - 1}": real, "dreams": dream},
+        "scores": {tracks(origin, real.score.n): real, "dreams": dream},
         "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     }
     return render("model_card.md.j2", values)
+
+
+def score_files(round_name: str) -> dict[str, Path]:
+    """The scores of a round's agent by world. The real ones are those of the evaluation, or for another round
+    than the chosen one those of its exploring drives. Raises BadInput."""
+    folder = ROUND_METRICS / round_name
+    real = METRICS / "real.json" if was_evaluated(round_name) else folder / "explore.json"
+    return {"dream": folder / "dream.json", "real": real}
+
+
+def was_evaluated(round_name: str) -> bool:
+    """Whether `rank` chose the round. Raises BadInput."""
+    return results.read(METRICS / "ranks.json", results.Ranks).chosen == round_name
+
+
+def tracks(origin: Origin, count: int) -> str:
+    """The tracks of the real score."""
+    if not was_evaluated(origin.round_name):
+        return "exploring tracks"
+    return f"real tracks, seeds {origin.evaluation_seed} to {origin.evaluation_seed + count - 1}"
 
 
 def real_data(prev: str, timing: Timing) -> tuple[int, int]:

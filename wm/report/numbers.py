@@ -22,6 +22,11 @@ def column(rows: Rows, name: str) -> np.ndarray:
     return np.array([float(row[name]) for row in rows])
 
 
+def round_tracks(rows: Rows) -> str:
+    """On how many tracks of which kind the real scores in the rows of rounds.csv were measured."""
+    return ", ".join(sorted({f"{row['real_drives']} {row['tracks']} tracks" for row in rows}))
+
+
 def simulator_losses(row: Mapping[str, Any]) -> list[str]:
     """The columns of train_rnn.csv that hold the simulators' validation losses."""
     simulators = (name for name in row if name.startswith("simulator_") and name.endswith("_loss"))

@@ -7,8 +7,8 @@ import numpy as np
 
 from wm.agent.summary import IMPOSSIBLE, LOW
 from wm.report import charts
-from wm.report.content import Content, RoundResults, Source
-from wm.report.numbers import half_interval
+from wm.report.content import ChosenResults, Content, RoundResults, Source, score_rows
+from wm.report.numbers import half_interval, round_tracks
 from wm.report.template import number, render
 from wm.runtime.results import Summary
 from wm.spec import FPS, PAPER_SCORE, SOLVED
@@ -54,6 +54,7 @@ def page(content: Content) -> str:
         "latent_size": parameters["train_vae.latent_size"],
         "charts": drawn(content),
         "round_rows": [round_row(results) for results in content.rounds],
+        "round_tracks": round_tracks(score_rows(content.rounds)),
         "source_rows": source_rows(content.sources),
         "parameters": parameters.items(),
     }
@@ -79,13 +80,13 @@ def too_small(parameters: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def drives_verdict(results: RoundResults) -> str:
+def drives_verdict(results: ChosenResults) -> str:
     """Whether the agent drives, in a word or two."""
     mean = results.real.score.mean
     return "Yes" if mean >= SOLVED else "In part" if mean >= LOW else "No"
 
 
-def truth_verdict(results: RoundResults) -> str:
+def truth_verdict(results: ChosenResults) -> str:
     """Whether the dream predicts the real score, in a word or two."""
     gap, error = score_gap(results)
     if results.dream.score.mean > IMPOSSIBLE:
@@ -95,7 +96,7 @@ def truth_verdict(results: RoundResults) -> str:
     return "Nearly" if abs(gap) <= CLOSE * results.real.score.mean else "No"
 
 
-def score_gap(results: RoundResults) -> tuple[float, float]:
+def score_gap(results: RoundResults | ChosenResults) -> tuple[float, float]:
     """Dream minus real, in points, and half of its 95 % interval."""
     dream, real = results.dream.score, results.real.score
     return dream.mean - real.mean, half_interval(float(np.hypot(dream.sem, real.sem)))
@@ -108,7 +109,7 @@ def gap_words(gap: float) -> str:
     return f"{number(abs(gap))} points {'more' if gap > 0 else 'less'} than on real tracks"
 
 
-def gap_figure(results: RoundResults) -> str:
+def gap_figure(results: ChosenResults) -> str:
     """The gap in per cent of the real score; in points if that score is not positive."""
     gap, real = score_gap(results)[0], results.real.score.mean
     return f"{number(100 * gap / real, '+.1f')}{SPACE}%" if real > 0 else f"{number(gap, '+.0f')} points"
@@ -121,7 +122,7 @@ def drawn(content: Content) -> dict[str, bytes]:
         "vae": charts.vae_loss(content.train_vae),
         "rnn": charts.rnn_loss({results.name: results.train_rnn for results in content.rounds}),
         "evolution": charts.evolution({results.name: results.evolve for results in content.rounds}),
-        "drift": charts.drift({results.name: results.drift for results in content.rounds}),
+        "drift": charts.drift(content.chosen.drift),
         "exploitation": charts.exploitation(content.chosen.exploitation),
     }
 

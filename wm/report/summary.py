@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wm.agent.summary import IMPOSSIBLE
-from wm.report.content import Content, RoundResults, score_rows
+from wm.report.content import ChosenResults, Content, score_rows
 from wm.report.numbers import simulator_losses
 from wm.runtime import files
 from wm.runtime.places import METRICS
@@ -32,7 +32,8 @@ def write(folder: Path, content: Content) -> None:
 
 
 def summary(content: Content) -> dict[str, dict[str, Any]]:
-    """The files' content by name. Scores in points; dream and real are the published agent's."""
+    """The files' content by name. Scores in points; dream and real are the published agent's, `round_*` those
+    of each round's exploring drives."""
     chosen = content.chosen
     dream, real = chosen.dream.score.mean, chosen.real.score.mean
     return {
@@ -75,7 +76,7 @@ def in_dream_and_reality(dream: Mapping[str, Any], real: Mapping[str, Any]) -> d
     return {name: pair for name, pair in known.items() if pair}
 
 
-def rnn_losses(results: RoundResults) -> dict[str, dict[str, float]]:
+def rnn_losses(results: ChosenResults) -> dict[str, dict[str, float]]:
     """Validation losses of the RNNs at the end of the round's training; the simulators' is their mean."""
     last = results.train_rnn[-1]
     simulators = [float(last[name]) for name in simulator_losses(last)]

@@ -1,21 +1,16 @@
 """Scores that one stage writes and another reads: the JSON files of metrics/."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-)
+from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 
-from wm.errors import BadInput
+from wm.errors import BadInput, listed, shown
 from wm.params import section
 from wm.params.section import Section
 from wm.runtime import files
-from wm.runtime.places import remedy
+from wm.runtime.places import METRICS, remedy
 
 
 class PartialFile(Section):
@@ -45,7 +40,6 @@ class Ranks(PartialFile):
     """ranks.json."""
 
     chosen: str
-    rank_correlation: float
 
 
 class VAEResults(PartialFile):
@@ -55,7 +49,7 @@ class VAEResults(PartialFile):
 
 
 class DriveSummary(PartialFile):
-    """The summary of a round's drives: dream.json or real.json."""
+    """The summary of drives in one world: dream.json, explore.json or real.json."""
 
     score: Summary
     laps: NonNegativeInt
@@ -65,16 +59,18 @@ class DriveSummary(PartialFile):
     below_600: NonNegativeInt | None = None  # drives; unknown in older files
 
 
-class Drift(PartialFile):
+class Explored(DriveSummary):
+    """explore.json: a round's real score, from drives without action noise."""
+
+    tracks: str
+    """kind of the tracks: exploring; in older runs, which evaluated every round, evaluation"""
+
+
+class Fidelity(PartialFile):
     """fidelity.json."""
 
     drift: dict[str, float]
-
-
-class TrackScores(PartialFile):
-    """ranked.json: mean scores of controllers on real tracks, by name."""
-
-    real: Annotated[dict[str, float], Field(min_length=1)]
+    rank_correlation: float
 
 
 K = TypeVar("K", bound=Section)
@@ -87,3 +83,13 @@ def read(path: Path, kind: type[K]) -> K:
         return section.validated(kind, content, str(path))
     except BadInput as error:
         raise BadInput(f"{error}. {remedy(path)}") from None
+
+
+def chosen_round(rounds: Iterable[str]) -> str:
+    """The one of these rounds that the stage `rank` chose. Raises BadInput, also for another round."""
+    path = METRICS / "ranks.json"
+    chosen = read(path, Ranks).chosen
+    if chosen not in rounds:
+        found = f"{path}: chosen: found {shown(chosen)}, expected one of {listed(rounds)}"
+        raise BadInput(f"{found}. {remedy(path)}")
+    return chosen

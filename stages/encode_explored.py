@@ -1,0 +1,33 @@
+"""Latents of a round's drives, and those of the rounds before: `python -m stages encode_explored ROUND PREV`.
+
+The drives are filtered and mirrored as in `process`. Their frames are needed for nothing else, so they are
+not stored in processed form.
+"""
+
+from wm.data.batches import longest
+from wm.data.processing import Processing, check_sides
+from wm.data.shards import Shards, Writer
+from wm.models.encoding import encoded
+from wm.models.vae import VAE
+from wm.params.model import Params
+from wm.runtime import files, model_file
+from wm.runtime.places import LATENTS, RAW, VAE_MODEL
+from wm.runtime.progress import progress
+
+
+def main(params: Params, round_name: str, prev: str) -> None:
+    processing, model = Processing(**params.process.model_dump()), model_file.load(VAE_MODEL, VAE)
+    shards, before = Shards(RAW / round_name), Shards(LATENTS / prev)
+    shards.expect_frames()
+    before.expect_latents(model.latent_size)
+    records = processing.filtered(round_name, shards.records)
+    check_sides(records, {True: "validation"})
+    kept = [record for record in records if record.kept]
+    steps = longest(kept)
+    with files.replacing(LATENTS / round_name) as folder:
+        writer = Writer(folder, round_name)
+        writer.adopt(before)
+        for record in progress(kept, f"encode {round_name}", len(kept)):
+            for episode in processing.episodes(shards, record):
+                writer.write(encoded(model, episode, steps))
+        writer.finish()
