@@ -124,9 +124,9 @@ def evaluated(project, sampled):
         for folder in ("models", "models/rounds/r0"):
             (project / folder).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, project / folder / path.name)
-    run("uv run python -m stages evaluate r0", project)
-    (scores,) = (project / "metrics").rglob("real.json")
-    return json.loads(scores.read_text())["score"]["mean"]
+    files.write_json(project / "metrics/ranks.json", {"chosen": "r0"})
+    run("uv run python -m stages evaluate", project)
+    return json.loads((project / "metrics/real.json").read_text())["score"]["mean"]
 
 
 def test_a_stage(project):
@@ -138,9 +138,7 @@ def test_a_stage(project):
     follow("Add a stage", project)
     assert json.loads((project / "metrics/census.json").read_text()) == {"erratic": 2, "lane_follower": 1}
     deps = stages(project)["census"]["deps"]
-    assert {"data/processed/init", "stages/census.py", "wm/data/shards.py", "wm/runtime/files.py"} <= set(
-        deps
-    )
+    assert {"data/processed/init", "stages/census.py", "wm/data", "wm/runtime/files.py"} <= set(deps)
 
 
 def drive(seed, source):

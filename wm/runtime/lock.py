@@ -32,7 +32,7 @@ def pruned(text: str, names: set[str]) -> str:
 
 
 def stage_names(stages: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[str]:
-    """The stages' names in DVC, such as train_rnn@r0; their `foreach` is a list, or a section of params.yaml."""
+    """The stages' names in DVC, such as train_rnn@r0. A `foreach` is a list or a section of params.yaml."""
     for name, stage in stages.items():
         items = stage.get("foreach", [""])
         items = params[items[2:-1]] if isinstance(items, str) else items
