@@ -24,7 +24,7 @@ from wm.runtime.run import run
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 STAGES = [name for name in NAMES if name != "deps"]
-CONVOLUTIONAL = ("train_vae", "encode")  # stages whose time goes to V's convolutions
+CONVOLUTIONAL = ("train_vae", "encode", "encode_explored")  # stages whose time goes to V's convolutions
 
 
 def main() -> None:

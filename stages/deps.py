@@ -2,7 +2,7 @@
 
 The rest of dvc.yaml, its comments included, stays as it is. A stage's code deps are the modules that can
 change its outputs (see `wm.runtime.code.stage_modules`), or the folder of a package if the stage imports
-several of its modules, which keeps dvc.lock short (`wm.runtime.lock`). `--write` also removes from dvc.lock
+several of its modules, which keeps dvc.lock short (`wm.pipeline.lock`). `--write` also removes from dvc.lock
 the records of stages and rounds that are gone.
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from wm.errors import BadInput, Halted, shown
 from wm.params.model import Params
-from wm.runtime import code, files, lock
+from wm.pipeline import lock
+from wm.runtime import code, files
 
 DAG, WRITE = Path("dvc.yaml"), "--write"
 CODE = re.compile(r"\s+- (wm|stages)/\S+\s*$")

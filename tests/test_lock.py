@@ -1,6 +1,7 @@
 """dvc.lock keeps the records of the stages that exist."""
 
-from wm.runtime import files, lock
+from wm.pipeline import lock
+from wm.runtime import files
 
 DAG = """stages:
   collect: {foreach: [a], do: {cmd: x}}

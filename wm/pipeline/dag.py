@@ -124,7 +124,8 @@ def _matches(recorded: dict[str, Any]) -> bool:
     """Whether a file or folder is as dvc.lock records it: small files by checksum, all else by size."""
     path = Path(recorded["path"])
     if path.is_dir():
-        sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+        paths = (file for file in path.rglob("*") if "__pycache__" not in file.parts)  # as .dvcignore says
+        sizes = [file.stat().st_size for file in paths if file.is_file()]
         return (len(sizes), sum(sizes)) == (recorded.get("nfiles"), recorded["size"])
     if not path.exists() or path.stat().st_size != recorded["size"]:
         return False

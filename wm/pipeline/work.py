@@ -19,10 +19,9 @@ SECONDS = {
     "evolve": 5.8e-6,
     "evaluate": 0.83,
     "explore": 0.78,
-    "process_explored": 0.03,
-    "encode_explored": 0.15,
+    "encode_explored": 0.18,
     "fidelity": 0.85,
-    "rank": 0.08,
+    "rank": 0.009,
     "report": 3.0,
 }
 
@@ -71,10 +70,12 @@ def dream_steps(params: Params, key: str) -> int:
     return dreams * params.evolve.horizon_steps
 
 
-def real_drives(params: Params, _: str) -> float:
-    """Drives of the ranked controllers; four plans take about as long as a drive."""
+def compared_drives(params: Params, _: str) -> float:
+    """Drives of the compared controllers; four plans, or a hundred dreams, take about as long as a drive."""
     settings = params.fidelity
-    return settings.tracks * (1 + settings.snapshots + len(settings.noise_scales)) + settings.plans / 4
+    controllers = len(params.rounds) * (settings.snapshots + len(settings.noise_scales))
+    dreams = params.rank.dreams_per_controller / 100
+    return controllers * (settings.tracks + dreams) + settings.plans / 4
 
 
 UNITS: Mapping[str, Callable[[Params, str], float]] = {
@@ -86,9 +87,8 @@ UNITS: Mapping[str, Callable[[Params, str], float]] = {
     "evolve": dream_steps,
     "evaluate": lambda params, _: params.evaluate.episodes,
     "explore": explored,
-    "process_explored": explored,
     "encode_explored": explored,
-    "fidelity": real_drives,
+    "fidelity": compared_drives,
     "rank": lambda params, _: params.rank.dreams_per_controller * len(params.rounds),
     "report": lambda params, _: len(params.rounds),
 }
