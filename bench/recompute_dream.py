@@ -48,7 +48,7 @@ def write_dream(params: Params) -> None:
     if scores != recorded:
         raise Halted(f"{path}: found {recorded}, expected the same as again: {scores}")
     files.write_csv(path.with_suffix(".csv"), scoring.rows(episodes))
-    add_below_600(path, int((np.asarray(episodes.score) < summary.POOR).sum()))
+    add_below_600(path, int((np.asarray(episodes.score) < summary.LOW).sum()))
 
 
 def dream(params: Params) -> Episodes:

@@ -1,17 +1,21 @@
 """Latents of a round's drives, and those of the rounds before: `python -m stages encode_explored ROUND PREV`.
 
 The drives are filtered and mirrored as in `process`. Their frames are needed for nothing else, so they are
-not stored in processed form.
+not stored in processed form. The first latents of validation drives, from which dreams of the round's agent
+start, are stored beside its models.
 """
+
+import numpy as np
 
 from wm.data.batches import longest
 from wm.data.processing import Processing, check_sides
 from wm.data.shards import Shards, Writer
+from wm.dream.starts import unseen_starts
 from wm.models.encoding import encoded
 from wm.models.vae import VAE
 from wm.params.model import Params
 from wm.runtime import files, model_file
-from wm.runtime.places import LATENTS, RAW, VAE_MODEL
+from wm.runtime.places import LATENTS, RAW, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import progress
 
 
@@ -31,3 +35,9 @@ def main(params: Params, round_name: str, prev: str) -> None:
             for episode in processing.episodes(shards, record):
                 writer.write(encoded(model, episode, steps))
         writer.finish()
+    starts = unseen_starts(Shards(LATENTS / round_name))
+    with (
+        files.replacing(ROUND_MODELS / round_name / "starts.npz") as unfinished,
+        unfinished.open("wb") as file,
+    ):
+        np.savez(file, **starts._asdict())

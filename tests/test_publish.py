@@ -1,6 +1,5 @@
 """`wm publish` copies a whole agent, or nothing."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,6 @@ import numpy as np
 import pytest
 
 from wm import cli
-from wm.data.episode import Episode, Record
-from wm.data.shards import Writer
-from wm.dream.starts import read_starts
 from wm.errors import BadInput
 from wm.export import publish
 from wm.models.controller import Controller
@@ -27,29 +23,10 @@ ORIGIN = Origin(["r0"], Timing(2, 50), [1000], 900_000)
 SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
 
 
-def write_latents(project, latent_size):
-    """Two validation drives, one of them mirrored, and a training drive; their mu are their numbers."""
-    shutil.rmtree(project / "data", ignore_errors=True)
-    with files.replacing(project / "data/latents/r0") as folder:
-        writer = Writer(folder, "r0")
-        for number, (validation, mirrored) in enumerate([(True, False), (True, True), (False, False)]):
-            writer.write(drive(latent_size, number, validation=validation, mirrored=mirrored))
-        writer.finish()
-
-
-def drive(latent_size, number, **record):
-    """A drive of two steps."""
-    latents = np.full((2, latent_size), number, np.float32)
-    last = np.array([False, True])
-    return Episode(
-        Record(0, number, "r0", 2, score=1.0, warm_up_reward=0.5, lap_finished=False, **record),
-        {"mu": latents, "logvar": latents - 9},
-        np.zeros((2, 3), np.float32),
-        np.zeros(2, np.float32),
-        np.zeros(2, np.int16),
-        last & False,
-        last,
-    )
+def write_starts(project, latent_size):
+    latents = np.zeros((3, latent_size), np.float32)
+    other = {"logvar": np.zeros((3, 4), np.float32), "warm_up_reward": np.zeros(3, np.float32)}
+    np.savez(project / "models/rounds/r0/starts.npz", mu=latents, **other)
 
 
 @pytest.fixture
@@ -66,7 +43,7 @@ def project(tmp_path, monkeypatch):
     files.write_json(scores / "dream.json", {"world": "dream"})
     files.write_json(tmp_path / "metrics/real.json", {"world": "real"})
     files.write_json(tmp_path / "metrics/ranks.json", {"chosen": "r0"})
-    write_latents(tmp_path, 4)
+    write_starts(tmp_path, 4)
     return tmp_path
 
 
@@ -79,23 +56,21 @@ def test_the_chosen_round_is_published_with_all_that_its_dreams_need(project, ca
         **{name: f"models/rounds/r0/{name}" for name in ("rnn.eqx", "controller.eqx", "simulators.eqx")},
         "dream.json": "metrics/rounds/r0/dream.json",
         "real.json": "metrics/real.json",
+        "starts.npz": "models/rounds/r0/starts.npz",
     }
     for name, source in copies.items():
         assert (published / name).read_bytes() == (project / source).read_bytes()
     assert files.read_json(published / "environment.json") == {"action_repeat": 2, "warm_up_frames": 50}
-    starts = read_starts(published / "starts.npz", 4)
-    assert np.array_equal(starts.mu, np.zeros((1, 4)))
-    assert starts.warm_up_reward.tolist() == [0.5]
     card = (published / "MODEL_CARD.md").read_text()
     evolve = load(PARAMS).evolve
     expected = Origin(["r0"], Timing(2, 50), [evolve.dream_steps(0)], 900_000)
     assert card == f"the card of {expected}"
-    assert len(list(published.iterdir())) == len(copies) + 3
+    assert len(list(published.iterdir())) == len(copies) + 2
 
 
-def test_nothing_is_published_if_the_latents_do_not_fit_the_models(project):
-    write_latents(project, 5)
-    with pytest.raises(BadInput, match=r"r0-00000\.parquet: numbers per step: found {'mu': 5, 'logvar': 5}"):
+def test_nothing_is_published_if_the_starts_do_not_fit_the_models(project):
+    write_starts(project, 5)
+    with pytest.raises(BadInput, match=r"starts.npz: mu: found float32 \(3, 5\)"):
         publish.publish(ORIGIN)
     assert not (project / "models/pretrained").exists()
 

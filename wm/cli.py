@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from wm import usage
 from wm.errors import BadInput, listed, shown
 from wm.runtime import run
-from wm.runtime.places import METRICS, PRETRAINED, check_agent
+from wm.runtime.places import PRETRAINED, check_agent
 
 # Commands import what they need when they run, and JAX last, so that a mistake is reported at once.
 

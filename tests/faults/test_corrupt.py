@@ -125,7 +125,9 @@ def whole(tmp_path_factory):
         write_shards(home / "data/latents" / name, name, latents=True)
         write_models(home / "models/rounds" / name)
     model_file.save(home / "models/vae.eqx", VAE(latent_size=LATENT, widths=(4, 4), key=jr.key(0)))
-    metrics = home / "metrics"
+    metrics, latents = home / "metrics", np.zeros((3, LATENT), np.float32)
+    starts = home / "models/rounds/r0/starts.npz"
+    np.savez(starts, mu=latents, logvar=latents, warm_up_reward=np.zeros(3, np.float32))
     write_figures(metrics / "rounds/r0")
     write_chosen(metrics)
     (metrics / "train_vae.csv").write_text("step,train_loss,loss,squared_error,kl\n1,0.5,2.0,1.0,0.5\n")
@@ -200,11 +202,12 @@ READ = {
         "models/rounds/r0/simulators.eqx",
         "models/rounds/r0/controller.eqx",
         "models/rounds/r0/snapshots.eqx",
+        "models/rounds/r0/starts.npz",
         "metrics/rounds/r0/dream.json",
     ],
     "rank": [
-        *(f"models/rounds/r0/{name}" for name in ("rnn.eqx", "simulators.eqx", "controller.eqx")),
-        "data/latents/r0",
+        *(f"models/rounds/r0/{name}.eqx" for name in ("rnn", "simulators", "controller")),
+        "models/rounds/r0/starts.npz",
         "metrics/rounds/r0/dream.json",
     ],
     "report": [
@@ -305,7 +308,7 @@ MISFITS = {
     "evaluate": ("vae", "models/rounds/r0/rnn.eqx: latent_size: found 4, expected 5"),
     "explore r0": ("controller", "models/rounds/r0/controller.eqx: features: found 9, expected 12"),
     "fidelity": ("snapshots", "models/rounds/r0/snapshots.eqx: features: found 9, expected 12"),
-    "rank": ("controller", "models/rounds/r0/controller.eqx: features: found 9, expected 12"),
+    "rank": ("starts", "models/rounds/r0/starts.npz: mu: found float32 (3, 5), expected float32 (3, 4)"),
     "process": (
         "latents",
         "data/raw/erratic/erratic-00000.parquet: numbers per step: found {}, expected {'frame'",
@@ -329,6 +332,10 @@ def test_what_does_not_fit_together_is_refused(project, capsys, stage):
     elif what == "snapshots":
         other = controller.snapshots([Controller(features=9)] * 2)
         model_file.save(project / "models/rounds/r0/snapshots.eqx", other)
+    elif what == "starts":
+        latents = np.zeros((3, 5), np.float32)
+        rewards = np.zeros(3, np.float32)
+        np.savez(project / "models/rounds/r0/starts.npz", mu=latents, logvar=latents, warm_up_reward=rewards)
     else:
         write_shards(project / "data/raw/erratic", "erratic", latents=True)
     before = contents(project)

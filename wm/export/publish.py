@@ -4,27 +4,21 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from wm.agent.agent import AgentFiles
-from wm.data.shards import Shards
-from wm.dream.starts import StartFrames, unseen_starts
+from wm.dream.starts import read_starts
 from wm.models import rnn_files
 from wm.report.model_card import Origin, model_card, score_files
 from wm.runtime import files
-from wm.runtime.places import LATENTS, PRETRAINED, ROUND_MODELS, VAE_MODEL
+from wm.runtime.places import PRETRAINED, ROUND_MODELS, VAE_MODEL
 
 
 def publish(origin: Origin) -> None:
     """Publishes the agent of the last of these rounds. Raises BadInput, and then publishes nothing."""
     sources = checked_files(origin.round_name)
-    starts = start_frames(origin.round_name)
     card = model_card(origin)
     for name, source in sources.items():
         with files.replacing(PRETRAINED / name) as unfinished:
             shutil.copyfile(source, unfinished)
-    with files.replacing(PRETRAINED / "starts.npz") as unfinished, unfinished.open("wb") as file:
-        np.savez(file, **starts._asdict())
     files.write_json(PRETRAINED / "environment.json", asdict(origin.timing))
     files.write_bytes(PRETRAINED / "MODEL_CARD.md", card.encode())
 
@@ -34,14 +28,9 @@ def checked_files(round_name: str) -> dict[str, Path]:
     if they do not fit together."""
     folder = ROUND_MODELS / round_name
     models = AgentFiles(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx")
-    rnn_files.beside(models.load().rnn, folder)
-    paths = {path.name: path for path in [*models.paths, folder / "simulators.eqx"]}
+    simulators, starts = folder / "simulators.eqx", folder / "starts.npz"
+    agent = models.load()
+    rnn_files.beside(agent.rnn, folder)
+    read_starts(starts, agent.rnn.latent_size)
+    paths = {path.name: path for path in [*models.paths, simulators, starts]}
     return paths | {f"{world}.json": path for world, path in score_files(round_name).items()}
-
-
-def start_frames(round_name: str) -> StartFrames:
-    """The first frames of the validation drives up to a round, from which its published agent's dreams start.
-    Raises BadInput."""
-    shards = Shards(LATENTS / round_name)
-    shards.expect_latents(rnn_files.read(ROUND_MODELS / round_name).own.latent_size)
-    return unseen_starts(shards)

@@ -14,17 +14,16 @@ import jax.random as jr
 import numpy as np
 
 from wm.agent import summary
-from wm.data.shards import Shards
 from wm.dream.dynamics import Dream
 from wm.dream.results import DreamResult
 from wm.dream.rules import Rules
 from wm.dream.scoring import whole_episodes
-from wm.dream.starts import StartFrames, unseen_starts
+from wm.dream.starts import StartFrames, read_starts
 from wm.models import rnn_files
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.runtime import results
-from wm.runtime.places import LATENTS, ROUND_METRICS, ROUND_MODELS
+from wm.runtime.places import ROUND_METRICS, ROUND_MODELS
 from wm.search.selection import Estimate, equally_good, median_error
 
 
@@ -55,10 +54,8 @@ def common_dreams(newest: Sequence[str], warm_up_frames: int, count: int, seed: 
     scored = results.read(ROUND_METRICS / newest[-1] / "dream.json", DreamResult)
     # with the encoder's noise, which makes dreams harder and so sets good drivers apart from fair ones
     rules = scored.rules.replace(sampling="sampled", encoder_variance=())
-    shards = Shards(LATENTS / newest[-1])
-    shards.expect_latents(simulators[0].latent_size)
-    starts = unseen_starts(shards).draw(count, seed)
-    return CommonDreams(simulators, rules, warm_up_frames, starts, seed)
+    starts = read_starts(ROUND_MODELS / newest[-1] / "starts.npz", simulators[0].latent_size)
+    return CommonDreams(simulators, rules, warm_up_frames, starts.draw(count, seed), seed)
 
 
 def chosen(rows: Sequence[dict[str, Any]]) -> str:
