@@ -1,7 +1,7 @@
 """Mixtures of Gaussians: one for each latent dimension (Ha & Schmidhuber 2018, A.2), or one over all of them
 (Bishop 1994)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,14 +31,36 @@ class Noise(NamedTuple):
     normal: Float[Array, "*batch latent"]
 
 
+@jax.custom_vjp
 def log_density(mixture: Mixture, z: Float[Array, "*batch latent"]) -> Float[Array, "*batch choice"]:
-    """Natural logarithm of the density at `z`: of each dimension, or of a joint mixture."""
-    deviation = (z[..., None, :] - mixture.mean) * jnp.exp(-mixture.log_sigma)
+    """Natural logarithm of the density at `z`: of each dimension, or of a joint mixture.
+
+    The derivative is our own: it is simple in the components' probabilities given z.
+    """
+    return _log_density_forward(mixture, z)[0]
+
+
+def _log_density_forward(mixture: Mixture, z: Array) -> tuple[Array, Any]:
+    precision = jnp.exp(-mixture.log_sigma)
+    deviation = (z[..., None, :] - mixture.mean) * precision
     gaussian = -0.5 * (deviation**2 + jnp.log(2 * jnp.pi)) - mixture.log_sigma
     if mixture.logits.shape[-1] == 1:
         gaussian = gaussian.sum(axis=-1, keepdims=True)
     weight = jax.nn.log_softmax(mixture.logits, axis=-2)
-    return jax.nn.logsumexp(weight + gaussian, axis=-2)
+    density = jax.nn.logsumexp(weight + gaussian, axis=-2)
+    given_z = jnp.exp(weight + gaussian - density[..., None, :])
+    return density, (jnp.exp(weight), given_z, deviation, precision)
+
+
+def _log_density_backward(saved: Any, slope: Array) -> tuple[Mixture, Array]:
+    weight, given_z, deviation, precision = saved
+    slope = slope[..., None, :]
+    into_mean = slope * given_z * deviation * precision
+    into_log_sigma = slope * given_z * (deviation**2 - 1)
+    return Mixture(slope * (given_z - weight), into_mean, into_log_sigma), -into_mean.sum(axis=-2)
+
+
+log_density.defvjp(_log_density_forward, _log_density_backward)
 
 
 def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...], mixtures: int) -> Noise:

@@ -119,11 +119,11 @@ class RNN(eqx.Module):
         self, z: Float[Array, "*batch latent"], action: Float[Array, "*batch action"]
     ) -> Float[Array, "*batch gates"]:
         """The input's part of the gates. It needs no memory: training computes it for all steps at once."""
-        return product(jnp.concatenate([z, action], axis=-1), self.input_weight) + self.gate_bias
+        return product(jnp.concatenate([z, action], axis=-1), self.input_weight)
 
     def advance(self, inputs: Float[Array, "*batch gates"], memory: Memory) -> Memory:
         """The memory one step later."""
-        gates = inputs + product(memory.hidden, self.hidden_weight)
+        gates = inputs + product(memory.hidden, self.hidden_weight) + self.gate_bias
         enter, forget, leave, candidate = jnp.split(gates, 4, axis=-1)
         cell = jax.nn.sigmoid(forget) * memory.cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
         return Memory(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
@@ -132,18 +132,58 @@ class RNN(eqx.Module):
         """The prediction from the hidden state after (z_t, a_t)."""
         out = product(hidden, self.head_weight) + self.head_bias
         weights, means = self.mixtures * self.choices, self.mixtures * self.latent_size
-        parts = jnp.split(out[..., :-3], [weights, weights + means], axis=-1)
+        bounds = np.cumsum([weights, means, means, 1, 1])
+        *parts, reward, missed, done_logit = jnp.split(out, bounds, axis=-1)
         shape = (*hidden.shape[:-1], self.mixtures, -1)
         logits, mean, log_sigma = (part.reshape(shape) for part in parts)
         mixture = mdn.Mixture(logits, mean, jnp.maximum(log_sigma, MIN_LOG_SIGMA))
-        return Prediction(mixture, REWARD_UNIT * out[..., -3], out[..., -2], out[..., -1])
+        return Prediction(mixture, REWARD_UNIT * reward[..., 0], missed[..., 0], done_logit[..., 0])
 
 
 def product(
     x: Float[Array, "*batch inner"], weight: Float[Array, "inner outer"]
 ) -> Float[Array, "*batch outer"]:
     """x @ weight, with factors in the weight's precision, sums and result in float32."""
+    rows = _product(x.reshape(-1, x.shape[-1]), weight)
+    return rows.reshape(*x.shape[:-1], -1)
+
+
+@jax.custom_vjp
+def _product(x: Float[Array, "row inner"], weight: Float[Array, "inner outer"]) -> Float[Array, "row outer"]:
+    """Its derivative is our own: XLA's would multiply in float32 where the weight is rounded, and copy
+    factors of more than one batch axis in transposed order."""
+    return _rounded(x, weight)
+
+
+def _product_forward(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _rounded(x, weight), (x, weight)
+
+
+def _product_backward(factors: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
+    x, weight = factors
+    return _transposed_product(slope, weight), weight_slope(x, slope).astype(weight.dtype)
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _rounded(x: Array, weight: Array) -> Array:
     return jnp.dot(x.astype(weight.dtype), weight, preferred_element_type=jnp.float32)
+
+
+def _transposed_product(slope: Array, weight: Array) -> Array:
+    """slope @ weight.T. XLA multiplies by a transposed bfloat16 matrix in float32, unless it is padded."""
+    if weight.dtype == jnp.float32:
+        return _rounded(slope, weight.T)
+    more = 1 + (-weight.shape[1] - 1) % 32
+    return _rounded(jnp.pad(slope, ((0, 0), (0, more))), jnp.pad(weight.T, ((0, more), (0, 0))))
+
+
+def weight_slope(
+    x: Float[Array, "*batch inner"], slope: Float[Array, "*batch outer"]
+) -> Float[Array, "inner outer"]:
+    """The gradient of the weight of a product, in float32: XLA transposes bfloat16 slowly."""
+    return x.reshape(-1, x.shape[-1]).T @ slope.reshape(-1, slope.shape[-1])
 
 
 def in_precision(rnn: RNN, precision: str) -> RNN:
@@ -228,7 +268,7 @@ def unroll(
     z = z if masks is None else z * masks.latent[:, None]
     inputs = rnn.inputs(_time_first(z), _time_first(action))
     mask = jnp.ones((z.shape[0], rnn.hidden_size)) if masks is None else masks.hidden
-    return Memory(*_lstm(inputs, rnn.hidden_weight, mask))
+    return Memory(*_lstm(inputs, rnn.hidden_weight, rnn.gate_bias, mask))
 
 
 def _time_first(x: Array) -> Array:
@@ -239,17 +279,18 @@ def _time_first(x: Array) -> Array:
 def _lstm(
     inputs: Float[Array, "time batch gates"],
     weight: Float[Array, "hidden gates"],
+    bias: Float[Array, " gates"],
     mask: Float[Array, "batch hidden"],
 ) -> tuple[Float[Array, "time batch hidden"], Float[Array, "time batch hidden"]]:
     """Hidden states and cells. The derivative is our own: it computes the weight's gradient outside of the
     loop, as one matrix product over all steps, and transposes the weight only once."""
-    return _lstm_forward(inputs, weight, mask)[0]
+    return _lstm_forward(inputs, weight, bias, mask)[0]
 
 
-def _lstm_forward(inputs: Array, weight: Array, mask: Array) -> tuple[Any, Any]:
+def _lstm_forward(inputs: Array, weight: Array, bias: Array, mask: Array) -> tuple[Any, Any]:
     def advance(memory: tuple[Array, Array], x: Array) -> tuple[Any, Any]:
         hidden, cell = memory
-        raw = x + product(hidden, weight)
+        raw = x + _rounded(hidden, weight) + bias
         gates, candidate = jax.nn.sigmoid(raw[:, :squashed]), jnp.tanh(raw[:, squashed:])
         enter, forget, leave = jnp.split(gates, 3, axis=-1)
         after = forget * cell + enter * candidate
@@ -262,9 +303,9 @@ def _lstm_forward(inputs: Array, weight: Array, mask: Array) -> tuple[Any, Any]:
     return (hidden, cell), (hidden, cell, gates, candidate, weight, mask)
 
 
-def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
     hidden, cell, gates, candidate, weight, mask = saved
-    before = jnp.concatenate([jnp.zeros_like(cell[:1]), cell[:-1]])
+    hidden_before, cell_before = map(_one_step_later, (hidden, cell))
     transposed = weight.T
 
     def retreat(carry: tuple[Array, Array], step: Any) -> tuple[Any, Array]:
@@ -272,7 +313,7 @@ def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Arra
         slope_hidden, slope_cell, cell, before, gates, candidate = step
         enter, forget, leave = jnp.split(gates, 3, axis=-1)
         squashed = jnp.tanh(cell)
-        slope = (slope_hidden + product(into, transposed)) * mask
+        slope = (slope_hidden + _rounded(into, transposed)) * mask
         slope_cell = slope_cell + from_cell + slope * leave * (1 - squashed**2)
         into_gates = (
             slope_cell * candidate * enter * (1 - enter),
@@ -285,15 +326,16 @@ def _lstm_backward(saved: Any, slopes: tuple[Array, Array]) -> tuple[Array, Arra
 
     zeros = jnp.zeros_like(mask)
     start = jnp.zeros((len(mask), weight.shape[1]), mask.dtype)
-    steps = (*slopes, cell, before, gates, candidate)
+    steps = (*slopes, cell, cell_before, gates, candidate)
     into = jax.lax.scan(retreat, (start, zeros), steps, reverse=True)[1]
-    factors = hidden[:-1].astype(weight.dtype), into[1:].astype(weight.dtype)
-    into_weight = jnp.einsum("tbh,tbg->hg", *factors, preferred_element_type=jnp.float32)
-    return (
-        into,
-        into_weight.astype(weight.dtype),
-        zeros,
-    )  # masks are random numbers, not parameters: no gradient
+    into_weight = weight_slope(hidden_before, into).astype(weight.dtype)
+    # masks are random numbers, not parameters: no gradient
+    return into, into_weight, into.sum(axis=(0, 1)), zeros
+
+
+def _one_step_later(x: Float[Array, "time batch hidden"]) -> Float[Array, "time batch hidden"]:
+    """Each step's value at the step before it, zero at the first."""
+    return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
 
 _lstm.defvjp(_lstm_forward, _lstm_backward)
@@ -331,13 +373,13 @@ def loss(
     masks = draw_masks(rnn, dropout, z.shape[:1], mask_key)
     expected = rnn.predict(unroll(rnn, z, batch.action, masks).hidden)
     z, batch = jax.tree.map(_time_first, (z, batch))
-    mixture = jax.tree.map(lambda leaf: leaf[:-1], expected.mixture)
-    nll = -mdn.log_density(mixture, z[1:]).sum(-1)
+    nll = -mdn.log_density(expected.mixture, jnp.roll(z, -1, axis=0)).sum(-1)
+    has_next = jnp.roll(batch.mask, -1, axis=0).at[-1].set(False)
     reward_error = (expected.reward - batch.reward) ** 2
     missed_error = (expected.missed - jnp.minimum(batch.missed, MAX_MISSED)) ** 2
     done_error = jnp.logaddexp(0, expected.done_logit) - batch.done * expected.done_logit
     metrics = {
-        "nll": _mean(nll, batch.mask[1:]),
+        "nll": _mean(nll, has_next),
         "reward_error": _mean(reward_error, batch.mask & ~batch.done),
         "missed_error": _mean(missed_error, batch.mask),
         "done_error": _mean(done_error, batch.mask),
