@@ -12,7 +12,7 @@ from bench.chaos import run
 from wm.agent import summary
 from wm.fidelity import ranking
 from wm.params import file
-from wm.pipeline import dag, lock
+from wm.pipeline import dag, lock, records
 from wm.report import summary as report_summary
 from wm.report.content import from_metrics, score_rows
 from wm.runtime import files
@@ -73,7 +73,7 @@ def test_the_rank_correlation_follows_from_the_controllers():
 
 def test_the_lock_records_no_stage_that_is_gone(monkeypatch):
     monkeypatch.chdir(ROOT)
-    text = dag.LOCK.read_text(encoding="utf-8")
+    text = records.LOCK.read_text(encoding="utf-8")
     assert lock.pruned(text, dag.stages(file.read())) == text
 
 

@@ -19,7 +19,7 @@ from stages import __main__ as runner
 from wm.data import resumable
 from wm.data.episode import Episode, Record
 from wm.params import file
-from wm.pipeline import dag, progress, status, work
+from wm.pipeline import dag, progress, records, status, work
 from wm.runtime import stage_log
 from wm.runtime.checkpoint import Checkpoints
 from wm.runtime.journal import Journal
@@ -107,6 +107,7 @@ CHANGES = {
         ALL - {"evolve@r0", "rank"},
     ),
     "a missing folder": (lambda folder: shutil.rmtree(folder / "data/raw/a"), {"collect@b"}),
+    "an edited folder": (lambda folder: (folder / "data/raw/a/shard").write_text("DRIVES"), {"collect@b"}),
     "an edited output": (lambda folder: (folder / "ranks").write_text("drives" + "DRIVES"), ALL - {"rank"}),
     "an output that is no one's": (lambda folder: (folder / "models/rounds/x").touch(), ALL - {"rank"}),
     "no lock": (lambda folder: (folder / "dvc.lock").unlink(), set()),
@@ -121,17 +122,38 @@ def test_what_a_change_touches_is_no_longer_done(project, change):
 
 
 def test_what_cannot_be_read_is_one_line(project):
-    (project / "dvc.lock").write_text("stages: {half")
+    (project / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n")
     ended = wm("status", cwd=project)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert (
-        ended.stderr
-        == "error: dvc.lock: not valid YAML, expected a file of DVC. Run `git checkout dvc.lock`.\n"
-    )
+    expected = "expected a file that DVC has written. Run `git checkout dvc.lock`."
+    assert ended.stderr == f"error: dvc.lock: {expected}\n"
     (project / "dvc.yaml").write_text("stages: {a: {matrix: {}}}")
     assert wm("status", cwd=project).stderr.startswith("error: dvc.yaml: found stages that DVC may read")
     (project / "dvc.yaml").unlink()
     assert wm("status", cwd=project).stderr.startswith("error: dvc.yaml: not found")
+
+
+def test_half_a_lock_is_no_error(project):
+    text = (project / "dvc.lock").read_text()
+    for length in range(0, len(text), 7):
+        (project / "dvc.lock").write_text(text[:length])
+        assert done() < ALL
+
+
+def test_the_lock_is_read_as_a_yaml_parser_reads_it():
+    entries = YAML(typ="safe").load(ROOT / "dvc.lock")["stages"]
+    found = records.read()
+    assert found.keys() == entries.keys()
+    for name, entry in entries.items():
+        assert (found[name].command, found[name].params) == (
+            entry["cmd"],
+            entry.get("params", {}).get("params.yaml", {}),
+        )
+        for kind in ("deps", "outs"):
+            expected = {
+                one["path"]: (one["md5"], one["size"], one.get("nfiles")) for one in entry.get(kind, [])
+            }
+            assert getattr(found[name], kind) == expected
 
 
 def test_a_stage_is_noted_while_it_runs_and_when_it_has_ended(project, monkeypatch):
@@ -193,23 +215,26 @@ def share(name, since=0.0):
 
 
 def test_the_share_done_is_that_of_journals_checkpoints_and_parts(project):
-    path = scratch(project, "train_rnn-r0")
+    params, path = file.load(), scratch(project, "train_rnn-r0")
     assert share("train_rnn@r0") == 0
-    for name, step in (("rnn", 600), ("simulator_0", 1800)):  # of 2,400 each
+    for name, part in (("rnn", 0.25), ("simulator_0", 0.75)):
+        step = int(part * params.train_rnn.first_round_steps)
         Checkpoints(path / name).save({"step": step}, np.zeros(3))
     assert share("train_rnn@r0") == pytest.approx(0.5)
     assert share("train_rnn@r1") is None
-    Checkpoints(scratch(project, "train_vae") / "vae").save({"step": 700}, np.zeros(3))
+    Checkpoints(scratch(project, "train_vae") / "vae").save(
+        {"step": params.train_vae.steps // 4}, np.zeros(3)
+    )
     assert share("train_vae") == pytest.approx(0.25)
     path = scratch(project, "evolve-r0")
     journal = Journal(path / "journal-0.5.jsonl")
-    for generation in range(20):  # of 200
+    for generation in range(params.evolve.search.generations // 10):
         journal.write(generation, np.zeros((2, 3)), np.zeros(2))
     assert share("evolve@r0") == pytest.approx(0.1)
     assert share("evolve@r0", since=time.time() + 60) is None  # of an earlier run
     drives = resumable.resumable_episodes(scratch(project, "collect-erratic"), range(25), map_drives)
     assert len(list(drives)) == 25
-    assert share("collect@erratic") == pytest.approx(20 / 300)
+    assert share("collect@erratic") == pytest.approx(20 / params.collect["erratic"].episodes)
     assert share("process") is None
     assert progress.EPISODES_PER_PART == resumable.EPISODES_PER_PART
 
@@ -236,7 +261,8 @@ def group(name):
     return next((label for label in joined if name in label.replace(",", "").split()), name)
 
 
-def test_the_listed_seconds_are_those_of_the_measured_runs(monkeypatch):
+def test_the_listed_seconds_are_about_those_of_the_measured_runs(monkeypatch):
+    """About, since the default profile has changed since then."""
     monkeypatch.chdir(ROOT)
     content = YAML(typ="safe").load(ROOT / "profiles" / "default.yaml")
     params = status.check(content)
@@ -249,8 +275,7 @@ def test_the_listed_seconds_are_those_of_the_measured_runs(monkeypatch):
     assert listed.keys() == measured.keys()
     listed["evaluate"] *= len(params.rounds)  # the measured runs evaluated every round
     for name, seconds in measured.items():
-        if name != "fidelity, rank and report":  # they compared dream and reality in every round
-            assert listed[name] == pytest.approx(np.mean(seconds), rel=0.1), name
+        assert 0.4 < listed[name] / np.mean(seconds) < 2.5, name
 
 
 def test_a_slower_machine_is_noticed():

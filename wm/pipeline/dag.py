@@ -1,8 +1,8 @@
 """The stages of dvc.yaml, and which of them `dvc repro` would skip, without DVC and its lock."""
 
 import hashlib
+import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,15 +10,13 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wm.errors import BadInput
-from wm.params.file import PARAMS
+from wm.params import file
+from wm.pipeline import records
+from wm.pipeline.records import Content, Entry
 
-DAG, LOCK = Path("dvc.yaml"), Path("dvc.lock")
-READ_AGAIN_SECONDS = 0.1  # DVC writes dvc.lock in place, so that a reader may see half of it
-COMPARED_BYTES = 1 << 20  # larger files are compared by size alone
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ruamel.yaml takes seconds for dvc.lock
+DAG = Path("dvc.yaml")
+COMPARED_BYTES = 1 << 20  # larger files and folders are compared by size alone
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,9 @@ class Stage:
 
 def stages(params: Mapping[str, Any]) -> dict[str, Stage]:
     """The stages by their names in DVC, such as train_rnn@r0, in the order of dvc.yaml. Raises BadInput."""
-    content = _mapping(DAG)
+    if not DAG.exists():
+        raise BadInput(f"{DAG}: not found. Run this command from the project's root.")
+    content = file.parsed(DAG.read_bytes(), str(DAG))
     try:
         return dict(_expanded(content["stages"], params))
     except (KeyError, TypeError, AttributeError) as error:
@@ -76,7 +76,7 @@ def done(stages: Mapping[str, Stage], params: Mapping[str, Any]) -> set[str]:
 
     Inputs that other stages write are compared by their checksums in dvc.lock, large files by their size.
     """
-    entries = (_mapping(LOCK) if LOCK.exists() else {}).get("stages") or {}
+    entries = records.read()
     writers = _writers(stages)
     before = {
         name: set[str]().union(*(writers.get(dep, ()) for dep in stage.deps))
@@ -88,7 +88,7 @@ def done(stages: Mapping[str, Stage], params: Mapping[str, Any]) -> set[str]:
         entry = entries.get(name)
         if entry and before[name] <= found and _is_done(stages[name], entry, params, written):
             found.add(name)
-            written |= {out["path"]: out["md5"] for out in entry["outs"]}
+            written |= {path: out.md5 for path, out in entry.outs.items()}
     return found
 
 
@@ -102,63 +102,43 @@ def _writers(stages: Mapping[str, Stage]) -> dict[str, set[str]]:
     return found
 
 
-def _is_done(
-    stage: Stage, entry: Mapping[str, Any], params: Mapping[str, Any], written: Mapping[str, str]
-) -> bool:
+def _is_done(stage: Stage, entry: Entry, params: Mapping[str, Any], written: Mapping[str, str]) -> bool:
     """Whether a stage's entry in dvc.lock records what there is."""
-    recorded = entry.get("params", {}).get(str(PARAMS), {})
-    deps, outs = ({part["path"]: part for part in entry.get(kind, [])} for kind in ("deps", "outs"))
     return (
-        entry["cmd"] == stage.command
-        and deps.keys() == set(stage.deps)
-        and outs.keys() == set(stage.outs)
-        and _same(recorded, {place: _value(params, place) for place in stage.params})
-        and all(map(_matches, outs.values()))
+        entry.command == stage.command
+        and entry.deps.keys() == set(stage.deps)
+        and entry.outs.keys() == set(stage.outs)
+        and entry.params == {place: _value(params, place) for place in stage.params}
+        and all(_matches(Path(path), out) for path, out in entry.outs.items())
         and all(
-            written[path] == dep["md5"] if path in written else _matches(dep) for path, dep in deps.items()
+            written[path] == dep.md5 if path in written else _matches(Path(path), dep)
+            for path, dep in entry.deps.items()
         )
     )
 
 
-def _matches(recorded: dict[str, Any]) -> bool:
-    """Whether a file or folder is as dvc.lock records it: small files by checksum, all else by size."""
-    path = Path(recorded["path"])
-    if path.is_dir():
-        paths = (file for file in path.rglob("*") if "__pycache__" not in file.parts)  # as .dvcignore says
-        sizes = [file.stat().st_size for file in paths if file.is_file()]
-        return (len(sizes), sum(sizes)) == (recorded.get("nfiles"), recorded["size"])
-    if not path.exists() or path.stat().st_size != recorded["size"]:
+def _matches(path: Path, recorded: Content) -> bool:
+    """Whether a file or folder is as dvc.lock records it: by checksum up to 1 MB, above by size."""
+    if not path.exists():
         return False
-    return recorded["size"] > COMPARED_BYTES or _md5(path) == recorded["md5"]
+    if path.is_dir():
+        paths = sorted(one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
+        size = sum(one.stat().st_size for one in paths)
+        if (len(paths), size) != (recorded.files, recorded.size):
+            return False
+        return size > COMPARED_BYTES or _md5_of_folder(path, paths) == recorded.md5
+    size = path.stat().st_size
+    return size == recorded.size and (size > COMPARED_BYTES or _md5(path) == recorded.md5)
+
+
+def _md5_of_folder(folder: Path, paths: list[Path]) -> str:
+    """The checksum that DVC gives to a folder of these files."""
+    parts = [{"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()} for path in paths]
+    listed = sorted(parts, key=lambda part: part["relpath"])
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
 @cache
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def _same(recorded: Any, value: Any) -> bool:
-    """Whether parameters are equal; numbers may be written differently, as 0.00001 and 1e-05."""
-    if isinstance(recorded, dict) and isinstance(value, dict):
-        return recorded.keys() == value.keys() and all(_same(recorded[name], value[name]) for name in value)
-    if isinstance(recorded, list) and isinstance(value, list):
-        return len(recorded) == len(value) and all(map(_same, recorded, value))
-    if isinstance(value, float) and isinstance(recorded, str):
-        return recorded == repr(value)
-    return recorded == value
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    """The content of a YAML file that DVC may be writing. Raises BadInput."""
-    for wait in (READ_AGAIN_SECONDS, 0):
-        try:
-            content = yaml.load(path.read_bytes(), Loader=LOADER)
-            if isinstance(content, dict):
-                return content
-        except FileNotFoundError:
-            raise BadInput(f"{path}: not found. Run this command from the project's root.") from None
-        except (yaml.YAMLError, ValueError):
-            pass
-        time.sleep(wait)
-    raise BadInput(f"{path}: not valid YAML, expected a file of DVC. Run `git checkout {path}`.")

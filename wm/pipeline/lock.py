@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from wm.pipeline import dag
-from wm.pipeline.dag import DAG, LOCK
+from wm.pipeline.dag import DAG
+from wm.pipeline.records import LOCK
 from wm.runtime import files
 
 ENTRY = re.compile(r"^  (\S+):\n(?:    .*\n)*", re.MULTILINE)

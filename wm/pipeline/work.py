@@ -8,14 +8,14 @@ from wm.runtime.stage_log import Note
 
 START_SECONDS = 7.0  # of a stage: start-up, compilation and DVC
 
-# Seconds per unit of work, on two cores with AVX-512: the minutes in bench/results/stage_minutes.csv, divided
-# by the units of the default profile
+# Seconds per unit of work on two cores with AVX-512: the minutes in bench/results/stage_minutes.csv, divided
+# by the units of the default profile at that time
 SECONDS = {
     "collect": 0.47,
     "process": 0.03,
     "train_vae": 0.0013,
     "encode": 0.15,
-    "train_rnn": 0.011,
+    "train_rnn": 3.7e-5,
     "evolve": 5.8e-6,
     "evaluate": 0.83,
     "explore": 0.78,
@@ -45,9 +45,11 @@ def explored(params: Params, _: str) -> int:
     return params.explore.episodes
 
 
-def rnn_drives(params: Params, key: str) -> int:
-    """Drives that the RNNs of a round are trained on, each once per batch that holds it."""
-    return rnn_steps(params, key) * params.train_rnn.batch_size * (1 + params.initialise.simulators)
+def rnn_updates(params: Params, key: str) -> int:
+    """Steps of drives that the RNNs of a round are trained on."""
+    settings = params.train_rnn
+    batches = rnn_steps(params, key) * (1 + params.initialise.simulators)
+    return batches * settings.batch_size * settings.window_steps
 
 
 def rnn_steps(params: Params, key: str) -> int:
@@ -83,7 +85,7 @@ UNITS: Mapping[str, Callable[[Params, str], float]] = {
     "process": collected,
     "train_vae": lambda params, _: params.train_vae.steps * params.train_vae.batch_size,
     "encode": collected,
-    "train_rnn": rnn_drives,
+    "train_rnn": rnn_updates,
     "evolve": dream_steps,
     "evaluate": lambda params, _: params.evaluate.episodes,
     "explore": explored,

@@ -162,7 +162,7 @@ def _check_arrays(path: Path, payload: bytes, table: list[list[Any]]) -> None:
 
 def _read_leaf(file: Any, leaf: Any) -> Any:
     """The next array. Equinox's own way compiles a program for every shape."""
-    return jax.device_put(np.load(file)) if hasattr(leaf, "shape") else leaf
+    return jax.device_put(np.load(file, allow_pickle=False)) if hasattr(leaf, "shape") else leaf
 
 
 def _named_leaves(model: Any) -> list[tuple[str, Any]]:
