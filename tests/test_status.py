@@ -295,6 +295,7 @@ def test_a_slower_machine_is_noticed():
 
 def test_the_lines_show_what_runs_and_the_minutes_left(project, monkeypatch):
     shutil.copy(ROOT / "dvc.yaml", project)
+    assert max(map(len, status.lines())) <= 120
     monkeypatch.setenv("DVC_STAGE", "collect@erratic")
     with stage_log.noted(lambda name: 300.0):
         Path(scratch(project, "collect-erratic"), "000000").mkdir()

@@ -73,7 +73,7 @@ def last_line(stages: Iterable[StageStatus], notes: Mapping[str, Note]) -> str:
     basis = (
         f"at this machine's pace; stages measured: {measured}"
         if measured
-        else "rough: the times of 2 cores with AVX-512, none of this machine"
+        else "rough: the times of another machine with 2 cores"
     )
     advice = "" if runs else " No stage runs; `uv run dvc repro` continues."
     return f"About {left} min left ({basis}).{advice}"
