@@ -58,7 +58,7 @@ class Plan:
     dreamt: Float[np.ndarray, "steps 3"]
 
 
-class Promise(NamedTuple):
+class Dreamt(NamedTuple):
     """The actions that a controller takes in dreams, and the rewards predicted for them, in points."""
 
     action: Float[np.ndarray, "batch time 3"]
@@ -99,16 +99,16 @@ def make_plans(
     plans, rewards = [], []
     for i, simulation in enumerate(dream.simulations):
         turn = moments.part(slice(i, None, len(dream.simulators)))
-        promise = plan(simulation, controller, turn, steps, jr.fold_in(key, i))
-        rewards.append(promise.reward)
-        parts = zip(turn.seeds, turn.drives.action, turn.times, promise.action, strict=True)
+        dreamt_plans = plan(simulation, controller, turn, steps, jr.fold_in(key, i))
+        rewards.append(dreamt_plans.reward)
+        parts = zip(turn.seeds, turn.drives.action, turn.times, dreamt_plans.action, strict=True)
         plans += [Plan(seed, np.asarray(before[:time]), dreamt) for seed, before, time, dreamt in parts]
     return plans, np.concatenate(rewards)
 
 
 def plan(
     simulation: Simulation, controller: Controller, moments: Moments, steps: int, key: PRNGKeyArray
-) -> Promise:
+) -> Dreamt:
     """A dream of `steps` steps from each moment."""
     start_key, dream_key = jr.split(key)
     drives = moments.drives
@@ -122,7 +122,7 @@ def plan(
         return dreams.action[:, 0], dreams.outcome.reward[:, 0]
 
     dreams = dreamt(simulation, controller, jnp.asarray(moments.times))
-    return Promise(*[np.swapaxes(np.asarray(part), 0, 1) for part in dreams])
+    return Dreamt(*[np.swapaxes(np.asarray(part), 0, 1) for part in dreams])
 
 
 def replay(plan: Plan, timing: Timing) -> Replay:
@@ -146,7 +146,7 @@ def replay_all(plans: Sequence[Plan], timing: Timing, pool: Pool) -> Iterator[Re
 
 
 def windows(
-    promised: Float[np.ndarray, "plan steps"],
+    dream_reward: Float[np.ndarray, "plan steps"],
     replays: Sequence[Replay],
     *,
     window: int,
@@ -161,13 +161,13 @@ def windows(
     on_road = np.stack([replay.on_road for replay in replays])
     idle = 0.5 + timing.idle_reward  # a step with less than half a point reaches no tile
     rows = []
-    for start in range(0, promised.shape[1] - window + 1, window):
+    for start in range(0, dream_reward.shape[1] - window + 1, window):
         part = slice(start, start + window)
         row = {
-            "dream_reward": promised[:, part].mean(),
+            "dream_reward": dream_reward[:, part].mean(),
             "real_reward": real[:, part].mean(),
-            "agreement": summary.correlation(promised[:, part].sum(1), real[:, part].sum(1)),
-            "dream_winning": (promised[:, part] > idle).mean(),
+            "agreement": summary.correlation(dream_reward[:, part].sum(1), real[:, part].sum(1)),
+            "dream_winning": (dream_reward[:, part] > idle).mean(),
             "real_winning": (real[:, part] > idle).mean(),
             "real_on_road": on_road[:, part].mean(),
         }
