@@ -18,7 +18,17 @@ sys.dont_write_bytecode = False
 hook = install_import_hook("wm", "beartype.beartype")
 
 # The files that take longest, first, so that no core waits for one of them at the end.
-LONGEST = ["test_pipeline.py", "test_same_bytes.py"]
+LONGEST = [
+    "test_pipeline.py",
+    "test_same_bytes.py",
+    "test_hosts.py",
+    "test_cluster.py",
+    "test_car_racing.py",
+    "test_envs.py",
+    "test_dreaming.py",
+    "test_recipes.py",
+    "test_rnn.py",
+]
 
 
 def pytest_unconfigure():

@@ -95,6 +95,13 @@ def document():
     return page(content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)))
 
 
+@pytest.fixture
+def without_charts(monkeypatch):
+    """Leaves out the charts, which take a second a page, in tests that read the words alone."""
+    for name in ("rounds", "score_histogram", "vae_loss", "rnn_loss", "evolution", "drift", "exploitation"):
+        monkeypatch.setattr(charts, name, lambda *_: b"")
+
+
 class Reader(HTMLParser):
     """What a browser would see: the tags in balance, the addresses, the words."""
 
@@ -166,6 +173,7 @@ def test_a_report_of_one_round_is_complete():
     assert "The agent of round r0, selected by its scores in dreams, scores 700 points on average" in words
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_first_screen_shows_the_chosen_round():
     document = page(content(a_round("r0"), a_round("r1", 712.0, 724.0)))
     figures = re.findall(r'<div class="card"><b>([^<]*)</b>', document)
@@ -178,11 +186,13 @@ def test_the_first_screen_shows_the_chosen_round():
     ]
 
 
+@pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize(("real", "answer"), [(900.0, "Yes."), (899.0, "In part."), (599.0, "No.")])
 def test_an_agent_drives_that_solves_the_task(real, answer):
     assert f"Does it drive? {answer}" in text(page(content(a_round("r0", real=real))))
 
 
+@pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize(
     ("dream", "real", "answer", "reason"),
     [
@@ -200,6 +210,7 @@ def test_the_gap_decides_whether_the_dream_predicted_the_real_score(dream, real,
     assert reason in words
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_drives_below_600_are_on_the_first_screen_where_they_are_known():
     results = a_round("r0")
     known = results._replace(
@@ -226,6 +237,7 @@ def test_a_gap_is_no_share_of_a_score_below_zero():
 WARNING = "The numbers of this profile mean nothing: it only tests that the pipeline runs."
 
 
+@pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize("profile", [path.stem for path in sorted(profiles.PROFILES.glob("*.yaml"))])
 def test_the_report_of_the_smoke_profile_alone_says_that_its_numbers_mean_nothing(profile):
     document = page(content(a_round("r0"), params=profiles.content(profile)))
