@@ -26,7 +26,7 @@ TITLES = {
 LEAST_SIZES = {
     "evaluate.episodes": 20,
     "train_vae.steps": 280,
-    "train_rnn.first_round_steps": 240,
+    "train_rnn.first_round_steps": 320,
     "evolve.search.generations": 20,
 }
 CLOSE = 0.1  # of the real score; with at most this gap a dream is nearly true
