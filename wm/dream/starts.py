@@ -27,7 +27,7 @@ class Starts(NamedTuple):
     watched: Memory
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, "*batch latent"]:
-        """Their latents, drawn from the encoder's distribution."""
+        """Their latents, sampled from the encoder's distribution."""
         return latent.sample(self.mu, self.logvar, key)
 
 

@@ -342,7 +342,7 @@ _lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
 def sample_latents(batch: Batch, key: PRNGKeyArray) -> Float[Array, "batch time latent"]:
-    """z drawn from the encoder's (mu, logvar)."""
+    """z sampled from the encoder's (mu, logvar)."""
     return latent.sample(batch.mu, batch.logvar, key)
 
 

@@ -51,8 +51,8 @@ class Candidates:
     components: int  # principal components in which the weights are searched
 
     def space(self, starts: Starts, key: PRNGKeyArray) -> ControllerSpace:
-        """The space of the main directions of what controllers read at start states: z, drawn with `key`, and
-        the watcher's hidden state."""
+        """The space of the main directions of what controllers read at start states: z, sampled with `key`,
+        and the watcher's hidden state."""
         features = np.concatenate([starts.sample(key), starts.watched.hidden], axis=-1)
         return principal_components(self.zero, features, self.components)
 
