@@ -44,7 +44,8 @@ def cache_compiled() -> None:
     name = f"compiled-{hashlib.sha256(''.join(kinds[:1]).encode()).hexdigest()[:16]}"
     folder = Path(os.environ.get("DVC_ROOT", "."), ".scratch", name).absolute()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    # Small programs too: a stage uses a hundred, and compiling them again takes seconds.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def keep_memory() -> None:
