@@ -7,11 +7,10 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from wm.dream import open_loop, scoring
+from wm.dream import open_loop, scoring, unroll
 from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, apply_stuck_rule
 from wm.dream.scoring import as_episodes, whole_episodes
 from wm.dream.starts import StartFrames, Starts, starts_at
-from wm.dream.unroll import unroll
 from wm.models import rnn
 from wm.models.controller import Controller, stack
 from wm.models.rnn import RNN, Batch
@@ -39,7 +38,7 @@ def starts(model, count=5):
 
 def unrolled(model, population, watcher=None):
     simulation = Simulation(model, watcher or model, rules())
-    return unroll(simulation, population, starts(model), jr.key(2), steps=6).outcome
+    return unroll.unroll(simulation, population, starts(model), jr.key(2), steps=6).outcome
 
 
 def test_equal_candidates_dream_equal_dreams(model):
@@ -47,6 +46,21 @@ def test_equal_candidates_dream_equal_dreams(model):
     assert reward.shape == (6, 3, 5)
     assert np.allclose(reward[:, 0], reward[:, 2], atol=1e-6)
     assert not np.allclose(reward[-1, 0], reward[-1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("dreams", "size"), [(1000, 4), (10, 2), (3, 1)])
+def test_groups_of_candidates_dream_the_same_dreams_as_all_at_once(model, monkeypatch, dreams, size):
+    def of_all():
+        simulation, population = Simulation(model, model, rules()), controllers(7, 8, 9, 10)
+        args = simulation, population, starts(model), jr.key(2)
+        return unroll.unroll(*args, steps=6, observe=lambda z: z[..., 0])
+
+    monkeypatch.setattr(unroll, "CACHED_DREAMS", 10**6)
+    together = of_all()
+    monkeypatch.setattr(unroll, "CACHED_DREAMS", dreams)
+    assert unroll.at_once(4, 5) == size
+    leaves = zip(*map(jax.tree.leaves, (of_all(), together)), strict=True)
+    assert all(np.allclose(found, wanted, atol=1e-5) for found, wanted in leaves)
 
 
 def test_a_candidates_dreams_do_not_depend_on_the_others(model):
@@ -62,7 +76,7 @@ def test_the_mode_and_the_mean_are_deterministic(model):
 
     def ends(sampling, seed):
         simulation = Simulation(model, model, rules(sampling=sampling))
-        return np.asarray(unroll(simulation, population, still, jr.key(seed), steps=6).end.z)
+        return np.asarray(unroll.unroll(simulation, population, still, jr.key(seed), steps=6).end.z)
 
     result = {kind: (ends(kind, 1), ends(kind, 2)) for kind in ("sampled", "mode", "mean")}
     assert not np.allclose(*result["sampled"], atol=1e-2)
@@ -78,7 +92,7 @@ def test_denoised_dreams_start_at_the_encoders_mean_and_spread_less(model):
     def ends(variance, seed, steps):
         denoised = rules(sampling="denoised", encoder_variance=(variance,) * 4)
         simulation = Simulation(model, model, denoised)
-        return np.asarray(unroll(simulation, population, noisy, jr.key(seed), steps=steps).end.z)
+        return np.asarray(unroll.unroll(simulation, population, noisy, jr.key(seed), steps=steps).end.z)
 
     assert np.array_equal(ends(0.1, seed=1, steps=0)[0], noisy.mu)
     wide, narrow = (np.abs(ends(v, 1, 1) - ends(v, 2, 1)).mean() for v in (1e-6, 1.0))

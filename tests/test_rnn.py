@@ -136,6 +136,15 @@ def test_rounded_weights_predict_nearly_the_same(model):
     assert np.array_equal(exact, step_by_step(unchanged, batch.mu, batch.action).hidden)
 
 
+def test_one_product_of_rounded_weights_equals_two(model):
+    rounded, batch = rnn.in_precision(model, "bfloat16"), episodes()
+    z, action, memory = batch.mu[:, 0], batch.action[:, 0], model.start(len(batch.mu))
+    memory = rnn.step(rounded, z, action, memory)
+    one, two = rounded.step(z, action, memory), rounded.advance(rounded.inputs(z, action), memory)
+    assert np.allclose(one.hidden, two.hidden, atol=1e-6)
+    assert not np.allclose(one.hidden, memory.hidden, atol=1e-3)
+
+
 def test_rounded_weights_have_nearly_the_same_gradients(model):
     def slope(precision):
         of = eqx.filter_grad(lambda m: LOSS(rnn.in_precision(m, precision), episodes(), jr.key(0))[0])

@@ -123,10 +123,26 @@ class RNN(eqx.Module):
 
     def advance(self, inputs: Float[Array, "*batch gates"], memory: Memory) -> Memory:
         """The memory one step later."""
-        gates = inputs + product(memory.hidden, self.hidden_weight) + self.gate_bias
-        enter, forget, leave, candidate = jnp.split(gates, 4, axis=-1)
-        cell = jax.nn.sigmoid(forget) * memory.cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
+        return self.activate(inputs + product(memory.hidden, self.hidden_weight), memory.cell)
+
+    def activate(self, gates: Float[Array, "*batch gates"], cell: Float[Array, "*batch hidden"]) -> Memory:
+        """The memory after the gates' sums, to which the bias is added here."""
+        enter, forget, leave, candidate = jnp.split(gates + self.gate_bias, 4, axis=-1)
+        cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
         return Memory(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
+
+    def step(
+        self, z: Float[Array, "*batch latent"], action: Float[Array, "*batch action"], memory: Memory
+    ) -> Memory:
+        """The memory after (z_t, a_t). In bfloat16 one product takes less time than two, if its width is a
+        multiple of that of the processor's matrix registers, 32."""
+        if self.hidden_weight.dtype == jnp.float32:
+            return self.advance(self.inputs(z, action), memory)
+        x = jnp.concatenate([z, action, memory.hidden], axis=-1)
+        weight = jnp.concatenate([self.input_weight, self.hidden_weight])
+        more = -len(weight) % 32
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, more)])
+        return self.activate(product(x, jnp.pad(weight, [(0, more), (0, 0)])), memory.cell)
 
     def predict(self, hidden: Float[Array, "*batch hidden"]) -> Prediction:
         """The prediction from the hidden state after (z_t, a_t)."""
@@ -253,8 +269,8 @@ def step(
 ) -> Memory:
     """The memory after (z_t, a_t), dropout masks applied to z and to the new hidden state."""
     if masks is None:
-        return rnn.advance(rnn.inputs(z, action), memory)
-    after = rnn.advance(rnn.inputs(z * masks.latent, action), memory)
+        return rnn.step(z, action, memory)
+    after = rnn.step(z * masks.latent, action, memory)
     return Memory(after.hidden * masks.hidden, after.cell)
 
 
