@@ -128,6 +128,7 @@ def test_a_stage_depends_on_the_sections_that_it_reads():
     assert code.sections_read("fidelity") == {
         "environment",
         "fidelity",
+        "rank",
         "rounds",
     }  # a method reads the rounds
 
