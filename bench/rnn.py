@@ -111,11 +111,10 @@ def torch_trainer() -> Callable[[], object]:
     lstm, head = torch_networks()
     parameters = [*lstm.parameters(), *head.parameters()]
     adam = torch.optim.Adam(parameters, lr=1e-3)
-    mu, logvar, *data = torch_batch(batch())
+    drives = torch_batch(batch())
 
     def train() -> None:
-        z = mu + torch.exp(logvar / 2) * torch.randn_like(mu)
-        total = torch_loss((lstm, head), z, data)
+        total = torch_sampled_loss((lstm, head), drives)
         adam.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -126,32 +125,45 @@ def torch_trainer() -> Callable[[], object]:
 
 
 def torch_batch(batch: Batch) -> list[Any]:
-    """The batch in PyTorch, time first, without the mask."""
+    """The batch in PyTorch, time first."""
     import torch  # pyright: ignore[reportMissingImports]
 
-    parts = [torch.from_numpy(np.swapaxes(np.asarray(part), 0, 1).copy()) for part in batch[:-1]]
+    parts = [torch.from_numpy(np.swapaxes(np.asarray(part), 0, 1).copy()) for part in batch]
     return [part.float() for part in parts]
 
 
+def torch_sampled_loss(networks: tuple[Any, Any], drives: Sequence[Any]) -> Any:
+    """`torch_loss` of a batch whose latents are drawn."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    mu, logvar, *data = drives
+    return torch_loss(networks, mu + torch.exp(logvar / 2) * torch.randn_like(mu), data)
+
+
 def torch_loss(networks: tuple[Any, Any], z: Any, data: Sequence[Any]) -> Any:
-    """`rnn.loss` in PyTorch of sampled latents; `data` is action, reward, missed tiles and end."""
+    """`rnn.loss` in PyTorch of sampled latents; `data` is action, reward, missed tiles, end and mask."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
-    (lstm, head), (action, reward, missed, done) = networks, data
-    out = head(lstm(torch.cat([z, action], dim=-1))[0])
+    (lstm, head), (action, reward, missed, done, mask) = networks, data
+    out = head(lstm(torch.cat([z, action], dim=-1))[0]).float()
     parts = out[..., :-3].reshape(*out.shape[:-1], 3, MIXTURES, LATENT).unbind(dim=-3)
     logits, mean, log_sigma = (part[:-1] for part in parts)
     log_sigma = log_sigma.clamp(min=rnn.MIN_LOG_SIGMA)
     deviation = (z[1:, :, None] - mean) * torch.exp(-log_sigma)
     gaussian = -0.5 * (deviation.square() + math.log(2 * math.pi)) - log_sigma
     density = torch.logsumexp(torch.log_softmax(logits, dim=-2) + gaussian, dim=-2)
-    total = -density.sum(dim=-1).mean()
-    scaled = (rnn.REWARD_UNIT * out[..., -3] - reward).square().mean() / rnn.REWARD_UNIT**2
-    total = total + WEIGHTS.reward * scaled
-    total = total + WEIGHTS.missed * (out[..., -2] - missed).square().mean()
-    failure = nn.functional.binary_cross_entropy_with_logits(out[..., -1], done)
-    return total + WEIGHTS.done * failure
+
+    def masked_mean(values: Any, mask: Any) -> Any:
+        return (values * mask).sum() / mask.sum()
+
+    total = masked_mean(-density.sum(dim=-1), mask[1:])
+    deviation = (out[..., -3] - reward / rnn.REWARD_UNIT).square()
+    total = total + WEIGHTS.reward * masked_mean(deviation, mask * (1 - done))
+    deviation = (out[..., -2] - missed.clamp(max=rnn.MAX_MISSED)).square()
+    total = total + WEIGHTS.missed * masked_mean(deviation, mask)
+    entropy = nn.functional.binary_cross_entropy_with_logits(out[..., -1], done, reduction="none")
+    return total + WEIGHTS.done * masked_mean(entropy, mask)
 
 
 def dreamer(precision: str) -> Callable[[np.ndarray], jax.Array]:

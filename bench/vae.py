@@ -122,14 +122,11 @@ def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, C
 
     encode, decode = torch_networks(widths)
     adam = torch.optim.Adam([*encode.parameters(), *decode.parameters()], lr=1e-3)
-    x = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+    x = torch_frames(frames)
 
     def train() -> None:
-        mu, logvar = encode(x.float() / 255).chunk(2, dim=1)
-        y = decode(mu + torch.exp(logvar / 2) * torch.randn_like(mu))
-        kl = (mu.square() + logvar.exp() - 1 - logvar).sum() / 2
         adam.zero_grad()
-        (((y - x.float() / 255).square().sum() + kl) / BATCH).backward()
+        torch_loss((encode, decode), x).backward()
         adam.step()
 
     def run() -> None:
@@ -137,6 +134,26 @@ def torch_pair(widths: tuple[int, ...], frames: np.ndarray) -> tuple[Callable, C
             encode(x.float() / 255)
 
     return train, run
+
+
+def torch_loss(networks: tuple[Any, Any], x: Any) -> Any:
+    """`vae.loss` in PyTorch of bytes, channels first."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    encode, decode = networks
+    x = x.float() / 255
+    mu, logvar = encode(x).float().chunk(2, dim=1)
+    y = decode(mu + torch.exp(logvar / 2) * torch.randn_like(mu)).float()
+    kl = (mu.square() + logvar.exp() - 1 - logvar).sum() / 2
+    return ((y - x).square().sum() + kl) / len(x)
+
+
+def torch_frames(frames: np.ndarray, *, channels_last: bool = False) -> Any:
+    """Frames in PyTorch, channels first, in memory in this order unless `channels_last`."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    return x if channels_last else x.contiguous()
 
 
 def encoding_shapes(widths: tuple[int, ...]) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from bench import gap_causes
+from bench import gap_causes, torch_weights
 from bench import layers as bench_layers
 from bench import rnn as bench_rnn
 from bench import vae as bench_vae
@@ -62,55 +62,16 @@ def test_a_share_is_written_as_part_and_number_of_parts():
             gap_causes.share(wrong)
 
 
-def put(torch_layer, **ours):
-    """Copies our weights to PyTorch's layer."""
-    for name, values in ours.items():
-        torch_layer.get_parameter(name).data = as_tensor(values)
-
-
-def as_tensor(values):
-    torch = pytest.importorskip("torch")
-    return torch.from_numpy(np.array(values, np.float32))
-
-
-def put_lstm(layer, ours, suffix=""):
-    """PyTorch has candidate and output gate in the opposite order."""
-
-    def reordered(leaf):
-        input_gate, forget, output, candidate = np.split(np.asarray(leaf), 4, axis=-1)
-        return np.concatenate([input_gate, forget, candidate, output], axis=-1).T
-
-    put(
-        layer,
-        **{
-            f"weight_ih{suffix}": reordered(ours.input_weight),
-            f"weight_hh{suffix}": reordered(ours.hidden_weight),
-            f"bias_ih{suffix}": reordered(ours.gate_bias),
-            f"bias_hh{suffix}": np.zeros_like(ours.gate_bias),
-        },
-    )
-
-
 def test_pytorchs_vae_equals_ours():
     pytest.importorskip("torch")
     ours = VAE(latent_size=bench_vae.LATENT, widths=bench_vae.SMALL, key=jr.key(0))
     encoder, decoder = bench_vae.torch_networks(bench_vae.SMALL)
-    for layers, convs in ((encoder[::2], ours.down), (decoder[2::2], ours.up)):
-        for layer, conv in zip(layers, convs, strict=False):
-            put(layer, weight=np.transpose(conv.kernel, (3, 2, 0, 1)), bias=conv.bias)
-    side, widest = 4, bench_vae.SMALL[-1]
-
-    def channels_first(leaf):
-        return np.moveaxis(np.asarray(leaf).reshape(side, side, widest, -1), 2, 0).reshape(leaf.shape)
-
-    put(encoder[-1], weight=channels_first(ours.to_latent.weight.T).T, bias=ours.to_latent.bias)
-    first = decoder[0]
-    put(first, weight=channels_first(ours.from_latent.weight), bias=channels_first(ours.from_latent.bias))
+    torch_weights.put_vae((encoder, decoder), ours)
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     mu, logvar = vae.encode(ours, jnp.asarray(frames))
-    found = encoder(as_tensor(frames / 255).permute(0, 3, 1, 2)).detach().numpy()
+    found = encoder(torch_weights.as_tensor(frames / 255).permute(0, 3, 1, 2)).detach().numpy()
     np.testing.assert_allclose(found, np.concatenate([mu, logvar], axis=1), atol=1e-5)
-    shown = decoder(as_tensor(mu)).permute(0, 2, 3, 1).detach().numpy()
+    shown = decoder(torch_weights.as_tensor(mu)).permute(0, 2, 3, 1).detach().numpy()
     np.testing.assert_allclose(shown, vae.decode(ours, mu), atol=1e-5)
     assert np.ptp(mu, axis=0).max() > 1e-3
 
@@ -119,8 +80,7 @@ def test_pytorchs_rnn_equals_ours():
     pytest.importorskip("torch")
     ours = bench_rnn.network(0)
     lstm, head = bench_rnn.torch_networks()
-    put_lstm(lstm, ours, "_l0")
-    put(head, weight=ours.head_weight.T, bias=ours.head_bias)
+    torch_weights.put_rnn((lstm, head), ours)
     batch = bench_rnn.batch()._replace(logvar=jnp.full(bench_rnn.batch().mu.shape, -60.0))
     missed = np.random.default_rng(1).integers(0, 5, batch.missed.shape)
     batch = batch._replace(missed=jnp.asarray(missed))
@@ -141,10 +101,10 @@ def test_pytorchs_dream_equals_ours():
         for weight in weights
     ]
     dreams = bench_rnn.TorchDream(population, rollouts)
-    put_lstm(dreams.simulator, simulator)
-    put_lstm(dreams.watcher, watcher)
-    put(dreams.head, weight=simulator.head_weight.T, bias=simulator.head_bias)
-    dreams.weight = as_tensor(np.swapaxes(weights, 1, 2))
+    torch_weights.put_lstm(dreams.simulator, simulator)
+    torch_weights.put_lstm(dreams.watcher, watcher)
+    torch_weights.put(dreams.head, weight=simulator.head_weight.T, bias=simulator.head_bias)
+    dreams.weight = torch_weights.as_tensor(np.swapaxes(weights, 1, 2))
     z = rng.normal(size=(rollouts, bench_rnn.LATENT)).astype(np.float32)
     rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     repeated = jnp.tile(z, (population, 1, 1))
@@ -160,7 +120,9 @@ def test_pytorchs_dream_equals_ours():
         points += survival * outcome.failure * FAILURE_REWARD
         survival = survival * (1 - outcome.failure)
         with torch.no_grad():
-            found = dreams.step(found, as_tensor(noise.gumbel), as_tensor(noise.normal))
+            found = dreams.step(
+                found, torch_weights.as_tensor(noise.gumbel), torch_weights.as_tensor(noise.normal)
+            )
     np.testing.assert_allclose(found[0], state.z.reshape(-1, bench_rnn.LATENT), atol=1e-4)
     np.testing.assert_allclose(found[-1], np.ravel(points), atol=1e-4)
     assert np.ptp(np.ravel(points)) > 1e-3
