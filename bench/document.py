@@ -151,7 +151,7 @@ def draw_chart(path: Path) -> None:
         bars = axes.barh([f"{row['stages']} (x{row['runs']})" for row in rows], minutes, color="#4477aa")
         axes.bar_label(bars, padding=3)
         axes.set(xlabel="minutes on 2 cores", xlim=(0, 1.12 * max(minutes)))
-        axes.set_title(f"dvc repro, default profile: {sum(minutes):.0f} minutes")
+        axes.set_title(f"dvc repro, profile best: {sum(minutes):.0f} minutes")
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, metadata={"Date": None})
         pyplot.close(figure)

@@ -1,4 +1,4 @@
-"""Drives a round's agent on fresh tracks, as data for the next round: `python -m stages explore ROUND`.
+"""Drives a round's agent on new tracks, as data for the next round: `python -m stages explore ROUND`.
 
 The drives by the agent itself, without action noise, are the round's real score.
 """

@@ -1,4 +1,4 @@
-"""Which drives an agent makes on fresh tracks, as data for the next round."""
+"""Which drives an agent makes on new tracks, as data for the next round."""
 
 from wm.agent.driving import Drive
 
