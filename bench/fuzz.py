@@ -210,9 +210,11 @@ def confined(folder: Path) -> Iterator[None]:
         sys.addaudithook(_audit)
         _hooked.append(True)
     _confines.append(folder)
+    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # of modules imported in the block
     try:
         yield
     finally:
+        sys.dont_write_bytecode = bytecode
         _confines.pop()
 
 

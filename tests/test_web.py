@@ -242,8 +242,8 @@ def test_bad_input_is_named_and_writes_no_page(tiny, monkeypatch):
         "dream.json: rules.sampling: found 'mode', expected 'sampled' or 'denoised'",
         rules=RULES.replace(sampling="mode"),
     )
-    refused("taken: cannot be written", out=folder(tiny / "taken"))
-    refused("rnn.eqx.dream.html: cannot be written", out=tiny / "rnn.eqx" / "dream.html")
+    refused("taken: found a folder, expected a file", out=folder(tiny / "taken"))
+    refused("rnn.eqx: found a file, expected a folder", out=tiny / "rnn.eqx" / "dream.html")
     monkeypatch.setattr(web, "MAX_BYTES", 1000)
     refused("dream.html: the page would have .* MB with float16 weights, expected at most")
     monkeypatch.setattr(web, "SOURCES", tiny)
