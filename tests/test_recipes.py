@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from ruamel.yaml import YAML
+from short_drives import short_drive
 
-from wm.data.episode import Episode, Record
 from wm.data.shards import Shards, Writer
 from wm.runtime import files
 
@@ -133,26 +132,12 @@ def test_a_stage(project):
     with files.replacing(project / "data/processed/init") as folder:
         writer = Writer(folder, "init")
         for seed, source in enumerate(["erratic", "erratic", "lane_follower"]):
-            writer.write(drive(seed, source))
+            writer.write(short_drive(seed, source))
         writer.finish()
     follow("Add a stage", project)
     assert json.loads((project / "metrics/census.json").read_text()) == {"erratic": 2, "lane_follower": 1}
     deps = stages(project)["census"]["deps"]
     assert {"data/processed/init", "stages/census.py", "wm/data", "wm/runtime/files.py"} <= set(deps)
-
-
-def drive(seed, source):
-    """A drive of three steps."""
-    last = np.arange(3) == 2
-    return Episode(
-        Record(0, seed, source, 3, score=1.0, warm_up_reward=0.0, lap_finished=False),
-        {"frame": np.zeros((3, 64, 64, 3), np.uint8)},
-        np.zeros((3, 3), np.float32),
-        np.zeros(3, np.float32),
-        np.zeros(3, np.int16),
-        last,
-        ~last & last,
-    )
 
 
 def test_dvc_knows_the_new_stages(project):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from commands import wm
 from ruamel.yaml import YAML
+from short_drives import short_drive
 
 from stages import __main__ as runner
 from wm.data import resumable
-from wm.data.episode import Episode, Record
 from wm.params import file
 from wm.pipeline import dag, progress, records, status, work
 from wm.runtime import stage_log
@@ -232,25 +232,15 @@ def test_the_share_done_is_that_of_journals_checkpoints_and_parts(project):
         journal.write(generation, np.zeros((2, 3)), np.zeros(2))
     assert share("evolve@r0") == pytest.approx(0.1)
     assert share("evolve@r0", since=time.time() + 60) is None  # of an earlier run
-    drives = resumable.resumable_episodes(scratch(project, "collect-erratic"), range(25), map_drives)
+    drives = resumable.resumable_episodes(scratch(project, "collect-erratic"), range(25), driven)
     assert len(list(drives)) == 25
     assert share("collect@erratic") == pytest.approx(20 / params.collect["erratic"].episodes)
     assert share("process") is None
     assert progress.EPISODES_PER_PART == resumable.EPISODES_PER_PART
 
 
-def map_drives(seeds):
-    last = np.arange(3) == 2
-    for seed in seeds:
-        yield Episode(
-            Record(0, seed, "erratic", 3, score=1.0, warm_up_reward=0.0, lap_finished=False),
-            {"frame": np.zeros((3, 64, 64, 3), np.uint8)},
-            np.zeros((3, 3), np.float32),
-            np.zeros(3, np.float32),
-            np.zeros(3, np.int16),
-            last,
-            ~last & last,
-        )
+def driven(seeds):
+    return (short_drive(seed, "erratic") for seed in seeds)
 
 
 def group(name):
