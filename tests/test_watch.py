@@ -18,7 +18,7 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.spec import Timing
-from wm.viewer import commands, comparison, hud
+from wm.viewer import commands, comparison, film, hud
 from wm.viewer.comparison import FilmPlan
 from wm.viewer.scenes import Models
 
@@ -116,6 +116,14 @@ def test_a_film_is_complete_and_the_same_twice(models, tmp_path):
     strip = cv2.imread(str(written[0][2]))
     assert strip is not None
     assert strip.shape == (3 * height, 2 * width, 3)
+
+
+def test_writing_a_film_prints_nothing(tmp_path, capfd):
+    """OpenCV's own messages do not pass through sys.stderr."""
+    film.write_video(tmp_path / "film.webm", [np.zeros((64, 64, 3), np.uint8)] * 3, 12.5)
+    assert capfd.readouterr() == ("", "")
+    os.write(2, b"later messages are shown")
+    assert capfd.readouterr().err == "later messages are shown"
 
 
 @pytest.mark.parametrize("steering", [-1.0, -0.5, 0.5, 1.0])

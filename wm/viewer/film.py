@@ -1,6 +1,8 @@
 """A film of an episode: each frame, its reconstruction by V, and M's prediction of it one step before."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -74,13 +76,30 @@ def write_video(path: Path, pictures: Sequence[Picture], per_second: float) -> N
     height, width, _ = pictures[0].shape
     with files.replacing(path) as unfinished:
         film = unfinished.with_name("drawn.webm")
-        writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
+        with _stderr_discarded():
+            writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
         for picture in pictures:
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
         writer.release()
         if (written := _length(film)) != len(pictures):  # the encoder does not report a full disk
             raise Halted(f"{path}: only {written} of {len(pictures)} pictures could be written")
         unfinished.write_bytes(_without_random_ids(film.read_bytes()))
+
+
+@contextmanager
+def _stderr_discarded() -> Iterator[None]:
+    """Discards what is written to file descriptor 2 within.
+
+    OpenCV prints there, at every log level, that WebM has no tag VP80; a container with this tag is no WebM.
+    """
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
 
 
 def _length(film: Path) -> int:
