@@ -37,8 +37,21 @@ def test_resumed_work_counts_what_was_done_before(clock, capsys):
     list(progress(timed(clock, 10, 2), "work", 10, done=8))
     assert capsys.readouterr().err.splitlines() == [
         "work: resuming after 8 of 10",
-        "work: 9 of 10, 10 s elapsed, 10 s left",
+        "work: 9 of 10, 10 s elapsed",
         "work: 10 of 10, 20 s elapsed, 0 s left",
+    ]
+
+
+def test_time_left_leaves_out_compilation(clock, capsys):
+    def steps():
+        clock[0] += 20  # the first step compiles
+        yield 0
+        yield from timed(clock, 1, 99)
+
+    list(progress(steps(), "train", 100))
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "train: 1 of 100, 20 s elapsed",
+        "train: 31 of 100, 50 s elapsed, 69 s left",
     ]
 
 

@@ -23,7 +23,8 @@ class Progress:
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """Yields the items and counts them."""
         report_resumed(self.label, self.done, self.total)
-        self._before, self._start = self.done, time.monotonic()
+        self._start = time.monotonic()
+        self._timed = self.done, self._start
         self._next_line = self._start + FIRST_LINE_SECONDS
         if sys.stderr.isatty():
             self._bar = tqdm(desc=self.label, total=self.total, initial=self.done)
@@ -31,6 +32,7 @@ class Progress:
             for item in items:
                 yield item
                 self.done += 1
+                self._begin_timing()
                 if self._bar is not None:
                     self._bar.update()
                 self._write_line(always=self.done == self.total)
@@ -45,20 +47,26 @@ class Progress:
             self._bar.set_postfix_str(f"{self.frames:,} frames driven")
         self._write_line()
 
+    def _begin_timing(self) -> None:
+        """Times items from the end of the first one, which compiles; drives, many at once, from the start."""
+        if self._timed[1] == self._start and not self.frames:
+            self._timed = self.done, time.monotonic()
+
     def _write_line(self, *, always: bool = False) -> None:
         now = time.monotonic()
         if self._bar is None and (now >= self._next_line or always):
             self._next_line = now + LINE_SECONDS
-            sys.stderr.write(self._line(now - self._start))
+            sys.stderr.write(self._line(now))
             sys.stderr.flush()
 
-    def _line(self, elapsed: float) -> str:
+    def _line(self, now: float) -> str:
         line = f"{self.label}: {self.done} of {self.total}"
         if self.frames:
             line += f", {self.frames:,} frames driven"
-        line += f", {elapsed:.0f} s elapsed"
-        if self.done > self._before:
-            left = elapsed * (self.total - self.done) / (self.done - self._before)
+        line += f", {now - self._start:.0f} s elapsed"
+        before, since = self._timed
+        if self.done > before:
+            left = (now - since) * (self.total - self.done) / (self.done - before)
             line += f", {left:.0f} s left"
         return f"{line}\n"
 
