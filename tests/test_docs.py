@@ -24,6 +24,7 @@ from wm.data.episode import Episode, Record
 from wm.data.shards import Writer
 from wm.params import profiles
 from wm.params.check import check
+from wm.params.explore import SEEDS_PER_ROUND
 from wm.runtime import files
 from wm.spec import FRAME_BYTES
 
@@ -252,6 +253,7 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"`evaluate` drives {params['evaluate']['episodes']} real tracks",
         f"`explore` drives {params['explore']['episodes']} new tracks",
         f"(standard deviation {params['explore']['action_noise']})",
+        f"seeds from {params['explore']['seed'] + SEEDS_PER_ROUND}, only for `explore`",
         f"keeps the brake at {high}",
         f"$H = {evolve['horizon_steps']}$ steps",
         f"the points of the next {evolve['value_steps']} steps",
