@@ -5,6 +5,8 @@
 Scores, losses and the chosen round come from metrics/, the action repeat from params.yaml, and the commit
 from git. Real scores are those of the evaluation for the chosen round, those of exploring drives for the
 others. The number of real drives is counted in data/latents and left empty where that folder is missing.
+Minutes are those from the start of `dvc repro` to the end of a round's drives; they are left empty where
+`dvc repro` was interrupted or skipped a stage.
 """
 
 import argparse
@@ -17,11 +19,12 @@ from wm.agent.summary import LOW
 from wm.errors import BadInput
 from wm.params import file
 from wm.report import model_card
-from wm.runtime import files, places, run
+from wm.runtime import files, places, run, stage_log
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "docs" / "runs.csv"
 METRICS = Path("metrics")
+GAP_SECONDS = 60  # between two stages of one `dvc repro`
 COLUMNS = [
     "run",
     "seed",
@@ -49,6 +52,7 @@ COLUMNS = [
     "below_600",
     "real_drives",
     "real_frames",
+    "minutes",
     "published",
     "note",
     "source",
@@ -88,6 +92,7 @@ def rows(metrics: Path, labels: dict[str, str]) -> list[dict[str, object]]:
             | {"round": name, "action_repeat": params.environment.action_repeat}
             | scores(metrics / "rounds" / name, metrics / "real" if name == chosen else None)
             | real_data(round_.prev)
+            | minutes(name)
             | {"published": "yes" if name == chosen else ""}
         )
         for name, round_ in params.rounds.items()
@@ -138,6 +143,21 @@ def real_data(prev: str) -> dict[str, int]:
         return {}
     drives, frames = model_card.real_data(prev, file.timing())
     return {"real_drives": drives, "real_frames": frames}
+
+
+def minutes(round_name: str) -> dict[str, str]:
+    """Minutes until the round's agent had driven, if one `dvc repro` ran all stages until then."""
+    notes = stage_log.notes()
+    if not (drives := notes.get(f"explore@{round_name}")):
+        return {}
+    until = sorted(note for note in notes.values() if note.began <= drives.began)
+    if not all(note.whole and note.seconds for note in until):
+        return {}
+    ends = [note.began + (note.seconds or 0.0) for note in until]
+    gaps = [later.began - end for later, end in zip(until[1:], ends[:-1], strict=True)]
+    return (
+        {"minutes": f"{(ends[-1] - until[0].began) / 60:.1f}"} if max(gaps, default=0) < GAP_SECONDS else {}
+    )
 
 
 def commit() -> str:

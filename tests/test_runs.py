@@ -7,6 +7,7 @@ import pytest
 
 from bench import runs, tables
 from wm.errors import BadInput
+from wm.runtime.stage_log import Note
 
 SCORE = {"mean": 700.5, "std": 100.0, "sem": 50.0, "min": 550.0, "median": 700.0, "max": 901.0, "n": 3}
 
@@ -64,6 +65,23 @@ def test_the_chosen_round_has_the_scores_of_its_evaluation(metrics):
 def test_only_the_chosen_round_is_published(metrics):
     rows = runs.rows(metrics, {"run": "a"})
     assert [row["round"] for row in rows if row["published"]] == ["r4"]
+
+
+WHOLE = {"collect@a": Note(100.0, 1, 50.0), "explore@r0": Note(155.0, 1, 65.0), "rank": Note(900.0, 1, 9.0)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "minutes"),
+    [
+        ({}, "2.0"),
+        ({"collect@a": Note(100.0, 1, 50.0, whole=False)}, ""),  # interrupted
+        ({"explore@r0": Note(155.0, 1)}, ""),  # still running
+        ({"collect@a": Note(10.0, 1, 50.0)}, ""),  # run before
+    ],
+)
+def test_minutes_are_those_of_one_run(metrics, monkeypatch, changed, minutes):
+    monkeypatch.setattr(runs.stage_log, "notes", lambda: WHOLE | changed)
+    assert [row["minutes"] for row in runs.rows(metrics, {"run": "a"})][:2] == [minutes, ""]
 
 
 def test_a_run_is_appended_once(metrics, tmp_path, monkeypatch):
