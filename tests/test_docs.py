@@ -391,16 +391,21 @@ def test_the_diagram_shows_every_stage_and_package():
     assert {name for name in [*stages, *packages] if not re.search(rf"\b{name}\b", diagram)} == set()
 
 
+def outputs(stage):
+    """The paths of a stage's outputs, as dvc.yaml writes them."""
+    entry = stage.get("do", stage)
+    made = [output for kind in ("outs", "metrics", "plots") for output in entry.get(kind, [])]
+    return [output if isinstance(output, str) else next(iter(output)) for output in made]
+
+
 def data_flow():
     """The pairs of stages in dvc.yaml of which the second reads an output of the first."""
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     made, read = {}, {}
     for name, stage in stages.items():
         entry, items = stage.get("do", stage), stage.get("foreach", [])
-        outputs = [*entry["outs"], *entry.get("plots", [])]
-        paths = [output if isinstance(output, str) else next(iter(output)) for output in outputs]
         names = items if isinstance(items, list) and items else [""]
-        made[name] = [path.replace("${item}", item) for path in paths for item in names]
+        made[name] = [path.replace("${item}", item) for path in outputs(stage) for item in names]
         read[name] = [
             dep.replace("${item.prev}", prev) for dep in entry["deps"] for prev in ("${key}", "init")
         ]
@@ -409,7 +414,7 @@ def data_flow():
         for maker in stages
         for reader in stages
         if maker != reader
-        and any(f"{output}/".startswith(f"{dep}/") for output in made[maker] for dep in read[reader])
+        and any(f"{path}/".startswith(f"{dep}/") for path in made[maker] for dep in read[reader])
     }
 
 
@@ -450,6 +455,13 @@ def test_the_environments_of_the_readme_have_the_same_spaces(tmp_path, monkeypat
     assert made["dreams"].num_envs == 64
     assert made["dreams"].single_action_space == made["track"].action_space
     assert made["dreams"].single_observation_space == made["track"].observation_space
+
+
+def test_data_md_names_all_models_and_metrics():
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    named = set(re.findall(r"`(?:.*/)?([\w.]+)`", (DOCS / "data.md").read_text(encoding="utf-8")))
+    written = {path.split("/")[-1] for stage in stages.values() for path in outputs(stage) if path[0] == "m"}
+    assert written - named == set()
 
 
 def test_a_shard_is_read_as_data_md_says(tmp_path, monkeypatch):
