@@ -1,9 +1,15 @@
 """What a benchmark sets up in its process, so that it computes as a stage does."""
 
+import multiprocessing
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
 
 from wm.runtime import startup
+
+Result = TypeVar("Result")
 
 
 def set_up() -> None:
@@ -19,7 +25,13 @@ def set_up() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
 
 
-def set_up_convolutions() -> None:
-    """`set_up` for V: the flags of the stages whose time goes to its convolutions."""
+def convolving(function: Callable[..., Result], *arguments: object) -> Result:
+    """What the function returns in a process that convolves as the stages that train V and encode do."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, _set_up_convolutions) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _set_up_convolutions() -> None:
     startup.convolve_without_ynnpack()
     set_up()

@@ -27,12 +27,13 @@ from wm.dream.unroll import unroll
 from wm.models import fit, rnn
 from wm.models.controller import Controller
 from wm.models.rnn import RNN, Batch
+from wm.models.rnn_data import BatchShape
 from wm.search.cma_es import Schedule, maximise
 from wm.search.space import principal_components
 from wm.spec import ACTION_SIZE, FAILURE_REWARD
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
-EPISODES, STEPS = 16, 238  # of a training batch of whole drives
+SHAPE = BatchShape(windows=32, steps=60)  # of a training batch
 PRECISIONS = ("float32", "bfloat16")
 TIMES = 4  # steps of each of two RNNs per measurement
 POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of one generation
@@ -56,17 +57,16 @@ SEARCH = Schedule(
 
 
 def batch() -> Batch:
-    """Random drives, as long as real ones."""
+    """Random windows of drives."""
     rng = np.random.default_rng(0)
-    shape = (EPISODES, STEPS)
     return Batch(
-        mu=jnp.asarray(rng.normal(size=(*shape, LATENT)), jnp.float32),
-        logvar=jnp.full((*shape, LATENT), -2.0),
-        action=jnp.asarray(rng.uniform(0, 1, (*shape, ACTION_SIZE)), jnp.float32),
-        reward=jnp.asarray(rng.normal(size=shape), jnp.float32),
-        missed=jnp.zeros(shape, jnp.int32),
-        done=jnp.zeros(shape, bool),
-        mask=jnp.ones(shape, bool),
+        mu=jnp.asarray(rng.normal(size=(*SHAPE, LATENT)), jnp.float32),
+        logvar=jnp.full((*SHAPE, LATENT), -2.0),
+        action=jnp.asarray(rng.uniform(0, 1, (*SHAPE, ACTION_SIZE)), jnp.float32),
+        reward=jnp.asarray(rng.normal(size=SHAPE), jnp.float32),
+        missed=jnp.zeros(SHAPE, jnp.int32),
+        done=jnp.zeros(SHAPE, bool),
+        mask=jnp.ones(SHAPE, bool),
     )
 
 
@@ -259,7 +259,7 @@ def training() -> list[Row]:
     found = ("", 1, alternate(runs, 20)), (", two RNNs", 2 * TIMES, alternate(pairs, 6))
     rows = []
     for what, steps, seconds in found:
-        limit = MATRIX_FLOP / seconds[MATRIX_NAME] / (3 * EPISODES * STEPS * (LSTM_FLOP + HEAD_FLOP))
+        limit = MATRIX_FLOP / seconds[MATRIX_NAME] / (3 * math.prod(SHAPE) * (LSTM_FLOP + HEAD_FLOP))
         peer = ("PyTorch", steps / seconds["PyTorch"]) if "PyTorch" in seconds else ("", 0.0)
         for name in PRECISIONS:
             path = f"M training{what}, {name}"

@@ -25,12 +25,12 @@ from bench.scale import TIMING
 from bench.timing import Row, alternate, show
 from stages import collect
 from wm.data import resident
-from wm.data.batches import longest
 from wm.data.cached import CachedShards
 from wm.data.episode import Episode
 from wm.data.resident import FrameOrder
 from wm.data.shards import Shards, Writer
 from wm.models import fit, rnn, rnn_data, vae
+from wm.models.rnn_data import WindowBatches
 from wm.models.vae import VAE
 
 FIRST_TRACK = 910_000_000  # not used by any stage
@@ -51,7 +51,7 @@ def rows() -> list[Row]:
         write_all(with_latents(drives), folder / "latents")
         return [
             *written,
-            *vae_loops(Shards(folder / "shards")),
+            *process.convolving(vae_loops, folder / "shards"),
             *rnn_loops(CachedShards(folder / "latents")),
         ]
 
@@ -107,8 +107,9 @@ def with_latents(drives: list[Episode]) -> list[Episode]:
     return [replace(drive, observations=latents(drive.record.length)) for drive in drives]
 
 
-def vae_loops(shards: Shards) -> list[Row]:
+def vae_loops(folder: Path) -> list[Row]:
     """Frames per second of the VAE's training, read from shards or selected on the device."""
+    shards = Shards(folder)
     model = VAE(latent_size=bench_rnn.LATENT, widths=(16, 32, 64, 128), key=jr.key(0))
     order = FrameOrder(VAE_BATCH, BUFFER, seed=0)
     records = shards.kept()
@@ -121,19 +122,14 @@ def vae_loops(shards: Shards) -> list[Row]:
 
 def rnn_loops(shards: Shards) -> list[Row]:
     """Steps per second of the RNN's training, read from shards or selected on the device."""
-    records = shards.kept()
-    steps = longest(records)
-    read = partial(rnn_data.read_padded, shards, steps)
+    records, shape = shards.kept(), bench_rnn.SHAPE
 
-    def drawn(together: rnn_data.Batcher) -> Iterator[rnn.Batch]:
-        rng = np.random.default_rng(0)
-        while True:
-            drives = [records[i] for i in rng.integers(len(records), size=bench_rnn.EPISODES)]
-            yield together(drives, np.zeros(len(drives), int))
+    def drawn(batcher: rnn_data.Batcher) -> Iterator[rnn.Batch]:
+        return WindowBatches(batcher, records, [], 0.0, shape, [0]).draw(10**6)
 
-    batches = {"from shards": drawn(read)}
+    batches = {"from shards": drawn(partial(rnn_data.read_padded, shards, shape.steps))}
     if resident.fits(ROOM):
-        batches[ON_DEVICE] = drawn(rnn_data.resident_batcher(shards, records, steps))
+        batches[ON_DEVICE] = drawn(rnn_data.resident_batcher(shards, records, shape.steps))
     rates = loops(bench_rnn.network(0), bench_rnn.LOSS, batches, RNN_STEPS)
     return lines("M training", rates, "steps")
 

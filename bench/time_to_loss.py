@@ -34,16 +34,13 @@ from wm.data.batches import frame_batches
 from wm.data.cached import CachedShards
 from wm.data.shards import Shards
 from wm.models import fit, rnn, rnn_data, vae
-from wm.models.rnn_data import BatchShape, WindowBatches
+from wm.models.rnn_data import WindowBatches
 from wm.models.vae import VAE
 from wm.params.rounds import INIT
 from wm.runtime import startup
 
 CLIP = {"vae": 1000.0, "rnn": 10.0}  # global norm of gradients, as in the default profile
 RATE = {"vae": 1e-3, "rnn": 8e-3}  # learning rates, as in the default profile
-
-
-SHAPE = BatchShape(windows=32, steps=60)  # of a batch of M
 
 
 class Side(NamedTuple):
@@ -223,8 +220,8 @@ def drives(data: Path) -> tuple[Iterator[rnn.Batch], list[rnn.Batch]]:
     sides = []
     for validation in (False, True):
         records = shards.kept(validation=validation)
-        batcher = rnn_data.batcher(shards, records, SHAPE.steps)
-        sides.append(WindowBatches(batcher, records, [], 0.0, SHAPE, [1]).draw(10**6))
+        batcher = rnn_data.batcher(shards, records, bench_rnn.SHAPE.steps)
+        sides.append(WindowBatches(batcher, records, [], 0.0, bench_rnn.SHAPE, [1]).draw(10**6))
     return sides[0], list(islice(sides[1], 5))
 
 

@@ -8,9 +8,7 @@ The networks: `ours`; `lax` (channels last, `jax.lax` convolutions) and `equinox
 
 import argparse
 import importlib.util
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -187,11 +185,8 @@ def encoding_flop(widths: tuple[int, ...]) -> int:
 
 
 def rows(widths: tuple[int, ...] = SMALL, rounds: int = 8) -> list[Row]:
-    """Frames per second of training and of encoding at these widths, in a process that convolves as the
-    stages that train V and encode do."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, process.set_up_convolutions) as pool:
-        return pool.submit(rows_here, widths, rounds).result()
+    """Frames per second of training and of encoding at these widths, computed as in the stages."""
+    return process.convolving(rows_here, widths, rounds)
 
 
 def rows_here(widths: tuple[int, ...], rounds: int) -> list[Row]:

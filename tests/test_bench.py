@@ -1,6 +1,8 @@
 """The figures of benchmarks; their PyTorch models compute the same as the project's."""
 
 import argparse
+import os
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -9,7 +11,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from bench import gap_causes, torch_weights
+from bench import gap_causes, process, torch_weights
 from bench import layers as bench_layers
 from bench import rnn as bench_rnn
 from bench import vae as bench_vae
@@ -19,6 +21,9 @@ from wm.dream.dynamics import Rules, Simulation, State
 from wm.models import mdn, vae
 from wm.models.controller import Controller, stack
 from wm.models.vae import VAE
+from wm.params import profiles
+from wm.params.check import check
+from wm.runtime import startup
 from wm.spec import FAILURE_REWARD
 
 
@@ -60,6 +65,17 @@ def test_a_share_is_written_as_part_and_number_of_parts():
     for wrong in ("3/2", "0/2", "1/0", "1", "a/b", "-1/2"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected I/N"):
             gap_causes.share(wrong)
+
+
+def test_a_training_batch_of_m_is_that_of_the_default_profile(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    settings = check(profiles.content("default")).train_rnn
+    assert (settings.batch_size, settings.window_steps) == bench_rnn.SHAPE
+
+
+def test_v_is_measured_with_the_flags_of_its_stages():
+    assert startup.NO_YNNPACK in (process.convolving(os.getenv, "XLA_FLAGS") or "")
+    assert startup.NO_YNNPACK not in os.getenv("XLA_FLAGS", "")
 
 
 def test_pytorchs_vae_equals_ours():
