@@ -18,12 +18,13 @@ sys.dont_write_bytecode = False
 
 hook = install_import_hook("wm", "beartype.beartype")
 
-# The files that take longest, first, so that no core waits for one of them at the end.
+# The files that take longest, first, so that no core waits for one of them at the end. test_same_bytes.py
+# comes when the first run of the DAG has compiled its programs.
 LONGEST = [
     "test_pipeline.py",
-    "test_same_bytes.py",
     "test_hosts.py",
     "test_dask.py",
+    "test_same_bytes.py",
     "test_real_track.py",
     "test_envs.py",
     "test_playing.py",

@@ -1,4 +1,4 @@
-"""The whole DAG with the smoke profile a second time; beside the first where pytest has two workers."""
+"""The whole DAG with the smoke profile a second time; its programs come from the first run."""
 
 from smoke_run import dvc, smoke_run
 
