@@ -77,7 +77,7 @@ def of_round(
         horizon_steps=settings.horizon_steps,
         cvar_level=settings.cvar_level,
         dropout=settings.dropout,
-        precision=settings.precision,
+        precision=devices.precision(settings.precision),
     )
     dream = dreams(params, inputs, drives, settings.sampling)
     target = ValueTarget(payoff, settings.value_steps)

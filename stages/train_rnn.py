@@ -47,6 +47,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
     loss = partial(rnn.loss, weights=weights)
     steps = settings.steps if rounds else settings.first_round_steps
     records = shards.kept(validation=False)
+    precision = devices.precision(settings.precision)
     shape = BatchShape(settings.batch_size, settings.window_steps)
     batcher = rnn_data.batcher(shards, records, shape.steps)
     validation = validation_batches(shards, settings, rounds)
@@ -60,7 +61,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
             seed = [settings.seed, len(rounds), number]
             windows = WindowBatches(batcher, records, rounds, settings.newest_share, shape, seed)
             training = Training(
-                rnn.with_rounded_weights(partial(loss, dropout=settings.dropout), settings.precision),
+                rnn.with_rounded_weights(partial(loss, dropout=settings.dropout), precision),
                 lambda done: takewhile(lambda _: not stop.is_set(), windows.draw(steps, done)),
                 steps,
                 settings.learning_rate,

@@ -18,7 +18,7 @@ from wm.models import fit, rnn, vae
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
-from wm.runtime import devices, model_file
+from wm.runtime import devices, model_file, startup
 from wm.search.fitness import Objective, Problem, SearchDream, dream_fitness
 from wm.search.payoff import Payoff
 from wm.search.space import ControllerSpace
@@ -110,3 +110,19 @@ if __name__ == "__main__":
     shards = devices.split(jnp.zeros(devices.padded(7))).sharding  # pyright: ignore
     assert 7 <= devices.padded(7) < 7 + jax.device_count()
     assert jax.device_count() == 1 or not shards.is_fully_replicated
+
+
+@pytest.mark.parametrize(
+    ("flags", "used"),
+    [
+        ("flags : fma avx avx2", "float32"),
+        ("flags : avx avx2 avx512f", "bfloat16"),
+        ("Features : fp asimd", "bfloat16"),
+        ("", "bfloat16"),
+    ],
+)
+def test_a_processor_that_is_slow_in_bfloat16_multiplies_in_float32(monkeypatch, tmp_path, flags, used):
+    monkeypatch.setattr(startup, "PROCESSORS", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"model name : a\n{flags}\n")
+    assert devices.precision("bfloat16") == used
+    assert devices.precision("float32") == "float32"

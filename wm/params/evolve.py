@@ -125,7 +125,7 @@ class Evolve(Section):
     principal_components: PositiveInt
     """principal components of (z, h) in which the controller's weights are searched"""
     precision: Literal["float32", "bfloat16"]
-    """precision of evolution's matrix products, float32 or bfloat16"""
+    """the same as train_rnn.precision, for evolution"""
     newest_share: float = Field(ge=0, le=1)
     """the same as train_rnn.newest_share, for the drives that dreams start from"""
     off_track_share: OffTrackShares

@@ -38,7 +38,7 @@ class TrainRNN(Section):
     dropout: float = Field(ge=0, lt=1)
     """dropout rate of z and the hidden state; one mask per drive"""
     precision: Literal["float32", "bfloat16"]
-    """precision of the matrix products, float32 or bfloat16"""
+    """precision of the matrix products, float32 or bfloat16; an x86 CPU without AVX-512 uses float32"""
     newest_share: float = Field(ge=0, le=1)
     """share of training drives from the newest round; the round before it provides this share of the rest,
     and so on"""

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from wm import errors
 from wm.errors import BadInput
 from wm.params.file import PARAMS
+from wm.runtime import startup
 
 Tree = TypeVar("Tree")
 
@@ -81,6 +82,14 @@ def share(folder: Path) -> None:
     if jax.process_index() > 0:
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             tar.extractall(folder, filter="data")
+
+
+def precision(asked: str) -> str:
+    """The precision of matrix products: as asked, but float32 on an x86 CPU without AVX-512, which converts
+    bfloat16 and so takes half as long again. Several machines must agree and multiply as asked."""
+    flags = startup.processor_flags().split() if jax.default_backend() == "cpu" else []
+    slow = "avx" in flags and "avx512f" not in flags and jax.process_count() == 1
+    return "float32" if slow else asked
 
 
 def split(tree: Tree) -> Tree:

@@ -4,7 +4,7 @@ import ctypes
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD, ARENA_MAX = -4, -1, -2, -8  # of glibc's malloc.h
@@ -15,12 +15,20 @@ ONE_THREAD = {  # environment of a worker process
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
 }
+PROCESSORS = Path("/proc/cpuinfo")
 NO_YNNPACK = "--xla_cpu_experimental_ynn_fusion_type="  # an empty list of kinds of operations
 
 
 def cores() -> int:
     """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def processor_flags() -> str:
+    """The line of /proc/cpuinfo that lists the processor's instruction sets; empty without such a file."""
+    with suppress(OSError), PROCESSORS.open(encoding="utf-8") as file:
+        return next((line for line in file if line.startswith(("flags", "Features"))), "").strip()
+    return ""
 
 
 @contextmanager
@@ -37,11 +45,9 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 def cache_compiled() -> None:
     """Makes JAX keep its compiled programs in `.scratch`, one folder per kind of processor."""
-    processors = Path("/proc/cpuinfo")
-    if not processors.exists():
+    if not (flags := processor_flags()):
         return
-    kinds = [line for line in processors.read_text().splitlines() if line.startswith(("flags", "Features"))]
-    name = f"compiled-{hashlib.sha256(''.join(kinds[:1]).encode()).hexdigest()[:16]}"
+    name = f"compiled-{hashlib.sha256(flags.encode()).hexdigest()[:16]}"
     folder = Path(os.environ.get("DVC_ROOT", "."), ".scratch", name).absolute()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     # Small programs too: a stage uses a hundred, and compiling them again takes seconds.
