@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench import runs, tables
+from bench import fresh_tracks, runs, tables
 from wm.errors import BadInput
 from wm.runtime.stage_log import Note
 
@@ -101,3 +101,9 @@ def test_the_committed_table_has_one_row_per_run_seed_and_round():
     assert len(set(keys)) == len(keys)
     assert all(list(row) == runs.COLUMNS for row in rows)
     assert all(float(row["real_mean"]) <= 1000 and row["commit"] and row["source"] for row in rows)
+
+
+def test_tracks_of_the_table_are_no_longer_fresh():
+    fresh_tracks.expect_fresh(range(28_999_000, 28_999_100))
+    with pytest.raises(BadInput, match="found tracks 26000000 to 26000499"):
+        fresh_tracks.expect_fresh(range(26_000_499, 26_000_500))
