@@ -7,16 +7,19 @@ A table stands between the lines `<!-- bench/results/NAME.csv -->` and `<!-- end
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from bench import process
+from bench import process, tables
+from bench.runs import RUNS
 from wm.runtime import files
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md")
-CHART = ROOT / "docs" / "stage_minutes.svg"
+CHART, CURVES = ROOT / "docs" / "stage_minutes.svg", ROOT / "docs" / "score_curves.svg"
+RECIPES = {"windows": ("default; quick ends at r1", "#4477aa"), "two-frames": ("best", "#cc6677")}
 BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)
 XEON, EPYC = "Intel Xeon with AVX-512, 2 cores", "AMD EPYC, 2 cores"
 
@@ -27,7 +30,19 @@ def main() -> None:
     for path in DOCUMENTS:
         with files.replacing(path) as unfinished:
             unfinished.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
-    draw_chart(CHART)
+    with drawing():
+        draw_chart(CHART)
+        draw_curves(CURVES)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Charts with text as text, and the same bytes every time."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    with matplotlib.rc_context({"svg.hashsalt": "stages", "svg.fonttype": "none", "font.size": 10}):
+        yield
 
 
 def rendered(document: str) -> str:
@@ -138,23 +153,45 @@ def grouped(figure: str) -> str:
 
 def draw_chart(path: Path) -> None:
     """Minutes of each group of stages in the first timed run, as horizontal bars."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from matplotlib import pyplot
 
     rows = read("stage_minutes")
     rows = [row for row in rows if row["run"] == rows[0]["run"]][::-1]
-    with pyplot.rc_context({"svg.hashsalt": "stages", "svg.fonttype": "none", "font.size": 10}):
-        figure, axes = pyplot.subplots(figsize=(7.5, 3.2), layout="constrained")
-        minutes = [float(row["minutes"]) for row in rows]
-        bars = axes.barh([f"{row['stages']} (x{row['runs']})" for row in rows], minutes, color="#4477aa")
-        axes.bar_label(bars, padding=3)
-        axes.set(xlabel="minutes on 2 cores", xlim=(0, 1.12 * max(minutes)))
-        axes.set_title(f"dvc repro, profile best: {sum(minutes):.0f} minutes")
+    figure, axes = pyplot.subplots(figsize=(7.5, 3.2), layout="constrained")
+    minutes = [float(row["minutes"]) for row in rows]
+    bars = axes.barh([f"{row['stages']} (x{row['runs']})" for row in rows], minutes, color="#4477aa")
+    axes.bar_label(bars, padding=3)
+    axes.set(xlabel="minutes on 2 cores", xlim=(0, 1.12 * max(minutes)))
+    axes.set_title(f"dvc repro, profile best: {sum(minutes):.0f} minutes")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def draw_curves(path: Path) -> None:
+    """Real score of each round against minutes, and against the real frames collected until then."""
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
+    rows = tables.rows(RUNS)
+    for axes, key, unit in zip(panels, ("minutes", "real_frames"), (1, 1e6), strict=True):
+        for name, (label, colour) in RECIPES.items():
+            for seed in sorted({row["seed"] for row in rows if row["run"] == name}):
+                drawn = [row for row in rows if (row["run"], row["seed"]) == (name, seed) and row[key]]
+                x, y = ([float(row[column]) for row in drawn] for column in (key, "real_mean"))
+                x = [value / unit for value in x]
+                axes.plot(
+                    x, y, "o-", markersize=3, color=colour, alpha=0.7, label=label if seed == "1" else None
+                )
+        axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.savefig(path, metadata={"Date": None})
-        pyplot.close(figure)
+    panels[0].set(
+        xlabel="minutes of dvc repro on 2 cores", ylabel="real score", ylim=(400, 950), xlim=(0, None)
+    )
+    panels[1].set(xlabel="million real frames that M has learned from", xlim=(0, None))
+    panels[1].legend(loc="lower right")
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ REFUSED = {
     "validate now": "validate: found 'now', expected no further argument. Run `wm validate --help`.",
     "validate --all": "validate: option: found '--all', expected none. Run `wm validate --help`.",
     "profile": "NAME: found nothing, expected a value. Run `wm profile --help`.",
-    "profile nosuch": "profile: found 'nosuch', expected one of best, default, paper, reduced, smoke",
+    "profile nosuch": "profile: found 'nosuch', expected one of best, default, paper, quick, smoke",
     "evaluate --models nowhere": "nowhere/vae.eqx: not found",
     "evaluate --models": "--models: found nothing, expected a path. Run `wm evaluate --help`.",
     "evaluate --episodes": "--episodes: found nothing, expected a whole number. Run `wm evaluate --help`.",

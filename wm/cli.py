@@ -116,7 +116,7 @@ def profile(name: str, /) -> None:
     Parameters
     ----------
     name
-        default, best, reduced, smoke or paper: a file in profiles/
+        default, quick, best, smoke or paper: a file in profiles/
     """
     from wm.export import output
     from wm.params import profiles
