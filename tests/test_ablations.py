@@ -4,7 +4,7 @@ import pytest
 
 from bench import ablations, gap_causes, tables
 from wm.errors import BadInput
-from wm.params import check, file
+from wm.params import check, file, profiles
 from wm.params.file import PARAMS
 
 
@@ -57,7 +57,7 @@ def test_rows_in_the_table_are_not_measured_again(tmp_path):
 
 
 def test_the_committed_table_has_every_experiment_with_three_seeds():
-    rounds = list(file.read(ablations.ROOT / PARAMS)["rounds"])
+    rounds = list(profiles.content("best")["rounds"])
     missing = [
         (change.name, seed)
         for change in gap_causes.experiments(rounds)
