@@ -84,16 +84,17 @@ def gpu(rows: Rows) -> tuple[list[str], list[list[str]]]:
 
 
 def stage_minutes(rows: Rows) -> tuple[list[str], list[list[str]]]:
-    """Minutes of each group of stages, and of all, in each timed run."""
+    """How often each group of stages ran and its minutes, and those of all, in each timed run."""
     names = list(dict.fromkeys(row["run"] for row in rows))
-    minutes = {(row["stages"], row["run"]): row["minutes"] for row in rows}
+    found = {(row["stages"], row["run"]): row for row in rows}
+    heads = ["stages", *(f"{name}, {what}" for name in names for what in ("times", "minutes"))]
+    pairs = [(name, key) for name in names for key in ("runs", "minutes")]
     lines = [
-        [row["stages"], row["runs"], *(minutes[row["stages"], name] for name in names)]
-        for row in rows
-        if row["run"] == names[0]
+        [stages, *(found[stages, name][key] for name, key in pairs)]
+        for stages in dict.fromkeys(row["stages"] for row in rows)
     ]
     totals = [f"{sum(float(row['minutes']) for row in rows if row['run'] == name):.0f}" for name in names]
-    return ["stages", "runs", *names], [*lines, ["all", "", *totals]]
+    return heads, [*lines, ["all", *(cell for total in totals for cell in ("", total))]]
 
 
 def paper_h200(rows: Rows) -> tuple[list[str], list[list[str]]]:
@@ -162,7 +163,7 @@ def draw_chart(path: Path) -> None:
     bars = axes.barh([f"{row['stages']} (x{row['runs']})" for row in rows], minutes, color="#4477aa")
     axes.bar_label(bars, padding=3)
     axes.set(xlabel="minutes on 2 cores", xlim=(0, 1.12 * max(minutes)))
-    axes.set_title(f"dvc repro, profile best: {sum(minutes):.0f} minutes")
+    axes.set_title(f"dvc repro: {sum(minutes):.0f} minutes")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

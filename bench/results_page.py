@@ -97,9 +97,8 @@ def page() -> str:
     first, dreams = rounds()[0], [float(row["dream_mean"]) for row in fresh]
     pool = pooled([row for row in fresh if row["first_track"] != "900000"])
     windows = tables.rows(METRICS / "exploitation.csv")
-    means = {
-        run: [float(row["real_mean"]) for row in published() if row["run"] == run] for run in (RUN, BEST)
-    }
+    seeds = {run: [row for row in published() if row["run"] == run] for run in (RUN, BEST)}
+    means = {run: np.mean([float(row["real_mean"]) for row in rows]) for run, rows in seeds.items()}
     correlations = [
         row for row in tables.rows(DATA / "ranks.csv") if (row["run"], row["seed"]) in OTHER_SEEDS
     ]
