@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md")
 CHART, CURVES = ROOT / "docs" / "stage_minutes.svg", ROOT / "docs" / "score_curves.svg"
-RECIPES = {"windows": ("default; quick ends at r1", "#4477aa"), "two-frames": ("best", "#cc6677")}
+RECIPES = {"windows": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
 BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)
 XEON, EPYC = "Intel Xeon with AVX-512, 2 cores", "AMD EPYC, 2 cores"
 
@@ -84,17 +84,16 @@ def gpu(rows: Rows) -> tuple[list[str], list[list[str]]]:
 
 
 def stage_minutes(rows: Rows) -> tuple[list[str], list[list[str]]]:
-    """How often each group of stages ran and its minutes, and those of all, in each timed run."""
+    """Minutes of each group of stages, and of all, in each timed run."""
     names = list(dict.fromkeys(row["run"] for row in rows))
-    found = {(row["stages"], row["run"]): row for row in rows}
-    heads = ["stages", *(f"{name}, {what}" for name in names for what in ("times", "minutes"))]
-    pairs = [(name, key) for name in names for key in ("runs", "minutes")]
+    minutes = {(row["stages"], row["run"]): row["minutes"] for row in rows}
     lines = [
-        [stages, *(found[stages, name][key] for name, key in pairs)]
-        for stages in dict.fromkeys(row["stages"] for row in rows)
+        [row["stages"], row["runs"], *(minutes[row["stages"], name] for name in names)]
+        for row in rows
+        if row["run"] == names[0]
     ]
     totals = [f"{sum(float(row['minutes']) for row in rows if row['run'] == name):.0f}" for name in names]
-    return heads, [*lines, ["all", *(cell for total in totals for cell in ("", total))]]
+    return ["stages", "runs", *names], [*lines, ["all", "", *totals]]
 
 
 def paper_h200(rows: Rows) -> tuple[list[str], list[list[str]]]:
@@ -163,34 +162,25 @@ def draw_chart(path: Path) -> None:
     bars = axes.barh([f"{row['stages']} (x{row['runs']})" for row in rows], minutes, color="#4477aa")
     axes.bar_label(bars, padding=3)
     axes.set(xlabel="minutes on 2 cores", xlim=(0, 1.12 * max(minutes)))
-    axes.set_title(f"dvc repro: {sum(minutes):.0f} minutes")
+    axes.set_title(f"dvc repro, profile best: {sum(minutes):.0f} minutes")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
 
 def draw_curves(path: Path) -> None:
-    """Real score of each round against minutes, and against the real frames collected until then."""
+    """Real score of each round against the real frames that its models have learned from."""
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
-    rows = tables.rows(RUNS)
-    for axes, key, unit in zip(panels, ("minutes", "real_frames"), (1, 1e6), strict=True):
-        for name, (label, colour) in RECIPES.items():
-            for seed in sorted({row["seed"] for row in rows if row["run"] == name}):
-                drawn = [row for row in rows if (row["run"], row["seed"]) == (name, seed) and row[key]]
-                x, y = ([float(row[column]) for row in drawn] for column in (key, "real_mean"))
-                x = [value / unit for value in x]
-                axes.plot(
-                    x, y, "o-", markersize=3, color=colour, alpha=0.7, label=label if seed == "1" else None
-                )
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set(
-        xlabel="minutes of dvc repro on 2 cores", ylabel="real score", ylim=(400, 950), xlim=(0, None)
-    )
-    panels[1].set(xlabel="million real frames that M has learned from", xlim=(0, None))
-    panels[1].legend(loc="lower right")
+    figure, axes = pyplot.subplots(figsize=(7.5, 3.2), layout="constrained")
+    for name, (label, colour) in RECIPES.items():
+        rows = [row for row in tables.rows(RUNS) if row["run"] == name and row["real_frames"]]
+        frames = [float(row["real_frames"]) / 1e6 for row in rows]
+        axes.plot(frames, [float(row["real_mean"]) for row in rows], "o-", color=colour, label=label)
+    axes.set(xlabel="million real frames", ylabel="real score", xlim=(0, None), ylim=(400, 950))
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 

@@ -453,7 +453,7 @@ def test_a_stage_loads_no_other_stage(project, params):
 def test_the_default_tracks_are_used_once(params):
     found = dict(check.tracks(check.check(params)))
     assert found["evaluate"] == range(900_000, 900_100)
-    assert found["explore (after 5 rounds)"] == range(350_000, 350_081)
+    assert found["explore (after 7 rounds)"] == range(370_000, 370_081)
     assert len(found) == 1 + 2 + len(params["rounds"]) + 1
 
 
