@@ -25,9 +25,9 @@ TITLES = {
 # Below these sizes the numbers of a run mean nothing: 20 drives, a tenth of the default profile's training.
 LEAST_SIZES = {
     "evaluate.episodes": 20,
-    "train_vae.steps": 280,
-    "train_rnn.first_round_steps": 320,
-    "evolve.search.generations": 20,
+    "train_vae.steps": 350,
+    "train_rnn.first_round_steps": 240,
+    "evolve.search.generations": 10,
 }
 CLOSE = 0.1  # of the real score; with at most this gap a dream is nearly true
 
