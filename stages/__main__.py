@@ -30,6 +30,7 @@ CONVOLUTIONAL = ("train_vae", "encode", "encode_explored")  # stages whose time 
 def main() -> None:
     """Runs the stage that the command line names."""
     startup.keep_memory()
+    startup.ignore_jax_variables()
     run(run_stage, *sys.argv[1:])
 
 
@@ -50,6 +51,8 @@ def run_stage(name: str = "", *arguments: str) -> None:
     if name in CONVOLUTIONAL:
         startup.convolve_without_ynnpack()
     stage = import_module(f"stages.{name}").main
+    if "jax" in sys.modules and not params.hosts.launcher:
+        startup.check_jax()
     with stage_log.noted(partial(work.units, params)):
         stage(params, *arguments)
 

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from wm import usage
 from wm.errors import BadInput, listed, shown
-from wm.runtime import run
+from wm.runtime import run, startup
 from wm.runtime.places import PRETRAINED, check_agent
 
 # Commands import what they need when they run, and JAX last, so that a mistake is reported at once.
@@ -36,6 +36,7 @@ app = App(
 
 def main() -> None:
     """Runs the command line."""
+    startup.ignore_jax_variables()
     try:
         run.run(call, *sys.argv[1:])
         sys.stdout.flush()

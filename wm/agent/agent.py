@@ -12,7 +12,7 @@ from wm.models import latent
 from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import RNN, Memory
 from wm.models.vae import VAE
-from wm.runtime import model_file
+from wm.runtime import model_file, startup
 from wm.spec import ACTION_HIGH, ACTION_LOW
 
 
@@ -66,6 +66,7 @@ class AgentFiles:
 
     def load(self) -> Agent:
         """The agent. Raises BadModelFile, also for damaged snapshots and for models of different sizes."""
+        startup.check_jax()
         agent = Agent(
             model_file.load(self.vae, VAE),
             model_file.load(self.rnn, RNN),

@@ -48,6 +48,7 @@ def join(launcher: str) -> None:
     except ValueError as error:
         place = f"{PARAMS}: hosts.launcher: found {errors.shown(launcher)}"
         raise BadInput(f"{place}, expected srun or mpirun, which JAX recognises ({error})") from None
+    startup.check_jax()
     if jax.process_index() > 0:
         _write_elsewhere()
 

@@ -1,11 +1,16 @@
-"""What a process sets up before it imports JAX: caches, allocator, threads and XLA's flags."""
+"""What a process sets up and checks around JAX: caches, allocator, threads, XLA's flags, settings."""
 
 import ctypes
 import hashlib
+import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from multiprocessing.context import ForkProcess
 from pathlib import Path
+
+from wm.errors import BadInput
 
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD, ARENA_MAX = -4, -1, -2, -8  # of glibc's malloc.h
 ONE_THREAD = {  # environment of a worker process
@@ -17,6 +22,18 @@ ONE_THREAD = {  # environment of a worker process
 }
 PROCESSORS = Path("/proc/cpuinfo")
 NO_YNNPACK = "--xla_cpu_experimental_ynn_fusion_type="  # an empty list of kinds of operations
+
+RESULTS_DEPEND_ON = {  # settings of JAX, with the values that all results are computed with: its defaults
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_default_matmul_precision": None,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_softmax_custom_jvp": False,
+}
+IMPORTED_BY = os.getpid()
 
 
 def cores() -> int:
@@ -78,6 +95,57 @@ def set_gpu_flags(*, deterministic: bool) -> None:
     """Makes XLA choose operations that repeat bit for bit on a GPU."""
     if deterministic:
         _add_flags(after="--xla_gpu_deterministic_ops=true")
+
+
+def ignore_jax_variables() -> None:
+    """Removes variables that would change results from the environment of this process, before it imports
+    JAX, and of those that it starts."""
+    for name in RESULTS_DEPEND_ON:
+        os.environ.pop(name.upper(), None)
+
+
+def check_jax() -> None:
+    """Starts JAX. Raises BadInput if it is set otherwise than for all results, lacks the devices that the
+    user asks for, or cannot compute since this process was forked."""
+    import jax
+
+    for name, expected in RESULTS_DEPEND_ON.items():
+        value = getattr(jax.config, name)
+        found = getattr(value, "value", value)  # of an enumeration
+        if found != expected:
+            remedy = f"Unset {name.upper()}, or call jax.config.update({name!r}, {expected!r})."
+            raise BadInput(f"{name}: found {found!r}, expected {expected!r}, as for all results. {remedy}")
+    _check_fork(os.getpid())
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        if not (platforms := jax.config.jax_platforms):
+            raise
+        reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "no such device was found"
+        raise BadInput(
+            f"JAX_PLATFORMS: found {platforms}, expected devices of this machine: {reason}. Unset it, or set"
+            " it to cpu; a GPU of NVIDIA needs a driver and `uv sync --extra cuda`."
+        ) from None
+
+
+@cache
+def _check_fork(process: int) -> None:
+    """Raises BadInput if this process was forked from one in which JAX had started threads: it has none of
+    them and would wait for them for ever."""
+    import jax
+
+    if process == IMPORTED_BY and not isinstance(multiprocessing.current_process(), ForkProcess):
+        return
+    count = jax.config.jax_num_cpu_devices
+    try:
+        jax.config.update("jax_num_cpu_devices", count + 2)  # JAX refuses this once it has started
+    except RuntimeError:
+        raise BadInput(
+            "start method: found fork after JAX has started, which hangs, expected spawn or forkserver:"
+            ' AsyncVectorEnv(..., context="spawn"), make_vec(..., vector_kwargs={"context": "spawn"}),'
+            ' SubprocVecEnv(..., start_method="spawn")'
+        ) from None
+    jax.config.update("jax_num_cpu_devices", count)
 
 
 def _add_flags(before: str = "", after: str = "") -> None:
