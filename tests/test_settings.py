@@ -37,14 +37,14 @@ OTHERWISE = {  # settings in a program that uses the library
 }
 
 
-def run(*words, cwd=ROOT, **variables):
+def run(*words, cwd=ROOT, variables):
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=cwd, env=environment)
 
 
 def test_a_command_computes_the_same_with_other_settings_of_jax():
     words = ["dream", "--episodes", "1", "--json"]
-    said = run("-m", "wm", *words, **VARIABLES)
+    said = run("-m", "wm", *words, variables=VARIABLES)
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["returns"] == json.loads(commands.wm(*words).stdout)["returns"]
 
@@ -70,7 +70,7 @@ def test_an_agent_loaded_with_other_settings_is_one_line(name, monkeypatch):
 def test_a_command_without_the_devices_it_asks_for_is_one_line(platforms):
     if jax.default_backend() != "cpu":
         pytest.skip("a machine with an accelerator")
-    said = run("-m", "wm", "dream", "--episodes", "1", JAX_PLATFORMS=platforms)
+    said = run("-m", "wm", "dream", "--episodes", "1", variables={"JAX_PLATFORMS": platforms})
     assert said.returncode == 2
     assert said.stderr.count("\n") == 1
     assert said.stderr.startswith(f"error: JAX_PLATFORMS: found {platforms}, expected ")
@@ -80,7 +80,7 @@ def test_a_stage_without_the_devices_it_asks_for_is_one_line(tmp_path):
     if jax.default_backend() != "cpu":
         pytest.skip("a machine with an accelerator")
     (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
-    said = run("-m", "stages", "initialise", cwd=tmp_path, JAX_PLATFORMS="cuda")
+    said = run("-m", "stages", "initialise", cwd=tmp_path, variables={"JAX_PLATFORMS": "cuda"})
     assert said.returncode == 2
     assert said.stderr.count("\n") == 1
     assert said.stderr.startswith("error: JAX_PLATFORMS: found cuda, expected ")

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import Any
 
 from wm.errors import BadInput
 
@@ -109,8 +110,9 @@ def check_jax() -> None:
     user asks for, or cannot compute since this process was forked."""
     import jax
 
+    settings: Any = jax.config
     for name, expected in RESULTS_DEPEND_ON.items():
-        value = getattr(jax.config, name)
+        value = getattr(settings, name)
         found = getattr(value, "value", value)  # of an enumeration
         if found != expected:
             remedy = f"Unset {name.upper()}, or call jax.config.update({name!r}, {expected!r})."
@@ -119,7 +121,7 @@ def check_jax() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
-        if not (platforms := jax.config.jax_platforms):
+        if not (platforms := settings.jax_platforms):
             raise
         reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "no such device was found"
         raise BadInput(
@@ -136,16 +138,17 @@ def _check_fork(process: int) -> None:
 
     if process == IMPORTED_BY and not isinstance(multiprocessing.current_process(), ForkProcess):
         return
-    count = jax.config.jax_num_cpu_devices
+    settings: Any = jax.config
+    count = settings.jax_num_cpu_devices
     try:
-        jax.config.update("jax_num_cpu_devices", count + 2)  # JAX refuses this once it has started
+        settings.update("jax_num_cpu_devices", count + 2)  # JAX refuses this once it has started
     except RuntimeError:
         raise BadInput(
             "start method: found fork after JAX has started, which hangs, expected spawn or forkserver:"
             ' AsyncVectorEnv(..., context="spawn"), make_vec(..., vector_kwargs={"context": "spawn"}),'
             ' SubprocVecEnv(..., start_method="spawn")'
         ) from None
-    jax.config.update("jax_num_cpu_devices", count)
+    settings.update("jax_num_cpu_devices", count)
 
 
 def _add_flags(before: str = "", after: str = "") -> None:
