@@ -212,23 +212,24 @@ def test_the_window_closes_at_once(models, dummy, event):
     assert not pygame.display.get_init()
 
 
-def test_an_interrupt_takes_effect_after_the_step(models, dummy, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_takes_effect_after_the_step(models, dummy, monkeypatch, number):
     """It closes the window and ends the game, but never during a step of Box2D, which would crash."""
     played, whole, step = game(models), [], RealWorld.step
 
     def interrupted(world, action):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         scene = step(world, action)
         whole.append(scene)
         return scene
 
     monkeypatch.setattr(RealWorld, "step", interrupted)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match=str(int(number))):
         window.run(played, 5)
     assert len(whole) == 1
     assert not pygame.display.get_init()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 def test_a_released_key_is_not_held_and_a_short_tap_counts(dummy):

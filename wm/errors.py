@@ -21,7 +21,7 @@ class Halted(_OneLine):
 
 
 class Resumable(KeyboardInterrupt):
-    """Ctrl-C during work that the same command resumes."""
+    """Ctrl-C or SIGTERM during work that the same command resumes."""
 
 
 def shown(value: Any) -> str:

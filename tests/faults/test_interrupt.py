@@ -18,6 +18,9 @@ from wm.runtime.files import hold
 pytestmark = pytest.mark.slow
 
 
+ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}  # exit code and word
+
+
 def parts(scratch):
     return len(list(scratch.glob("*/0*/manifest.json")))
 
@@ -86,34 +89,55 @@ def test_a_killed_stage_resumes_to_the_same_bytes(outcomes, stage):
 @pytest.fixture
 def collecting(tmp_path):
     """A folder in which drives are being collected, and the process that collects them."""
+    yield from collects(tmp_path)
+
+
+@pytest.fixture
+def collecting_in_the_background(tmp_path):
+    """The same, started by a shell without job control with `&`: Ctrl-C is ignored."""
+    yield from collects(tmp_path, "sh", "-c", 'trap "" INT; exec "$@"', "sh")
+
+
+def collects(tmp_path, *shell):
     small.params(tmp_path, collect={"lane_follower": {"episodes": 500}})
-    running = small.start(tmp_path, small.command("collect"))
+    running = small.start(tmp_path, [*shell, *small.command("collect")])
     small.until(lambda: parts(tmp_path / ".scratch") > 0, running)
     yield tmp_path, running
     if small.members(running.pid):
         os.killpg(running.pid, signal.SIGKILL)
 
 
-def test_ctrl_c_is_one_line_without_orphans_or_half_an_output(collecting):
+@pytest.mark.parametrize("number", ENDS)
+def test_ctrl_c_and_sigterm_are_one_line_without_orphans_or_half_an_output(collecting, number):
     folder, running = collecting
-    os.killpg(running.pid, signal.SIGINT)
+    os.killpg(running.pid, number)
     code, said = small.ended(running)
-    assert code == 130
     told = [line for line in said.splitlines() if not line.startswith("collect lane_follower: ")]
-    assert told == ["interrupted; rerun the same command to resume"]
+    assert (code, told) == (ENDS[number][0], [f"{ENDS[number][1]}; rerun the same command to resume"])
     assert small.gone(running.pid, 10)
     assert list((folder / "data" / "raw").iterdir()) == []
 
 
-def test_ctrl_c_ends_all_rnns_in_training_in_one_line(project, tmp_path):
+def test_a_stage_in_the_background_ignores_ctrl_c_and_ends_at_sigterm(collecting_in_the_background):
+    folder, running = collecting_in_the_background
+    os.killpg(running.pid, signal.SIGINT)
+    done = parts(folder / ".scratch")
+    small.until(lambda: parts(folder / ".scratch") > done, running)
+    running.terminate()  # its workers do not get the signal
+    code, said = small.ended(running)
+    assert (code, said.splitlines()[-1]) == (143, "terminated; rerun the same command to resume")
+    assert small.gone(running.pid, 10)
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_ctrl_c_and_sigterm_end_all_rnns_in_training_in_one_line(project, tmp_path, number):
     small.copy(project, tmp_path, without="train_rnn")
     running = small.start(tmp_path, small.command("train_rnn", eager=True))
     small.until(lambda: steps(tmp_path / ".scratch", "rnn") > 0, running)
-    os.killpg(running.pid, signal.SIGINT)
+    os.killpg(running.pid, number)
     code, said = small.ended(running)
-    assert code == 130
     told = [line for line in said.splitlines() if not line.startswith("train_rnn r0 ")]
-    assert told == ["interrupted; rerun the same command to resume"]
+    assert (code, told) == (ENDS[number][0], [f"{ENDS[number][1]}; rerun the same command to resume"])
 
 
 def test_workers_end_with_a_parent_that_was_killed(collecting):

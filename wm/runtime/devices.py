@@ -23,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from wm import errors
 from wm.errors import BadInput
 from wm.params.file import PARAMS
-from wm.runtime import startup
+from wm.runtime import interrupt, startup
 
 Tree = TypeVar("Tree")
 
@@ -48,6 +48,7 @@ def join(launcher: str) -> None:
     except ValueError as error:
         place = f"{PARAMS}: hosts.launcher: found {errors.shown(launcher)}"
         raise BadInput(f"{place}, expected srun or mpirun, which JAX recognises ({error})") from None
+    interrupt.install()  # again, since jax.distributed takes SIGTERM for itself
     startup.check_jax()
     if jax.process_index() > 0:
         _write_elsewhere()

@@ -7,6 +7,7 @@
 #   outlives a killed parent.
 # Here every worker has a pipe of its own, which ends with the worker.
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from wm.errors import Halted
+from wm.runtime import interrupt
 from wm.runtime.startup import ONE_THREAD, environment
 from wm.runtime.tasks import Function
 
@@ -149,9 +151,10 @@ class Processes:
         self._workers: list[Worker] = []
         self._threads = ThreadPoolExecutor(count)
         self._tasks = Handout([], 0)
-        SPAWN.Lock()  # starts multiprocessing's resource tracker, whose start would unblock Ctrl-C below
+        atexit.register(self.kill)  # before multiprocessing waits for its processes
+        SPAWN.Lock()  # starts multiprocessing's resource tracker, whose start would unblock signals below
         try:
-            with environment(ONE_THREAD), _ctrl_c_blocked():
+            with environment(ONE_THREAD), _signals_blocked():
                 self._workers += [Worker() for _ in range(count)]
         except BaseException:
             self.kill()
@@ -187,6 +190,7 @@ class Processes:
 
     def kill(self) -> None:
         """Ends all workers at once, whatever they are doing."""
+        atexit.unregister(self.kill)
         self._tasks.close()
         for worker in self._workers:
             worker.kill()
@@ -204,9 +208,10 @@ def processes(count: int) -> Iterator[Processes]:
 
 
 @contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C from their start, since they inherit the signal mask."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _signals_blocked() -> Iterator[None]:
+    """Processes started within ignore Ctrl-C and SIGTERM from their start, since they inherit the signal
+    mask. Their parent, which gets the signals too, ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupt.SIGNALS)
     try:
         yield
     finally:

@@ -2,18 +2,19 @@
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from wm.errors import BadInput, Halted, Resumable
+from wm.runtime import interrupt
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 def run(main: Callable[..., Any], *arguments: Any) -> None:
-    """Calls `main`. Exit codes: 2 for bad input, 1 for work that cannot continue, 130 for Ctrl-C."""
+    """Calls `main`. Exit codes: 2 for bad input, 1 for work that cannot continue, 130 for Ctrl-C, 143
+    for SIGTERM."""
     code = _exit_code(main, *arguments)  # `main` has returned, and its processes with it, before the exit
     if code:
         sys.exit(code)
@@ -30,10 +31,11 @@ def _exit_code(main: Callable[..., Any], *arguments: Any) -> int:
         if error.errno not in FULL_OR_READ_ONLY:
             raise
         return _fail(f"error: {error.filename or 'writing'}: {os.strerror(error.errno)}", 1)
-    except KeyboardInterrupt as interrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the exit short
-        remedy = "; rerun the same command to resume" if isinstance(interrupt, Resumable) else ""
-        return _fail(f"interrupted{remedy}", 130)
+    except KeyboardInterrupt as error:
+        interrupt.ignore()  # a second one must not cut the exit short
+        number = interrupt.number_of(error)
+        remedy = "; rerun the same command to resume" if isinstance(error, Resumable) else ""
+        return _fail(f"{interrupt.SIGNALS[number]}{remedy}", interrupt.exit_code(number))
     return 0
 
 

@@ -41,7 +41,7 @@ def folder(stage: str, params: Any, inputs: Sequence[Path]) -> Iterator[Path]:
             try:
                 yield path
             except KeyboardInterrupt as interrupt:
-                raise Resumable from interrupt
+                raise Resumable(*interrupt.args) from interrupt
             files.remove(path)
         _remove_abandoned(root, prefix)
         return

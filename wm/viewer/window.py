@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pygame
 
 from wm.errors import BadInput
+from wm.runtime.interrupt import SIGNALS
 from wm.spec import FPS
 from wm.viewer import hud
 from wm.viewer.game import Game
@@ -44,8 +45,8 @@ def run(game: Game, steps: int) -> None:
     """
     screen = _open(game)
     interrupts: list[int] = []
-    # Box2D calls Python code during its step and crashes on an exception there, so Ctrl-C waits.
-    handler = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    # Box2D calls Python code during its step and crashes on an exception there, so signals wait.
+    handlers = {one: signal.signal(one, lambda number, _: interrupts.append(number)) for one in SIGNALS}
     try:
         clock, keyboard, turn = pygame.time.Clock(), Keyboard(), 0
         while steps == 0 or turn < steps:
@@ -56,13 +57,14 @@ def run(game: Game, steps: int) -> None:
                 game.press(key)
             game.step(keyboard.held.union(pressed))
             if interrupts:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(interrupts[0])
             for frame in range(game.action_repeat):
                 _show(screen, picture(game, frame))
                 clock.tick(FPS)
             turn += 1
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         pygame.display.quit()
 
 
