@@ -191,7 +191,7 @@ def test_a_bad_params_yaml_is_refused_in_a_second(tmp_path, module, words):
 
 def light(folder, module, words):
     """Seconds of processor time that a command takes, none of it for a heavy import."""
-    for name in ("profiles", "dvc.yaml", "dvc.lock"):
+    for name in ("dvc.yaml", "dvc.lock"):
         (folder / name).symlink_to(ROOT / name)
     if not (folder / "params.yaml").exists():
         (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
@@ -213,12 +213,12 @@ def test_a_round_drives_with_the_vae_of_all_rounds(models, tmp_path, monkeypatch
     (metrics / "dream.json").write_text(json.dumps({"rules": rules}))
     for folder in (Path("models/rounds/r0"), rounds):
         agent = AgentFolder(folder)
-        places.check_agent(folder)
+        assert places.found_agent(folder) == folder
         assert agent.agent().vae.latent_size == 4
         assert agent.rules(4).temperature == 9
     (rounds / "rnn.eqx").unlink()
     with pytest.raises(BadInput, match=r"^models/rounds/r0/rnn.eqx: not found. Run `dvc repro`"):
-        places.check_agent(Path("models/rounds/r0"))
+        places.found_agent(Path("models/rounds/r0"))
 
 
 def test_a_model_of_another_kind_is_named(models, tmp_path):
@@ -231,7 +231,7 @@ def test_a_model_of_another_kind_is_named(models, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"rank:\n\tseed: 1\n", b"\xff\xfe"])
 def test_a_profile_repairs_a_params_yaml_that_cannot_be_read(tmp_path, content):
-    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    (tmp_path / "dvc.yaml").symlink_to(ROOT / "dvc.yaml")
     (tmp_path / "params.yaml").write_bytes(content)
     ended = wm("profile", "default", cwd=tmp_path)
     assert ended.stdout.startswith("params.yaml")
@@ -240,7 +240,7 @@ def test_a_profile_repairs_a_params_yaml_that_cannot_be_read(tmp_path, content):
 
 
 def test_profiles_write_params_and_say_what_changed(tmp_path):
-    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    (tmp_path / "dvc.yaml").symlink_to(ROOT / "dvc.yaml")
     before = (ROOT / "params.yaml").read_bytes()
     (tmp_path / "params.yaml").write_bytes(before)
     assert "evaluate.episodes: 100 -> 4" in wm("profile", "smoke", cwd=tmp_path).stdout

@@ -12,12 +12,25 @@ MODULES = [
     "wm.p.c",
     "wm.p.q",
     "wm.p.q.d",
+    "wm.lazy",
+    "wm.lazy.m",
     "wm.params",
     "wm.params.model",
     "stages",
     "stages.s",
     "stages.t",
 ]
+
+
+LAZY = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from wm.a import f
+__all__ = ["f"]
+def __getattr__(name):
+    from wm.a import f
+    return f
+"""
 
 
 @pytest.fixture
@@ -48,6 +61,10 @@ def project(tmp_path):
         ("from wm.a import anything", {"wm.a"}),
         ("from wm.p.q import d", {"wm.p.q.d"}),
         ("from wm.p.q.d import *", {"wm.p.q.d"}),
+        ("from wm.lazy import f", {"wm.lazy"}),
+        ("from wm.lazy import m", {"wm.lazy.m"}),
+        ("import wm.lazy.m", {"wm.lazy.m"}),
+        ("import wm.lazy", {"wm.lazy"}),
         ("from . import b", {"wm.p.b"}),
         ("from .q import d", {"wm.p.q.d"}),
         ("from .b import x", {"wm.p.b"}),
@@ -67,7 +84,7 @@ def project(tmp_path):
     ],
 )
 def test_an_import_is_found(project, text, expected):
-    assert code.imports("wm.p.c", project(wm_p_c=text)) == expected
+    assert code.imports("wm.p.c", project(wm_p_c=text, wm_lazy=LAZY)) == expected
 
 
 @pytest.mark.parametrize(
@@ -98,6 +115,19 @@ def test_a_package_counts_once_it_holds_code(project):
         "wm.p.q.d",
     }
     assert "wm" not in code.imports("wm.p.c", root)
+
+
+@pytest.mark.parametrize(
+    "line", ["import wm.a", "from wm.a import f", "from . import m", "f()", "@f\ndef g(): pass"]
+)
+def test_an_init_that_runs_code_counts_with_every_module_of_its_package(project, line):
+    root = project(wm_lazy=f"{LAZY}{line}\n", wm_p_c="from wm.lazy import m")
+    assert code.imports("wm.p.c", root) == {"wm.lazy", "wm.lazy.m"}
+
+
+def test_a_use_of_the_public_entry_counts_what_it_imports():
+    assert "wm" not in code.closure("wm.cli")
+    assert code.imports("wm") == {"wm.agent.folder"}
 
 
 def test_the_closure_follows_every_import(project):

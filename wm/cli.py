@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from wm import usage
 from wm.errors import BadInput, listed, shown
 from wm.runtime import run, startup
-from wm.runtime.places import PRETRAINED, check_agent
+from wm.runtime.places import PRETRAINED, PUBLISHED, found_agent
 
 # Commands import what they need when they run, and JAX last, so that a mistake is reported at once.
 
@@ -95,8 +95,8 @@ Temperature = Annotated[float, Parameter(converter=temperature)]
 class Drives:
     """Which agent drives which tracks, and how the result is printed."""
 
-    models: Path = PRETRAINED
-    """folder of the agent; that of a round is models/rounds/NAME"""
+    models: Path = Path(PUBLISHED)
+    """folder of the agent, or published; that of a round is models/rounds/NAME"""
     episodes: PositiveCount = 100
     """number of tracks"""
     seed: Count = 0
@@ -122,8 +122,9 @@ def profile(name: str, /) -> None:
     from wm.export import output
     from wm.params import profiles
     from wm.params.file import PARAMS
-    from wm.pipeline import lock
+    from wm.pipeline import dag, lock
 
+    dag.check_checkout()
     text, changes = profiles.change(name)
     with output.replacing(PARAMS) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
@@ -207,23 +208,23 @@ def evaluate(
         section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "evaluate")
     except BadInput as error:
         raise BadInput(str(error).replace("evaluate: ", "--", 1)) from None
-    check_agent(drives.models)
+    folder = found_agent(drives.models)
     from wm.agent import evaluation
     from wm.runtime.workers import Where
 
     start, where = time.monotonic(), Where(scheduler, workers)
-    summary, returns = evaluation.real(drives.models, drives.seeds, where, sampled=sampled)
+    summary, returns = evaluation.real(folder, drives.seeds, where, sampled=sampled)
     show("real", summary, returns, as_json=drives.json, seconds=time.monotonic() - start)
 
 
 @app.command
 def dream(*, drives: Drives = Drives()) -> None:
     """Drive dreams with an agent and print its scores. Each starts from the first frame of a real track."""
-    check_agent(drives.models)
+    folder = found_agent(drives.models)
     from wm.agent import evaluation
 
     start = time.monotonic()
-    summary, returns = evaluation.dreamt(drives.models, drives.seeds)
+    summary, returns = evaluation.dreamt(folder, drives.seeds)
     show("dream", summary, returns, as_json=drives.json, seconds=time.monotonic() - start)
 
 
@@ -259,7 +260,7 @@ def worker(scheduler: str, /, *, workers: Count = 0) -> None:
 
 
 @app.command
-def export_onnx(*, models: Path = PRETRAINED, out: Path = Path("models/onnx")) -> None:
+def export_onnx(*, models: Path = Path(PUBLISHED), out: Path = Path("models/onnx")) -> None:
     """Write an agent's models as ONNX files.
 
     Parameters
@@ -269,10 +270,10 @@ def export_onnx(*, models: Path = PRETRAINED, out: Path = Path("models/onnx")) -
     out
         folder to write to
     """
-    check_agent(models)
+    folder = found_agent(models)
     from wm.export import onnx
 
-    for path in onnx.export(models, out):
+    for path in onnx.export(folder, out):
         print(f"{path}: {path.stat().st_size:,} bytes")
 
 
@@ -303,7 +304,7 @@ def export_dataset(
 @app.command
 def export_web(
     *,
-    models: Path = PRETRAINED,
+    models: Path = Path(PUBLISHED),
     out: Path = Path("dream.html"),
     weights: Literal["float16", "int8"] = "float16",
 ) -> None:
@@ -318,10 +319,10 @@ def export_web(
     weights
         type of the weights; int8 halves the file
     """
-    check_agent(models)
+    folder = found_agent(models)
     from wm.export import web
 
-    size = web.export(models, out, weights)
+    size = web.export(folder, out, weights)
     print(f"{out}: {size / 1e6:.1f} MB with weights as {weights}")
 
 
@@ -329,7 +330,7 @@ def export_web(
 def watch(
     *,
     out: Path,
-    models: Path = PRETRAINED,
+    models: Path = Path(PUBLISHED),
     seed: Count = 0,
     steps: Count = 0,
     warm: PositiveCount = 12,
@@ -352,17 +353,17 @@ def watch(
     dream_steps
         dreamt steps after which the dream sees reality again; 0: never
     """
-    check_agent(models)
+    folder = found_agent(models)
     from wm.viewer import commands
     from wm.viewer.comparison import FilmPlan
 
-    print("\n".join(commands.film(models, out, FilmPlan(seed, steps, warm, dream_steps))))
+    print("\n".join(commands.film(folder, out, FilmPlan(seed, steps, warm, dream_steps))))
 
 
 @app.command
 def play(
     *,
-    models: Path = PRETRAINED,
+    models: Path = Path(PUBLISHED),
     seed: Count = 0,
     steps: Count = 0,
     world: Literal["real", "dream", "both"] = "both",
@@ -386,10 +387,10 @@ def play(
     temperature
         temperature of the dream; by default that of evolution
     """
-    check_agent(models)
+    folder = found_agent(models)
     from wm.viewer import commands
 
-    print(commands.play(models, seed=seed, steps=steps, world=world, agent=agent, temperature=temperature))
+    print(commands.play(folder, seed=seed, steps=steps, world=world, agent=agent, temperature=temperature))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import reprlib
 from collections.abc import Iterable
 from typing import Any
 
+NO_CHECKOUT = "not found. Run this command from the root of a checkout of the pipeline."
+
 
 class _OneLine(Exception):
     """An error whose message is one line of printable characters, even where it quotes others."""

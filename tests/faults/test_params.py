@@ -346,7 +346,10 @@ def test_validate_names_place_found_and_expected(project, capsys, params, case):
 
 
 NO_YAML = {
-    "missing": (None, "error: params.yaml: not found. Run this command from the project's root."),
+    "missing": (
+        None,
+        "error: params.yaml: not found. Run this command from the root of a checkout of the pipeline.",
+    ),
     "empty": (b"", "error: params.yaml: empty, expected sections of parameters"),
     "only a comment": (b"# rounds\n", "error: params.yaml: empty"),
     "a list": (b"- 1\n- 2\n", "error: params.yaml: found [1, 2], expected sections of parameters"),

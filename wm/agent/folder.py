@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from wm.agent.agent import Agent, AgentFiles
 from wm.dream.dynamics import Dream
@@ -15,6 +16,27 @@ from wm.params import file, section
 from wm.params.environment import Environment
 from wm.runtime import files, places, results
 from wm.spec import Timing
+
+
+class LoadedAgent(NamedTuple):
+    """An agent and the timing of its drives, as the environments load them."""
+
+    agent: Agent
+    """V, M and C: `vae`, `rnn` and `controller`"""
+    timing: Timing
+    """frames per action, and of the warm-up before an episode's first observation"""
+
+
+def load_agent(models: str | Path = places.PUBLISHED) -> LoadedAgent:
+    """The agent in a folder, by default the published one. Raises BadInput and BadModelFile.
+
+    >>> import gymnasium, numpy as np, wm
+    >>> agent, timing = wm.load_agent()
+    >>> track = gymnasium.make("wm.envs:RealCarRacing-v0")
+    >>> z, hidden = np.split(track.reset(seed=1)[0], [agent.vae.latent_size])
+    >>> observation, reward, *_ = track.step(np.asarray(agent.controller(z, hidden)))
+    """
+    return AgentFolder(places.agent_folder(models)).load()
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,10 @@ class AgentFolder:
     def agent(self) -> Agent:
         """The agent. Raises BadModelFile."""
         return self.files.load()
+
+    def load(self) -> LoadedAgent:
+        """The agent and its timing. Raises BadInput and BadModelFile."""
+        return LoadedAgent(self.agent(), self.timing())
 
     def timing(self) -> Timing:
         """The timing in environment.json, or without that file in params.yaml. Raises BadInput."""

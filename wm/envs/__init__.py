@@ -4,10 +4,11 @@
 and `gymnasium.make("wm.envs:RealCarRacing-v0")` have equal spaces and units, so that a policy trained in one
 drives in the other without changes. Actions are those of CarRacing-v3; each lasts `action_repeat` frames.
 
-Options of all three: `models`, the folder of an agent; `observation`, "latent" or "pixels"; `render_mode`.
-The observation "latent" is a controller's input: (z, h), the latent of the current frame and the hidden
-state of the watcher, the agent's own RNN. "pixels" is the picture, 64 x 64 RGB: the decoded latent in the
-dream, the frame itself on the real track. Those of the dream alone: `wm.envs.options.DreamOptions`.
+Options of all three: `models`, the folder of an agent, by default "published"; `observation`, "latent" or
+"pixels"; `render_mode`. The observation "latent" is a controller's input: (z, h), the latent of the current
+frame and the hidden state of the watcher, the agent's own RNN. "pixels" is the picture, 64 x 64 RGB: the
+decoded latent in the dream, the frame itself on the real track. Those of the dream alone:
+`wm.envs.options.DreamOptions`.
 """
 
 import gymnasium

@@ -10,7 +10,7 @@ from gymnasium.error import ResetNeeded
 from wm.envs.options import DreamOptions, check_options, playable
 from wm.envs.player import Player
 from wm.envs.view import METADATA, load_view
-from wm.runtime.places import PRETRAINED
+from wm.runtime.places import PUBLISHED
 from wm.track.spaces import action_space
 
 
@@ -22,14 +22,14 @@ class CarRacingDream(gymnasium.Env):
     holds the `score` and the `frames` so far, counted as on the real track, warm-up included, and
     `lap_finished`.
 
-    `models` is the folder of an agent, `observation` "latent" or "pixels". Raises BadInput.
+    `models` is the folder of an agent or "published", `observation` "latent" or "pixels". Raises BadInput.
     """
 
     metadata = METADATA
 
     def __init__(
         self,
-        models: str | Path = PRETRAINED,
+        models: str | Path = PUBLISHED,
         observation: str = "latent",
         render_mode: str | None = None,
         **options: Unpack[DreamOptions],

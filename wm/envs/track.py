@@ -14,7 +14,7 @@ from wm.dream import playing
 from wm.envs.options import check_options
 from wm.envs.view import METADATA, RENDERED_SIDE, load_view
 from wm.models import rnn, vae
-from wm.runtime.places import PRETRAINED
+from wm.runtime.places import PUBLISHED
 from wm.track.real_track import Observation, RealTrack
 from wm.track.renderer import shrink
 from wm.track.spaces import action_space
@@ -33,7 +33,7 @@ class RealCarRacing(gymnasium.Env):
 
     def __init__(
         self,
-        models: str | Path = PRETRAINED,
+        models: str | Path = PUBLISHED,
         observation: str = "latent",
         render_mode: str | None = None,
         **unknown: object,

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from wm.envs.options import DreamOptions, check_at_least_one, check_options, is_whole, playable
 from wm.envs.player import Player, Step
 from wm.envs.view import METADATA, load_view
-from wm.runtime.places import PRETRAINED
+from wm.runtime.places import PUBLISHED
 from wm.track.spaces import action_space
 
 AUTORESET = {"autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -32,7 +32,7 @@ class CarRacingDreams(VectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        models: str | Path = PRETRAINED,
+        models: str | Path = PUBLISHED,
         observation: str = "latent",
         render_mode: str | None = None,
         **options: Unpack[DreamOptions],

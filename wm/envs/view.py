@@ -13,6 +13,7 @@ from wm.agent.folder import AgentFolder
 from wm.dream import playing
 from wm.errors import BadInput, listed
 from wm.models.vae import VAE
+from wm.runtime.places import agent_folder
 from wm.spec import FPS, Timing
 from wm.track.spaces import frame_space
 
@@ -49,11 +50,11 @@ class View:
 
 
 def load_view(models: str | Path, observation: str, render_mode: str | None) -> View:
-    """The view of the agent in the folder `models`. Raises BadInput."""
+    """The view of an agent. Raises BadInput."""
     _check_choice("observation", observation, ("latent", "pixels"))
     _check_choice("render_mode", render_mode, (None, "rgb_array"))
-    folder = AgentFolder(Path(models))
-    return View(folder, folder.agent(), folder.timing(), pixels=observation == "pixels")
+    folder = AgentFolder(agent_folder(models))
+    return View(folder, *folder.load(), pixels=observation == "pixels")
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:

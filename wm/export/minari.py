@@ -17,6 +17,7 @@ from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.errors import BadInput
 from wm.export.output import replacing
+from wm.packaged import installing
 from wm.params import file
 from wm.runtime.progress import progress
 from wm.spec import Timing
@@ -34,7 +35,7 @@ def export(source: Path, root: Path | None) -> Path:
     Raises BadInput where Minari is missing, `source` contains no frames, or `root` cannot be written.
     """
     if importlib.util.find_spec("minari") is None:
-        raise BadInput("export-dataset: minari is not installed. Run `uv sync --extra minari`.")
+        raise BadInput(f"export-dataset: minari is not installed. {installing('minari')}")
     from minari.storage.datasets_root_dir import get_dataset_path
 
     timing = file.timing()

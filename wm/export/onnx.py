@@ -23,6 +23,7 @@ from wm.export.output import replacing
 from wm.models.controller import Controller
 from wm.models.rnn import MIN_LOG_SIGMA, REWARD_UNIT, RNN
 from wm.models.vae import VAE
+from wm.packaged import installing
 from wm.runtime import files
 from wm.spec import ACTION_SIZE, FRAME_SHAPE, FRAME_SIDE
 
@@ -173,7 +174,7 @@ def export(folder: Path, out: Path) -> list[Path]:
 def check_installed() -> None:
     """Raises BadInput where the package `onnx` is missing."""
     if importlib.util.find_spec("onnx") is None:
-        raise BadInput("export-onnx: onnx is not installed. Run `uv sync --extra onnx`.")
+        raise BadInput(f"export-onnx: onnx is not installed. {installing('onnx')}")
 
 
 def _written(path: Path, content: bytes) -> Path:

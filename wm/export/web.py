@@ -18,10 +18,11 @@ from wm.errors import BadInput
 from wm.export.output import replacing
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN
+from wm.packaged import packaged, restoring
 from wm.runtime.base64_text import base64_text
 from wm.spec import FAILURE_REWARD, FPS, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
 
-SOURCES = Path(__file__).parents[2] / "web"
+SOURCES = packaged("web")
 MAX_BYTES = 8_000_000
 MAX_STARTS = 32
 INT8_MAX = 127
@@ -172,7 +173,7 @@ def web_file(name: str) -> str:
     """The text of a file of web/. Raises BadInput where it is missing or would end a script element early."""
     path = SOURCES / name
     if not path.exists():
-        raise BadInput(f"{path}: not found. `wm export-web` needs the folder web/ of the repository.")
+        raise BadInput(f"{path}: not found. {restoring('web')}")
     text = path.read_text(encoding="utf-8")
     if name.endswith(".js") and "</script" in text:
         raise BadInput(f"{path}: found </script, which would end the script element of the page")

@@ -1,15 +1,15 @@
 """Profiles: params.yaml for another purpose. Each file states only what differs from the default profile."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from wm.errors import BadInput, listed, shown
+from wm.packaged import packaged
 from wm.params import file
 from wm.params.check import check
 from wm.params.schema import rendered
 
-PROFILES = Path("profiles")
+PROFILES = packaged("profiles")
 
 
 def change(name: str) -> tuple[str, list[str]]:
@@ -28,8 +28,6 @@ def change(name: str) -> tuple[str, list[str]]:
 def content(name: str) -> dict[str, Any]:
     """All parameters of a profile. Raises BadInput."""
     names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
-    if not names:
-        raise BadInput(f"{PROFILES}/: not found. Run this command from the project's root.")
     if name not in names:
         raise BadInput(f"profile: found {shown(name)}, expected one of {listed(names)}")
     default = file.read(PROFILES / "default.yaml")

@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from wm.errors import BadInput
+from wm.errors import NO_CHECKOUT, BadInput
 from wm.params import file
 from wm.pipeline import records
 from wm.pipeline.records import Content, Entry
@@ -29,10 +29,15 @@ class Stage:
     outs: list[str]
 
 
+def check_checkout() -> None:
+    """Raises BadInput unless the working folder is the root of a checkout of the pipeline."""
+    if not DAG.exists():
+        raise BadInput(f"{DAG}: {NO_CHECKOUT}")
+
+
 def stages(params: Mapping[str, Any]) -> dict[str, Stage]:
     """The stages by their names in DVC, such as train_rnn@r0, in the order of dvc.yaml. Raises BadInput."""
-    if not DAG.exists():
-        raise BadInput(f"{DAG}: not found. Run this command from the project's root.")
+    check_checkout()
     content = file.parsed(DAG.read_bytes(), str(DAG))
     try:
         return dict(_expanded(content["stages"], params))

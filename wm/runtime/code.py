@@ -28,7 +28,12 @@ class ModuleSource(NamedTuple):
     @property
     def package(self) -> str:
         """The package that relative imports start from."""
-        return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+        return self.name if self.is_package else self.name.rpartition(".")[0]
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is the __init__ of a package."""
+        return self.path.name == "__init__.py"
 
     @property
     def has_code(self) -> bool:
@@ -36,6 +41,25 @@ class ModuleSource(NamedTuple):
         return not all(
             isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in self.tree.body
         )
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether an import of the module runs code of the project, and does not just define functions."""
+        return not all(map(_is_inert, self.tree.body))
+
+
+def _is_inert(node: ast.stmt) -> bool:
+    """Whether a statement of a module runs no code of the project when the module is imported."""
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.FunctionDef(decorator_list=[]):
+            return True
+        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
+            return True
+        case ast.Assign(targets=[ast.Name(id="__all__")]):
+            return True
+        case ast.ImportFrom(module=str(name), level=0):
+            return name.split(".")[0] not in PACKAGES
+    return False
 
 
 def project(root: Path = ROOT) -> list[str]:
@@ -73,8 +97,10 @@ def source(name: str, root: Path = ROOT) -> ModuleSource:
 def imports(name: str, root: Path = ROOT) -> frozenset[str]:
     """The project's modules that a module imports itself, at any depth of its code, dynamic imports included.
 
-    A package's __init__ counts only if it holds code. Raises ValueError for a dynamic import that cannot be
-    read from the source, ModuleNotFoundError for an import of a module that the project does not have.
+    A package's __init__ counts only if it holds code, and with an import of one of the package's modules
+    only if it runs code: wm/__init__.py imports nothing before `wm.load_agent` is used. Raises ValueError for
+    a dynamic import that cannot be read from the source, ModuleNotFoundError for an import of a module that
+    the project does not have.
     """
     module = source(name, root)
     names: set[str] = set()
@@ -83,15 +109,14 @@ def imports(name: str, root: Path = ROOT) -> frozenset[str]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(module.package, "." * node.level + (node.module or ""))
-            names.add(base)
-            submodules = (f"{base}.{alias.name}" for alias in node.names)
-            names.update(module for module in submodules if path_of(module, root))
+            members = (f"{base}.{alias.name}" for alias in node.names)
+            names.update(member if path_of(member, root) else base for member in members)
     names.update(_dynamic(module, root))
     ours = {target for target in names if target.split(".")[0] in PACKAGES}
-    packages = {target.rsplit(".", i)[0] for target in ours for i in range(target.count(".") + 1)} - ours
-    packages |= {target for target in ours if source(target, root).path.name == "__init__.py"}
-    empty = {package for package in packages if not source(package, root).has_code}
-    return frozenset((ours | packages) - empty - {name})
+    modules = {target: source(target, root) for target in ours}
+    ours = {target for target in ours if modules[target].has_code or not modules[target].is_package}
+    parents = {target.rsplit(".", i)[0] for target in ours for i in range(target.count(".") + 1)} - ours
+    return frozenset((ours | {parent for parent in parents if source(parent, root).runs_code}) - {name})
 
 
 def _absolute(package: str, name: str) -> str:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from wm.errors import BadInput, Halted
+from wm.packaged import installing
 from wm.runtime import startup
 
 CONNECT_SECONDS = 10
@@ -24,7 +25,7 @@ def cluster(address: str) -> Iterator[tuple[Executor, int]]:
     try:
         from distributed import Client
     except ImportError:
-        raise BadInput(f"{place}, which needs the extra dask: `uv sync --extra dask`") from None
+        raise BadInput(f"{place}, but distributed is not installed. {installing('dask')}") from None
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
@@ -54,7 +55,7 @@ def executor(client: Any, logs: str) -> Iterator[Executor]:
 def work(address: str, count: int) -> None:
     """Replaces this process by single-threaded workers (0: one per core) of a Dask scheduler."""
     if find_spec("distributed") is None:
-        raise BadInput("worker: needs the extra dask: `uv sync --extra dask`")
+        raise BadInput(f"worker: distributed is not installed. {installing('dask')}")
     dask = [sys.executable, "-m", "distributed.cli.dask_worker", address]
     command = [*dask, "--nworkers", str(count or startup.cores()), "--nthreads", "1", "--no-dashboard"]
     os.execve(sys.executable, command, os.environ | startup.ONE_THREAD)

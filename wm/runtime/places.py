@@ -1,16 +1,23 @@
-"""Where the pipeline's files lie, relative to the project's root. dvc.yaml names the same places."""
+"""Where the pipeline's files and agents lie. dvc.yaml names the same places, from the project's root on."""
 
 from pathlib import Path
 
 from wm.errors import BadInput
+from wm.packaged import packaged, restoring
 
 DATA, MODELS, METRICS = Path("data"), Path("models"), Path("metrics")
 RAW, PROCESSED, LATENTS = DATA / "raw", DATA / "processed", DATA / "latents"
 VAE_MODEL = MODELS / "vae.eqx"
 ROUND_MODELS, ROUND_METRICS = MODELS / "rounds", METRICS / "rounds"  # with a folder for each round
 PRETRAINED = MODELS / "pretrained"
+PUBLISHED = "published"  # name of the agent in PRETRAINED, wherever the package is installed
 MAKE_AGAIN = "Run `dvc repro`, which restores or remakes it."
 AGENT_MODELS = ("vae.eqx", "rnn.eqx", "controller.eqx")  # that every agent has
+
+
+def agent_folder(models: str | Path) -> Path:
+    """The folder of an agent by its path or by the name of the published one."""
+    return packaged(PRETRAINED) if str(models) == PUBLISHED else Path(models)
 
 
 def agent_file(folder: Path, name: str) -> Path:
@@ -26,11 +33,13 @@ def agent_file(folder: Path, name: str) -> Path:
     return folder.parents[2] / elsewhere[name] if name in elsewhere else path
 
 
-def check_agent(folder: Path) -> None:
-    """Raises BadInput unless all models of the agent in `folder` exist; does not read them."""
+def found_agent(models: Path) -> Path:
+    """The folder of an agent. Raises BadInput unless all its models exist; does not read them."""
+    folder = agent_folder(models)
     for name in AGENT_MODELS:
         if not (path := agent_file(folder, name)).exists():
             raise BadInput(f"{path}: not found. {remedy(path, missing=True)}")
+    return folder
 
 
 def of_pipeline(path: Path) -> bool:
@@ -41,10 +50,8 @@ def of_pipeline(path: Path) -> bool:
 
 def remedy(path: Path, *, missing: bool = False) -> str:
     """What to do about a file that is missing or damaged."""
-    if path.is_relative_to(PRETRAINED):
-        if missing:
-            return "Run this command from the project's root, or name an agent's folder with --models."
-        return f"Run `git checkout {PRETRAINED}`."
+    if path.absolute().is_relative_to(packaged(PRETRAINED)):
+        return restoring(PRETRAINED)
     if of_pipeline(path):
         return MAKE_AGAIN
     if missing:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wm.errors import BadInput
+from wm.packaged import installing
 from wm.runtime import dask
 from wm.runtime.startup import ONE_THREAD
 
@@ -32,7 +33,7 @@ def jobs(count: int) -> Iterator[Executor]:
         from dask_jobqueue.slurm import SLURMCluster
         from distributed import Client
     except ImportError:
-        raise BadInput(f"{place}, which needs the extra slurm: `uv sync --extra slurm`") from None
+        raise BadInput(f"{place}, but dask-jobqueue is not installed. {installing('slurm')}") from None
     if missing := [name for name in PROGRAMS if not shutil.which(name)]:
         raise BadInput(f"{place}, expected a machine of a SLURM cluster: {missing[0]} is not installed")
     if not count:
