@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from wm.models import fit
 
-WIDTH, PASSES, BATCH, LEARNING_RATE = 128, 10, 512, 1e-3
+WIDTH, PASSES, BATCH, LEARNING_RATE = 128, 5, 512, 2e-3
 
 
 class Value(eqx.Module):
@@ -25,10 +25,10 @@ class Value(eqx.Module):
     network: eqx.nn.MLP  # one hidden layer; standardised hidden state to standardised points
     mean: Float[Array, " hidden"]
     spread: Float[Array, " hidden"]
-    mean_points: float
-    spread_points: float
-    lowest: float
-    highest: float
+    mean_points: Float[Array, ""]
+    spread_points: Float[Array, ""]
+    lowest: Float[Array, ""]
+    highest: Float[Array, ""]
 
     def __call__(self, hidden: Float[Array, "*batch hidden"]) -> Float[Array, "*batch"]:
         rows = self.standardised(hidden.reshape(-1, hidden.shape[-1]))
@@ -52,41 +52,44 @@ def sums_ahead(points: Float[np.ndarray, " time"], steps: int) -> Float[np.ndarr
 def least_squares(pairs: Pairs, *, lowest: float, highest: float, seed: int) -> Value:
     """The value fitted to `pairs`, one for each drive: hidden states and the points that followed."""
     hidden, points = _joined(pairs)
+    mean, spread = hidden.mean(axis=0), hidden.std(axis=0) + 1e-6
+    mean_points, spread_points = points.mean(), points.std() + 1e-6
     key, fit_key = jr.split(jr.key(seed))
-    value = Value(
-        network=eqx.nn.MLP(hidden.shape[1], "scalar", WIDTH, depth=1, key=key),
-        mean=jnp.asarray(hidden.mean(axis=0), jnp.float32),
-        spread=jnp.asarray(hidden.std(axis=0) + 1e-6, jnp.float32),
-        mean_points=float(points.mean()),
-        spread_points=float(points.std() + 1e-6),
-        lowest=lowest,
-        highest=highest,
-    )
+    network = eqx.nn.MLP(hidden.shape[1], "scalar", WIDTH, depth=1, key=key)
     steps = -(-PASSES * len(points) // BATCH)
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng = np.random.default_rng(seed)
         for _ in range(steps):
             drawn = rng.integers(len(points), size=BATCH)
-            yield hidden[drawn], (points[drawn] - value.mean_points) / value.spread_points
-
-    def loss(network: eqx.nn.MLP, batch: tuple[Array, Array], key: PRNGKeyArray) -> tuple[Scalar, dict]:
-        predicted = eqx.tree_at(lambda v: v.network, value, network).standardised(batch[0])
-        error = jnp.mean((predicted - batch[1]) ** 2)
-        return error, {"error": error}
+            standardised = (hidden[drawn] - mean) / spread, (points[drawn] - mean_points) / spread_points
+            yield standardised[0].astype(np.float32), standardised[1].astype(np.float32)
 
     optimiser = fit.adam(LEARNING_RATE, steps, 1.0)
-    network = value.network
-    for step in fit.updates(network, loss, batches(), optimiser, key=fit_key):
+    for step in fit.updates(network, _error, batches(), optimiser, key=fit_key):
         network = step.model
-    return eqx.tree_at(lambda v: v.network, value, network)
+    numbers = (mean, spread, mean_points, spread_points, lowest, highest)
+    return Value(network, *(jnp.asarray(number, jnp.float32) for number in numbers))
+
+
+def _error(
+    network: eqx.nn.MLP, batch: tuple[Array, Array], key: PRNGKeyArray
+) -> tuple[Scalar, dict[str, Scalar]]:
+    hidden, points = batch
+    error = jnp.mean((jax.vmap(network)(hidden) - points) ** 2)
+    return error, {"error": error}
 
 
 def explained(value: Value, pairs: Pairs) -> float:
     """The share of the variance of the points in `pairs` that the value explains."""
     hidden, points = _joined(pairs)
-    error = points - np.asarray(value(jnp.asarray(hidden, jnp.float32)))
-    return float(1 - np.mean(error**2) / np.var(points))
+    padded = np.pad(hidden, [(0, -len(hidden) % BATCH), (0, 0)])  # so that all batches have one shape
+    batches = padded.astype(np.float32).reshape(-1, BATCH, hidden.shape[1])
+    predicted = np.concatenate([_predict(value, jnp.asarray(batch)) for batch in batches])[: len(points)]
+    return float(1 - np.mean((points - predicted) ** 2) / np.var(points))
+
+
+_predict = eqx.filter_jit(Value.__call__)
 
 
 def _joined(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

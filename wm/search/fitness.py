@@ -87,7 +87,11 @@ def dream_fitness(
 
     @eqx.filter_jit
     def evaluated(
-        dreams: list[SearchDream], watcher: RNN, candidates: jax.Array, key: jax.Array
+        dreams: list[SearchDream],
+        watcher: RNN,
+        space: ControllerSpace,
+        candidates: jax.Array,
+        key: jax.Array,
     ) -> jax.Array:
         start_key, dream_key = jr.split(key)
         pool = len(dreams[0].starts.mu)
@@ -107,7 +111,7 @@ def dream_fitness(
 
     def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
         vectors = devices.split(jnp.asarray(candidates, jnp.float32))
-        return devices.whole(evaluated(dreams, watcher, vectors, jr.fold_in(key, generation)))
+        return devices.whole(evaluated(dreams, watcher, space, vectors, jr.fold_in(key, generation)))
 
     return fitness
 

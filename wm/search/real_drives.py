@@ -24,9 +24,14 @@ class DriveSample:
     count: int
     seed: int
 
-    def draw(self, *, validation: bool = False) -> list[Record]:
-        """The drives, the same ones at every call."""
-        return self.draw_from(self.shards.kept(validation=validation), self.count, self.generator())
+    def draw(self) -> list[Record]:
+        """The drives, training drives, the same ones at every call."""
+        return self.draw_from(self.shards.kept(validation=False), self.count, self.generator())
+
+    def validation(self) -> list[Record]:
+        """Validation drives, at most `count`, each once."""
+        kept = self.shards.kept(validation=True)
+        return [kept[i] for i in self.generator().permutation(len(kept))[: self.count]]
 
     def draw_from(self, records: Sequence[Record], count: int, rng: np.random.Generator) -> list[Record]:
         """`count` of `records`."""

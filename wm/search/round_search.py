@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from wm.agent import summary
 from wm.data.batches import longest
+from wm.data.cached import CachedShards
 from wm.data.shards import Shards
 from wm.dream.dynamics import Dream
 from wm.dream.scoring import LatentRange, rows, strays, whole_episodes
@@ -60,7 +61,7 @@ def read(latents: Path, folder: Path, previous: Path | None) -> Inputs:
 
     Raises BadInput for files that do not fit together.
     """
-    shards = Shards(latents)
+    shards = CachedShards(latents)
     rnns = rnn_files.read(folder)
     shards.expect_latents(rnns.own.latent_size)
     controller = model_file.load(previous, Controller) if previous else None

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from wm.data.batches import longest
 from wm.models import rnn, value
@@ -46,16 +45,11 @@ def terminal_value(
     """The value of the simulator's hidden states, and the share of the variance that it explains on
     validation drives."""
 
-    @eqx.filter_jit
-    def hidden_states(batch: rnn.Batch, key: jax.Array) -> jax.Array:
-        hidden = rnn.unroll(simulator, rnn.sample_latents(batch, key), batch.action).hidden
-        return jnp.swapaxes(hidden, 0, 1)
-
     def pairs(validation: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         length = longest(drives.shards.kept(validation=validation))
-        drawn = drives.draw(validation=validation)
+        drawn = drives.validation() if validation else drives.draw()
         for number, records, columns in padded_batches(drives.shards, drawn, length):
-            hidden = np.asarray(hidden_states(rnn.to_batch(columns), jr.fold_in(key, number)))
+            hidden = np.asarray(_hidden_states(simulator, rnn.to_batch(columns), jr.fold_in(key, number)))
             for i, record in enumerate(records):
                 steps = slice(record.length)
                 paid = target.payoff.of_drive(columns["reward"][i, steps], columns["missed"][i, steps])
@@ -66,3 +60,9 @@ def terminal_value(
     lowest, highest = target.payoff.idle * target.steps - fault, target.payoff.pace * target.steps
     fitted = value.least_squares(pairs(validation=False), lowest=lowest, highest=highest, seed=drives.seed)
     return fitted, value.explained(fitted, pairs(validation=True))
+
+
+@eqx.filter_jit
+def _hidden_states(simulator: RNN, batch: rnn.Batch, key: PRNGKeyArray) -> Float[Array, "batch time hidden"]:
+    hidden = rnn.unroll(simulator, rnn.sample_latents(batch, key), batch.action).hidden
+    return jnp.swapaxes(hidden, 0, 1)
