@@ -11,7 +11,7 @@ import small
 
 from wm.agent import summary
 from wm.dream.dynamics import Dream, Rules
-from wm.dream.scoring import Episodes, LatentRange, strays, whole_episodes
+from wm.dream.scoring import Episodes, LatentRange, whole_episodes, with_strays
 from wm.dream.starts import StartFrames, Starts
 from wm.dream.unroll import unroll
 from wm.models.controller import Controller
@@ -99,7 +99,9 @@ def dreams():
 
 
 def share(dreams, low, high):
-    return float(strays(*dreams, real=LatentRange(jnp.full(4, low), jnp.full(4, high))))
+    episodes, strays = with_strays(*dreams, real=LatentRange(jnp.full(4, low), jnp.full(4, high)))
+    assert np.allclose(episodes.score, whole_episodes(*dreams).score)
+    return float(strays)
 
 
 def test_strays_are_the_steps_outside_of_the_range(dreams):
@@ -147,8 +149,7 @@ def test_more_than_950_points_are_exploitation(dreams, monkeypatch, points, impo
     ones = jnp.ones(3)
     dreamt = Episodes(points * ones, 900 * ones.astype(int), ones > 0, 0 * ones, 0 * ones)
     frames = StartFrames(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros(3))
-    monkeypatch.setattr(round_search, "whole_episodes", lambda *_: dreamt)
-    monkeypatch.setattr(round_search, "strays", lambda *_: 0.25)
+    monkeypatch.setattr(round_search, "with_strays", lambda *_: (dreamt, 0.25))
     search = SearchResult(Evolved([], [Controller(features=12)]), LatentRange(jnp.zeros(4), jnp.ones(4)))
     score = round_search.dream_score(dreams[0], search, frames, jr.key(0)).summary
     assert score["impossible"] is impossible

@@ -70,8 +70,12 @@ def as_episodes(
 @eqx.filter_jit
 def whole_episodes(dream: Dream, controller: Controller, starts: StartFrames, key: PRNGKeyArray) -> Episodes:
     """Whole episodes from start frames, in the order of `starts`. The simulators generate them in turn."""
-    parts = [part for part, _ in _parts(dream, controller, starts, key)]
-    count = len(starts.mu)
+    return _in_order([part for part, _ in _parts(dream, controller, starts, key)])
+
+
+def _in_order(parts: list[Episodes]) -> Episodes:
+    """The simulators' shares of the episodes together, in the order of the start frames."""
+    count = sum(len(part.score) for part in parts)
     order = np.argsort(np.concatenate([np.arange(count)[i :: len(parts)] for i in range(len(parts))]))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
 
@@ -120,15 +124,16 @@ class LatentRange(NamedTuple):
 
 
 @eqx.filter_jit
-def strays(
+def with_strays(
     dream: Dream, controller: Controller, starts: StartFrames, key: PRNGKeyArray, real: LatentRange
-) -> Float[Array, ""]:
-    """The share of the steps of `whole_episodes`, dreamt again, whose latent lies outside the range of real
-    ones, where M's predictions have no training data."""
-    outside, driven = [], []
+) -> tuple[Episodes, Float[Array, ""]]:
+    """`whole_episodes`, and the share of their steps whose latent lies outside the range of real ones, where
+    M's predictions have no training data."""
+    parts, outside, driven = [], [], []
     for part, excluded in _parts(dream, controller, starts, key, real.excludes):
         steps = -(-(part.frames - dream.warm_up_frames) // dream.rules.action_repeat)
         driving = jnp.arange(len(excluded))[:, None] < steps
+        parts.append(part)
         outside.append(jnp.sum(excluded & driving))
         driven.append(jnp.sum(driving))
-    return jnp.sum(jnp.stack(outside)) / jnp.sum(jnp.stack(driven))
+    return _in_order(parts), jnp.sum(jnp.stack(outside)) / jnp.sum(jnp.stack(driven))

@@ -15,7 +15,7 @@ from wm.data.batches import longest
 from wm.data.cached import CachedShards
 from wm.data.shards import Shards
 from wm.dream.dynamics import Dream
-from wm.dream.scoring import LatentRange, rows, strays, whole_episodes
+from wm.dream.scoring import LatentRange, rows, with_strays
 from wm.dream.starts import StartFrames
 from wm.errors import BadInput
 from wm.models import rnn_files
@@ -120,12 +120,12 @@ class DreamScore(NamedTuple):
 def dream_score(dream: Dream, search: SearchResult, frames: StartFrames, key: PRNGKeyArray) -> DreamScore:
     """The score of a search's controller in whole dreamt episodes, and the share of their steps whose latents
     lie outside the range of real ones."""
-    episodes = whole_episodes(dream, search.best, frames, key)
+    episodes, strays = with_strays(dream, search.best, frames, key, search.real)
     scored = {
         **summary.of_drives(*(np.asarray(part) for part in episodes)),
         "rules": dream.rules.stored,
         "impossible": bool(episodes.score.mean() > summary.IMPOSSIBLE),
-        "strays": round(float(strays(dream, search.best, frames, key, search.real)), 4),
+        "strays": round(float(strays), 4),
     }
     return DreamScore(scored, rows(episodes))
 
