@@ -9,7 +9,7 @@ from bench import process
 from bench.scale import PRETRAINED, TIMING
 from bench.timing import Row, show
 from wm.agent import driving
-from wm.agent.driving import Drive
+from wm.agent.drive import Drive
 from wm.agent.folder import AgentFolder
 from wm.data.episode import Episode
 from wm.params.compute import LOCAL

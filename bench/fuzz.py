@@ -35,7 +35,7 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.params import check
 from wm.params.file import parsed
-from wm.runtime import files, model_file, workers
+from wm.runtime import files, model_file, model_header, workers
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 20  # limit for one input, on a busy machine
@@ -323,7 +323,7 @@ def model(folder: Path) -> Damage:
             content = dumped(damaged_values(rng, json.loads(first))) + b"\n" + payload
         else:
             payload = damaged_bytes(rng, payload)
-            header = json.loads(first) | {"sha256": model_file.checksum(payload)}
+            header = json.loads(first) | {"sha256": model_header.checksum(payload)}
             content = dumped(header) + b"\n" + payload
         path.write_bytes(content)
         return lambda: model_file.load(path, kind)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from bench import process
 from stages import collect
 from wm.agent import driving
-from wm.agent.driving import Drive
+from wm.agent.drive import Drive
 from wm.agent.folder import AgentFolder
 from wm.params.compute import LOCAL
 from wm.runtime import startup, workers

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from wm.agent import driving, summary
-from wm.agent.agent import AgentFiles
-from wm.agent.driving import Drive
+from wm.agent.agent_files import AgentFiles
+from wm.agent.drive import Drive
 from wm.data.episode import Episode
 from wm.data.resumable import resumable_episodes
 from wm.params.model import Params
@@ -12,7 +12,6 @@ from wm.runtime import files, results, scratch
 from wm.runtime.places import METRICS, ROUND_MODELS, VAE_MODEL
 from wm.runtime.progress import Progress
 from wm.runtime.workers import Where
-from wm.viewer import film, pictures
 
 
 def main(params: Params) -> None:
@@ -21,7 +20,7 @@ def main(params: Params) -> None:
     round_name = results.chosen_round(params.rounds)
     folder = ROUND_MODELS / round_name
     models = AgentFiles(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx")
-    models.load()
+    models.check()
     drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
     values = [settings.model_dump(), params.environment.model_dump()]
     shown = Progress(f"evaluate {round_name}", len(drives))
@@ -34,6 +33,14 @@ def main(params: Params) -> None:
         files.write_csv(METRICS / "real.csv", summary.table(episodes))
         files.write_json(METRICS / "real.json", summary.of_episodes(episodes, timing))
         middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
-        shots = film.shots(models.load(), middle)
-        film.write_video(METRICS / "drive.webm", shots, timing.steps_per_second)
-        pictures.write_png(METRICS / "drive.png", film.strip(shots))
+        write_film(models, middle, timing.steps_per_second)
+
+
+def write_film(models: AgentFiles, episode: Episode, steps_per_second: float) -> None:
+    """Writes the film of an episode, and a strip of its pictures."""
+    from wm.agent.agent import Agent  # and with it JAX, without which the drives start earlier
+    from wm.viewer import film, pictures
+
+    shots = film.shots(Agent.load(models), episode)
+    film.write_video(METRICS / "drive.webm", shots, steps_per_second)
+    pictures.write_png(METRICS / "drive.png", film.strip(shots))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from wm.agent import driving, summary
-from wm.agent.agent import AgentFiles
-from wm.agent.driving import Drive
+from wm.agent.agent_files import AgentFiles
+from wm.agent.drive import Drive
 from wm.agent.exploration import exploration
 from wm.data.episode import Episode
 from wm.data.resumable import resumable_episodes
@@ -32,7 +32,7 @@ def main(params: Params, round_name: str) -> None:
         folder / "controller.eqx",
         folder / "snapshots.eqx",
     )
-    models.load()
+    models.check()
     values, stage = [settings.model_dump(), params.environment.model_dump()], f"explore {round_name}"
     shown = Progress(stage, len(drives))
     scored: list[Episode] = []

@@ -8,7 +8,7 @@ from wm.models import rnn_files
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.params.model import Params
-from wm.runtime import files, model_file
+from wm.runtime import files, model_file, model_header
 from wm.runtime.places import METRICS, ROUND_MODELS
 from wm.runtime.progress import progress
 
@@ -35,5 +35,5 @@ def read(round_name: str) -> tuple[RNN, Controller]:
     folder = ROUND_MODELS / round_name
     own, path = rnn_files.read(folder).own, folder / "controller.eqx"
     controller = model_file.load(path, Controller)
-    model_file.check(path, "features", controller.weight.shape[-1], own.latent_size + own.hidden_size)
+    model_header.check(path, "features", controller.weight.shape[-1], own.latent_size + own.hidden_size)
     return own, controller

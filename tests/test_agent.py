@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from wm.agent.agent import Agent
-from wm.agent.driving import CARS, Drive, Drivers
+from wm.agent.cars import Drivers
+from wm.agent.drive import CARS, Drive
 from wm.models import vae
 from wm.models.controller import Controller, snapshots
 from wm.models.rnn import RNN

@@ -5,8 +5,8 @@ import jax.random as jr
 import pytest
 
 from wm.agent import driving
-from wm.agent.agent import AgentFiles
-from wm.agent.driving import Drive
+from wm.agent.agent_files import AgentFiles
+from wm.agent.drive import Drive
 from wm.models.controller import Controller, snapshots
 from wm.models.rnn import RNN
 from wm.models.vae import VAE

@@ -14,7 +14,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from wm.agent.driving import CARS, Drive, Drivers
+from wm.agent.cars import Drivers
+from wm.agent.drive import CARS, Drive
 from wm.agent.folder import AgentFolder
 from wm.dream import playing
 from wm.dream.dynamics import Rules

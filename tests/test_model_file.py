@@ -7,7 +7,7 @@ import pytest
 from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.runtime import model_file
-from wm.runtime.model_file import BadModelFile
+from wm.runtime.model_header import BadModelFile
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from wm.agent import driving
 from wm.agent.agent import Agent
-from wm.agent.driving import Drive
+from wm.agent.drive import Drive
 from wm.agent.folder import AgentFolder
 from wm.dream.dynamics import Dream, Rules
 from wm.dream.starts import Starts

@@ -11,7 +11,7 @@ from wm.models import rnn_files
 from wm.models.rnn import RNN, Ensemble
 from wm.models.rnn_files import RNNs
 from wm.runtime import model_file
-from wm.runtime.model_file import BadModelFile
+from wm.runtime.model_header import BadModelFile
 
 SIZES: dict[str, Any] = {"latent_size": 4, "hidden_size": 8, "mixtures": 2}
 

@@ -49,6 +49,22 @@ def test_a_benchmark_keeps_compiled_programs_though_jax_is_imported_before():
     assert Path(folder).parent.name == ".scratch"
 
 
+EXPLORE = """
+import sys
+from pathlib import Path
+from stages import {stage}
+from wm.agent.agent_files import AgentFiles
+AgentFiles(*(Path("models/pretrained", name) for name in ("vae.eqx", "rnn.eqx", "controller.eqx"))).check()
+print(*sorted({{"jax", "equinox", "cv2", "gymnasium", "scipy"}} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize("stage", ["explore", "evaluate"])
+def test_a_stage_whose_workers_drive_checks_the_models_without_jax(stage):
+    words = [sys.executable, "-c", EXPLORE.format(stage=stage)]
+    assert subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "\n"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
 def test_every_benchmark_sets_up_its_process_first(path):
     _, main, body = path.read_text(encoding="utf-8").partition('if __name__ == "__main__":\n')

@@ -30,10 +30,10 @@ from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import RNN, Ensemble
 from wm.models.vae import VAE
 from wm.params import profiles
-from wm.runtime import files, model_file, results, run
+from wm.runtime import files, model_file, model_header, results, run
 from wm.runtime.checkpoint import Checkpoints
 from wm.runtime.journal import Journal
-from wm.runtime.model_file import BadModelFile
+from wm.runtime.model_header import BadModelFile
 
 ROOT = Path(__file__).parents[2]
 LATENT, HIDDEN, STEPS = 4, 8, 30
@@ -606,7 +606,7 @@ def rewrite(path, change, payload=None):
     """The model file with another header, its checksum made right."""
     first, rest = path.read_bytes().split(b"\n", 1)
     header, rest = json.loads(first), payload or rest
-    header["sha256"] = model_file.checksum(rest)
+    header["sha256"] = model_header.checksum(rest)
     change(header)
     path.write_bytes(json.dumps(header).encode() + b"\n" + rest)
 

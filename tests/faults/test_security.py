@@ -13,7 +13,7 @@ from wm.errors import BadInput
 from wm.models.controller import Controller
 from wm.params.file import parsed
 from wm.params.rounds import NAME
-from wm.runtime import model_file
+from wm.runtime import model_file, model_header
 
 ROOT = Path(__file__).parents[2]
 THIS = Path(__file__).resolve()
@@ -143,13 +143,13 @@ def test_a_pickle_inside_a_model_file_stays_one(tmp_path, monkeypatch):
     first = path.read_bytes().split(b"\n", 1)[0]
     payload = io.BytesIO()
     np.save(payload, np.array([Bomb()], object), allow_pickle=True)
-    old = model_file.checksum(path.read_bytes().split(b"\n", 1)[1])
-    header = first.replace(old.encode(), model_file.checksum(payload.getvalue()).encode())
+    old = model_header.checksum(path.read_bytes().split(b"\n", 1)[1])
+    header = first.replace(old.encode(), model_header.checksum(payload.getvalue()).encode())
     path.write_bytes(header + b"\n" + payload.getvalue())
-    with pytest.raises(model_file.BadModelFile, match="expected an array of float32"):
+    with pytest.raises(model_header.BadModelFile, match="expected an array of float32"):
         model_file.load(path, Controller)
     path.write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(model_file.BadModelFile, match="not a JSON header"):
+    with pytest.raises(model_header.BadModelFile, match="not a JSON header"):
         model_file.load(path, Controller)
     assert not Path("exploded").exists()
 

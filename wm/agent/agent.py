@@ -1,15 +1,13 @@
 """The agent: V, M and C together, from frames to actions for many drives at once."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
+from wm.agent.agent_files import AgentFiles
 from wm.models import latent
-from wm.models.controller import Controller, Snapshots
+from wm.models.controller import Controller
 from wm.models.rnn import RNN, Memory
 from wm.models.vae import VAE
 from wm.runtime import model_file, startup
@@ -22,6 +20,19 @@ class Agent(eqx.Module):
     vae: VAE
     rnn: RNN
     controller: Controller
+
+    @classmethod
+    def load(cls, files: AgentFiles) -> "Agent":
+        """The agent in the files. Raises BadModelFile, also for damaged snapshots and for models of different
+        sizes."""
+        startup.check_jax()
+        agent = cls(
+            model_file.load(files.vae, VAE),
+            model_file.load(files.rnn, RNN),
+            model_file.load(files.controller, Controller),
+        )
+        files.check()
+        return agent
 
     def act(
         self,
@@ -42,43 +53,3 @@ class Agent(eqx.Module):
         action = act(self.controller, z, memory.hidden) + action_noise
         action = jnp.clip(action, jnp.asarray(ACTION_LOW), jnp.asarray(ACTION_HIGH))
         return action, self.rnn.advance(self.rnn.inputs(z, action), memory), z
-
-
-@dataclass(frozen=True)
-class AgentFiles:
-    """The model files of an agent; `snapshots` only for exploration."""
-
-    vae: Path
-    rnn: Path
-    controller: Path
-    snapshots: Path | None = None
-
-    @property
-    def paths(self) -> list[Path]:
-        """All of them."""
-        return [path for path in (self.vae, self.rnn, self.controller, self.snapshots) if path]
-
-    @property
-    def absolute(self) -> "AgentFiles":
-        """The same files, for a process with another working directory."""
-        snapshots = self.snapshots and self.snapshots.absolute()
-        return AgentFiles(self.vae.absolute(), self.rnn.absolute(), self.controller.absolute(), snapshots)
-
-    def load(self) -> Agent:
-        """The agent. Raises BadModelFile, also for damaged snapshots and for models of different sizes."""
-        startup.check_jax()
-        agent = Agent(
-            model_file.load(self.vae, VAE),
-            model_file.load(self.rnn, RNN),
-            model_file.load(self.controller, Controller),
-        )
-        features = agent.rnn.latent_size + agent.rnn.hidden_size
-        model_file.check(self.rnn, "latent_size", agent.rnn.latent_size, agent.vae.latent_size)
-        model_file.check(self.controller, "features", agent.controller.weight.shape[-1], features)
-        if self.snapshots and (snapshots := self.load_snapshots()):
-            model_file.check(self.snapshots, "features", snapshots.controllers.weight.shape[-1], features)
-        return agent
-
-    def load_snapshots(self) -> Snapshots | None:
-        """The snapshots, if there is a file of them. Raises BadModelFile."""
-        return model_file.load(self.snapshots, Snapshots) if self.snapshots else None

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wm.agent import driving, summary
-from wm.agent.driving import Drive
+from wm.agent.drive import Drive
 from wm.agent.folder import AgentFolder
 from wm.agent.start_frames import start_frames
 from wm.dream.scoring import whole_episodes

@@ -1,6 +1,6 @@
 """Which drives an agent makes on new tracks, as data for the next round."""
 
-from wm.agent.driving import Drive
+from wm.agent.drive import Drive
 
 
 def exploration(first_seed: int, count: int, action_noise: float) -> list[Drive]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from wm.agent.agent import Agent, AgentFiles
+from wm.agent.agent import Agent
+from wm.agent.agent_files import AgentFiles
 from wm.dream.dynamics import Dream
 from wm.dream.results import AgentDream
 from wm.dream.rules import Rules
@@ -53,7 +54,7 @@ class AgentFolder:
 
     def agent(self) -> Agent:
         """The agent. Raises BadModelFile."""
-        return self.files.load()
+        return Agent.load(self.files)
 
     def load(self) -> LoadedAgent:
         """The agent and its timing. Raises BadInput and BadModelFile."""

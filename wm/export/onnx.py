@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wm.agent.agent import Agent
 from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
 from wm.export.onnx_graph import Graph, tensor
@@ -150,7 +151,7 @@ def export(folder: Path, out: Path) -> list[Path]:
     """
     check_installed()
     models = AgentFolder(folder).files
-    loaded = models.load()
+    loaded = Agent.load(models)
     timing = AgentFolder(folder).timing()
 
     def origin(source: Path) -> dict[str, str]:

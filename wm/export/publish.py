@@ -4,7 +4,8 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from wm.agent.agent import AgentFiles
+from wm.agent.agent import Agent
+from wm.agent.agent_files import AgentFiles
 from wm.dream.starts import read_starts
 from wm.models import rnn_files
 from wm.report.model_card import Origin, model_card, score_files
@@ -29,7 +30,7 @@ def checked_files(round_name: str) -> dict[str, Path]:
     folder = ROUND_MODELS / round_name
     models = AgentFiles(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx")
     simulators, starts = folder / "simulators.eqx", folder / "starts.npz"
-    agent = models.load()
+    agent = Agent.load(models)
     rnn_files.beside(agent.rnn, folder)
     read_starts(starts, agent.rnn.latent_size)
     paths = {path.name: path for path in [*models.paths, simulators, starts]}

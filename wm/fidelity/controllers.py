@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from wm.agent import driving
-from wm.agent.agent import AgentFiles
-from wm.agent.driving import Drive
+from wm.agent.agent import Agent
+from wm.agent.agent_files import AgentFiles
+from wm.agent.drive import Drive
 from wm.data.episode import Episode
 from wm.models import controller
 from wm.models.controller import Controller, Snapshots
@@ -71,7 +72,7 @@ def read(round_name: str, count: int, noise_scales: Sequence[float], key: PRNGKe
     """A round's controllers of all qualities. Raises BadInput, also for files that do not fit together."""
     folder = ROUND_MODELS / round_name
     agent = AgentFiles(VAE_MODEL, *(folder / f"{part}.eqx" for part in ("rnn", "controller", "snapshots")))
-    models = agent.load()
+    models = Agent.load(agent)
     snapshots = model_file.load(folder / "snapshots.eqx", Snapshots)
     controllers = of_all_qualities(models.controller, snapshots, count, noise_scales, key)
     return RoundControllers(agent, models.rnn, controllers)

@@ -21,7 +21,7 @@ from wm.errors import BadInput
 from wm.models import rnn_files
 from wm.models.controller import Controller
 from wm.models.rnn_files import RNNs
-from wm.runtime import model_file
+from wm.runtime import model_file, model_header
 from wm.runtime.journal import Journal
 from wm.runtime.progress import progress
 from wm.search.cma_es import Schedule
@@ -67,7 +67,7 @@ def read(latents: Path, folder: Path, previous: Path | None) -> Inputs:
     controller = model_file.load(previous, Controller) if previous else None
     inputs = Inputs(shards, rnns, controller)
     if previous and controller:
-        model_file.check(previous, "features", controller.weight.shape[-1], inputs.features)
+        model_header.check(previous, "features", controller.weight.shape[-1], inputs.features)
     return inputs
 
 
