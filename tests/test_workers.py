@@ -81,10 +81,13 @@ def variables(names):
     return [os.environ.get(name) for name in names]
 
 
-def test_workers_have_one_thread_and_this_process_keeps_its_environment():
+@pytest.mark.parametrize("flags", ["", "--xla_cpu_max_isa=AVX2 "])
+def test_workers_have_one_thread_and_this_process_keeps_its_environment(monkeypatch, flags):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    expected = ONE_THREAD | {"XLA_FLAGS": flags + ONE_THREAD["XLA_FLAGS"]}
     before = variables(ONE_THREAD)
     with workers.local_pool(1) as pool:
-        assert next(workers.ordered(pool, variables, [list(ONE_THREAD)])) == list(ONE_THREAD.values())
+        assert next(workers.ordered(pool, variables, [list(ONE_THREAD)])) == list(expected.values())
         assert variables(ONE_THREAD) == before
 
 

@@ -58,4 +58,4 @@ def work(address: str, count: int) -> None:
         raise BadInput(f"worker: distributed is not installed. {installing('dask')}")
     dask = [sys.executable, "-m", "distributed.cli.dask_worker", address]
     command = [*dask, "--nworkers", str(count or startup.cores()), "--nthreads", "1", "--no-dashboard"]
-    os.execve(sys.executable, command, os.environ | startup.ONE_THREAD)
+    os.execve(sys.executable, command, os.environ | startup.one_thread())

@@ -41,7 +41,7 @@ def handle(number: int, frame: FrameType | None) -> None:
 
 def number_of(interrupt: KeyboardInterrupt) -> signal.Signals:
     """The signal that an exception stands for."""
-    return signal.Signals(*interrupt.args or [signal.SIGINT])
+    return signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
 def exit_code(number: int) -> int:

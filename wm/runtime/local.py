@@ -22,7 +22,7 @@ from typing import Any
 
 from wm.errors import Halted
 from wm.runtime import interrupt
-from wm.runtime.startup import ONE_THREAD, environment
+from wm.runtime.startup import environment, one_thread
 from wm.runtime.tasks import Function
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -154,7 +154,7 @@ class Processes:
         atexit.register(self.kill)  # before multiprocessing waits for its processes
         SPAWN.Lock()  # starts multiprocessing's resource tracker, whose start would unblock signals below
         try:
-            with environment(ONE_THREAD), _signals_blocked():
+            with environment(one_thread()), _signals_blocked():
                 self._workers += [Worker() for _ in range(count)]
         except BaseException:
             self.kill()

@@ -12,7 +12,7 @@ from pathlib import Path
 from wm.errors import BadInput
 from wm.packaged import installing
 from wm.runtime import dask
-from wm.runtime.startup import ONE_THREAD
+from wm.runtime.startup import one_thread
 
 LOGS = Path(".scratch", "slurm")
 PROGRAMS = ("sbatch", "scancel")
@@ -41,7 +41,7 @@ def jobs(count: int) -> Iterator[Executor]:
     root = Path(os.environ.get("DVC_ROOT", ".")).absolute() / LOGS
     root.mkdir(parents=True, exist_ok=True)
     logs = Path(tempfile.mkdtemp(dir=root))
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in ONE_THREAD.items()]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in one_thread().items()]
     cluster = SLURMCluster(
         **JOB,
         log_directory=str(logs),

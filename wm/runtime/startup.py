@@ -49,6 +49,12 @@ def processor_flags() -> str:
     return ""
 
 
+def one_thread() -> dict[str, str]:
+    """The environment of a worker process: ONE_THREAD, and this process's own XLA_FLAGS before its flags."""
+    flags = [*os.environ.get("XLA_FLAGS", "").split(), ONE_THREAD["XLA_FLAGS"]]
+    return ONE_THREAD | {"XLA_FLAGS": " ".join(flags)}
+
+
 @contextmanager
 def environment(variables: dict[str, str]) -> Iterator[None]:
     """Sets environment variables for the processes that are started within."""
