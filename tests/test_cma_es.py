@@ -67,3 +67,10 @@ def test_the_bound_narrows_the_search_even_if_the_fitness_is_noise():
     assert max(spreads[:41]) < 1.4 * 0.4
     assert np.mean(spreads[30:41]) > 0.2
     assert max(spreads[-3:]) < 1.4 * schedule.bound(77)
+
+
+def test_the_librarys_warnings_do_not_reach_the_user(recwarn):
+    """It warns of long steps, which a linear fitness under a narrow bound causes."""
+    narrow = replace(SCHEDULE, population=64, generations=40, sigma0=0.3, max_std=0.03, final_std=0.03)
+    list(maximise(lambda _, candidates: 1000 * candidates[:, -1], np.zeros(195), narrow, seed=1))
+    assert [str(warning.message) for warning in recwarn] == []

@@ -1,5 +1,6 @@
 """CMA-ES (Hansen 2016) with the library `cma`, as a generator of generations."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -66,6 +67,7 @@ def maximise(
     """
     import cma  # here because its import is slow, and checking params.yaml must not wait for it
 
+    warnings.filterwarnings("ignore", module="cma")  # on its inner numbers, which a user cannot change
     strategy = cma.CMAEvolutionStrategy(start, schedule.sigma0, _options(schedule, seed))
     for number in range(schedule.generations):
         strategy.opts.set("maxstd", schedule.bound(number))
