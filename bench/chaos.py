@@ -21,8 +21,7 @@ import numpy as np
 from bench import process
 
 ROOT = Path(__file__).parents[1]
-COMPILED = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")  # each clone its own
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in COMPILED} | {
+ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "DVC_NO_ANALYTICS": "1",
 }

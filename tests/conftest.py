@@ -6,13 +6,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from jaxtyping import install_import_hook
 
-# The processes of a core share compiled Python and the programs that JAX compiles. JAX reads the variables
-# when it is imported.
-COMPILED = tempfile.mkdtemp(prefix="wm-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+# All processes share compiled Python and the programs that JAX compiles. It looks programs up by their
+# folder's path too, so all workers have one folder: they inherit the variables, which JAX reads once.
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not WORKER:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="wm-compiled-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
@@ -24,19 +26,33 @@ LONGEST = [
     "test_pipeline.py",
     "test_hosts.py",
     "test_dask.py",
-    "test_same_bytes.py",
+    "test_devices.py",
+    "test_gradients.py",
+    "test_recipes.py",
     "test_real_track.py",
     "test_envs.py",
+    "test_same_bytes.py",
     "test_playing.py",
-    "test_recipes.py",
+    "test_examples.py",
+    "test_slurm.py",
     "test_rnn.py",
+    "test_web.py",
+    "test_watch.py",
+    "test_workers.py",
 ]
 assert all(any(Path(__file__).parent.rglob(name)) for name in LONGEST)
 
 
 def pytest_unconfigure():
-    shutil.rmtree(COMPILED, ignore_errors=True)
+    if not WORKER:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(autouse=True)
+def xla_flags(monkeypatch):
+    """A stage in the tests' process sets flags for its test alone, since JAX looks programs up by them."""
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
