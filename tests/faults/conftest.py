@@ -19,6 +19,7 @@ from wm.runtime.run import run
 for words in {stages!r}:
     run(run_stage, *words)
 """
+DRIVING = ("evaluate", "explore")
 
 
 def stages(*lines):
@@ -27,39 +28,41 @@ def stages(*lines):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled(tmp_path_factory) -> Path:
-    """A worker's processes share compiled programs, and compile with little optimisation."""
-    folder = tmp_path_factory.mktemp("compiled")
-    small.VARIABLES.update(
-        JAX_COMPILATION_CACHE_DIR=str(folder),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-        XLA_FLAGS="--xla_backend_optimization_level=0",
-    )
-    return folder
+def quick_compilation():
+    """Processes compile with little optimisation."""
+    small.VARIABLES["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory, compiled) -> Path:
-    """A folder in which every stage of a round has run. The first worker that asks for it runs them."""
+def trained(tmp_path_factory, quick_compilation) -> Path:
+    """A folder in which a round's stages up to `evolve` have run, in the first worker that asks for it."""
+    return shared.once(tmp_path_factory, "trained", train)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory, trained) -> Path:
+    """A folder in which every stage of a round has run."""
 
     def make(folder: Path) -> None:
-        (folder / "project").mkdir()
-        run_stages(folder / "project")
-        shutil.copytree(compiled, folder / "compiled")
+        shutil.copytree(trained, folder, dirs_exist_ok=True)
+        drive(folder)
 
-    folder = shared.once(tmp_path_factory, "small", make)
-    shutil.copytree(folder / "compiled", compiled, dirs_exist_ok=True)
-    return folder / "project"
+    return shared.once(tmp_path_factory, "driven", make)
 
 
-def run_stages(folder: Path) -> None:
-    """Runs every stage of a round."""
+def train(folder: Path) -> None:
+    """Runs the stages of a round up to `evolve`."""
     small.params(folder)
     files.write_json(folder / "metrics/ranks.json", {"chosen": "r0"})  # as `rank` would
-    *first, evaluate, explore = [" ".join([name, *words]) for name, words in small.STAGES.items()]
-    code, said = small.run(folder, stages("collect erratic", *first))
+    lines = [" ".join([name, *words]) for name, words in small.STAGES.items() if name not in DRIVING]
+    code, said = small.run(folder, stages("collect erratic", *lines))
     assert code == 0, said
-    for running in [small.start(folder, stages(line)) for line in (evaluate, explore)]:
+    assert small.leftovers(folder) == []
+
+
+def drive(folder: Path) -> None:
+    """Runs the stages in which the agent drives, side by side."""
+    for running in [small.start(folder, stages(" ".join([name, *small.STAGES[name]]))) for name in DRIVING]:
         code, said = small.ended(running)
         assert code == 0, said
     assert small.leftovers(folder) == []

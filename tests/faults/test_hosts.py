@@ -55,8 +55,8 @@ def launched(tmp_path):
     return launch
 
 
-def test_both_processes_see_all_data_and_only_the_first_writes(project, launched, tmp_path):
-    folder = launched(small.copy(project, tmp_path / "project", without="evolve"))
+def test_both_processes_see_all_data_and_only_the_first_writes(trained, launched, tmp_path):
+    folder = launched(small.copy(trained, tmp_path / "project", without="evolve"))
     for name in ("models", "metrics"):
         for path in (folder / name).glob("*.*"):
             path.unlink()
@@ -76,16 +76,16 @@ def test_both_processes_see_all_data_and_only_the_first_writes(project, launched
 
 
 @pytest.mark.parametrize("stage", ["train_vae", "train_rnn", "evolve"])
-def test_two_processes_compute_what_one_computes(project, launched, tmp_path, stage):
-    folder = launched(small.copy(project, tmp_path / "project", without=stage))
+def test_two_processes_compute_what_one_computes(trained, launched, tmp_path, stage):
+    folder = launched(small.copy(trained, tmp_path / "project", without=stage))
     code, said = small.run(folder, small.command(stage))
     assert code == 0, said
     assert small.leftovers(folder) == []
-    expected = small.checksums(project, stage)
+    expected = small.checksums(trained, stage)
     assert small.checksums(folder, stage).keys() == expected.keys()
     for name in expected:
         if name.endswith(".json"):
-            one, two = (json.loads((home / name).read_text()) for home in (project, folder))
+            one, two = (json.loads((home / name).read_text()) for home in (trained, folder))
             for value, other in zip(numbers(one), numbers(two), strict=True):
                 assert other == pytest.approx(value, rel=0.05, abs=0.05), name
 
@@ -108,8 +108,8 @@ def test_a_launcher_that_is_not_there_is_refused(tmp_path, launcher):
     assert said.count("\n") == 1
 
 
-def test_a_launcher_that_joins_nothing_is_refused(project, tmp_path):
-    folder = small.copy(project, tmp_path / "project", without="evolve")
+def test_a_launcher_that_joins_nothing_is_refused(trained, tmp_path):
+    folder = small.copy(trained, tmp_path / "project", without="evolve")
     small.params(folder, hosts={"launcher": "env"})
     code, said = small.run(folder, small.command("evolve"))
     assert code == 2
