@@ -28,8 +28,8 @@ WEIGHTS = rnn.LossWeights(reward=1.0, missed=1.0, done=1.0)
 QUICKLY = "--xla_backend_optimization_level=0"  # compiles in half the time
 OBJECTIVE = Objective(
     payoff=Payoff(fastest_lap_steps=350, missed_tile_cost=20.0, action_repeat=4),
-    rollouts=64,
-    horizon_steps=50,
+    rollouts=16,
+    horizon_steps=20,
     cvar_level=0.5,
     dropout=0.1,
     precision="bfloat16",

@@ -82,7 +82,7 @@ def alive(cluster, job):
 
 
 def test_drives_are_the_same_as_on_this_machine_and_all_jobs_are_cancelled(cluster):
-    tasks = [("erratic", Timing(action_repeat=4, warm_up_frames=50), seed) for seed in range(3)]
+    tasks = [("erratic", Timing(action_repeat=40, warm_up_frames=50), seed) for seed in range(3)]
     episodes = []
     for scheduler in ("local", "slurm"):
         with workers.pool(scheduler, 2) as pool:
