@@ -37,9 +37,12 @@ OTHERWISE = {  # settings in a program that uses the library
 }
 
 
-def run(*words, cwd=ROOT, variables):
+def run(*words, cwd=ROOT, variables, timeout=None):
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=cwd, env=environment)
+    command = [sys.executable, *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=timeout, check=False
+    )
 
 
 def test_a_command_computes_the_same_with_other_settings_of_jax():
@@ -85,3 +88,51 @@ def test_a_stage_without_the_devices_it_asks_for_is_one_line(tmp_path):
     assert said.stderr.count("\n") == 1
     assert said.stderr.startswith("error: JAX_PLATFORMS: found cuda, expected ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"]
+
+
+PARALLEL = """
+import gymnasium
+
+def make():
+    return gymnasium.make("wm.envs:{environment}")
+
+if __name__ == "__main__":
+    {parallel}
+    print("shape", environments.reset()[0].shape)
+    environments.close()
+"""
+MAKE_VEC = (
+    'environments = gymnasium.make_vec("wm.envs:{}", 1, "async", vector_kwargs={{"context": "{}"}})'.format
+)
+ASYNC = 'environments = gymnasium.vector.AsyncVectorEnv([make], context="{}")'.format
+SUBPROC = (
+    "from stable_baselines3.common.vec_env import SubprocVecEnv; here = make();"
+    ' environments = SubprocVecEnv([make], start_method="{}")'
+).format
+DREAM, REAL = "CarRacingDream-v0", "RealCarRacing-v0"
+
+
+def in_parallel(folder, environment, parallel):
+    """What a program says that runs an environment in another process."""
+    (folder / "parallel.py").write_text(PARALLEL.format(environment=environment, parallel=parallel))
+    return run(str(folder / "parallel.py"), variables={}, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("environment", "parallel"),
+    [(REAL, MAKE_VEC(REAL, "fork")), (DREAM, ASYNC("fork")), (REAL, SUBPROC("fork"))],
+)
+def test_an_environment_in_a_process_forked_after_jax_started_says_so_and_does_not_hang(
+    tmp_path, environment, parallel
+):
+    if "stable_baselines3" in parallel:
+        pytest.importorskip("stable_baselines3")
+    said = in_parallel(tmp_path, environment, parallel)
+    assert "shape" not in said.stdout
+    assert "start method: found fork after JAX has started, which hangs, expected spawn" in said.stderr
+
+
+@pytest.mark.parametrize(("environment", "parallel"), [(DREAM, MAKE_VEC(DREAM, "spawn"))])
+def test_an_environment_in_a_spawned_process_works(tmp_path, environment, parallel):
+    said = in_parallel(tmp_path, environment, parallel)
+    assert said.stdout == "shape (1, 288)\n", said.stderr
