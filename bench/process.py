@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wm.runtime import startup
 
@@ -13,16 +13,25 @@ Result = TypeVar("Result")
 
 
 def set_up() -> None:
-    """Keeps freed memory and compiled programs. JAX may be imported already, but must not have computed."""
+    """Keeps freed memory and compiled programs, and computes as for all results. JAX may be imported already,
+    but must not have computed."""
     startup.keep_memory()
     startup.cache_compiled()
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if folder and "jax" in sys.modules:  # JAX reads the environment only when it is imported
-        import jax
+    startup.ignore_jax_variables()
+    if "jax" in sys.modules:  # JAX reads the environment only when it is imported
+        _set_up_jax()
 
+
+def _set_up_jax() -> None:
+    import jax
+
+    settings: dict[str, Any] = dict(startup.RESULTS_DEPEND_ON)
+    if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         seconds = float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+        settings["jax_compilation_cache_dir"] = folder
+        settings["jax_persistent_cache_min_compile_time_secs"] = seconds
+    for name, value in settings.items():
+        jax.config.update(name, value)
 
 
 def convolving(function: Callable[..., Result], *arguments: object) -> Result:

@@ -65,6 +65,20 @@ def test_a_stage_whose_workers_drive_checks_the_models_without_jax(stage):
     assert subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "\n"
 
 
+def test_a_benchmark_computes_as_for_all_results_though_jax_is_imported_before():
+    code = """
+import jax
+from bench import process
+assert jax.config.jax_enable_x64 and jax.config.jax_default_prng_impl == "rbg"
+process.set_up()
+print(jax.config.jax_enable_x64, jax.config.jax_default_prng_impl)
+"""
+    variables = os.environ | {"JAX_ENABLE_X64": "1", "JAX_DEFAULT_PRNG_IMPL": "rbg"}
+    words = [sys.executable, "-c", code]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT, env=variables).stdout
+    assert said == "False threefry2x32\n"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
 def test_every_benchmark_sets_up_its_process_first(path):
     _, main, body = path.read_text(encoding="utf-8").partition('if __name__ == "__main__":\n')
