@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -97,12 +96,3 @@ def test_a_clone_has_the_data_of_every_plot(checkout):
     assert "failed" not in shown
     page = (checkout / "dvc_plots/index.html").read_text(encoding="utf-8")
     assert page.count('"fold": ["dream_reward", "real_reward"]') == 1
-
-
-def test_the_wheel_holds_the_library_and_its_templates_alone(checkout):
-    run(checkout, "uv", "build", "--quiet", "--wheel", "--out-dir", "wheel")
-    (wheel,) = (checkout / "wheel").glob("*.whl")
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    tracked = run(checkout, "git", "ls-files", "wm").split()
-    assert {"wm/report/report.html.j2", "wm/report/model_card.md.j2", "wm/cli.py"} <= names
-    assert names == set(tracked)
