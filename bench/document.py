@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md")
 CHART, CURVES = ROOT / "docs" / "stage_minutes.svg", ROOT / "docs" / "score_curves.svg"
-RECIPES = {"windows": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
+RECIPES = {"two-shares": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
 BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)
 XEON, EPYC = "Intel Xeon with AVX-512, 2 cores", "AMD EPYC, 2 cores"
 
@@ -169,18 +169,23 @@ def draw_chart(path: Path) -> None:
 
 
 def draw_curves(path: Path) -> None:
-    """Real score of each round against the real frames that its models have learned from."""
+    """Real score of each round against the minutes until its agent had driven, and against the real frames
+    that its models have learned from."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7.5, 3.2), layout="constrained")
+    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
     for name, (label, colour) in RECIPES.items():
-        rows = [row for row in tables.rows(RUNS) if row["run"] == name and row["real_frames"]]
-        frames = [float(row["real_frames"]) / 1e6 for row in rows]
-        axes.plot(frames, [float(row["real_mean"]) for row in rows], "o-", color=colour, label=label)
-    axes.set(xlabel="million real frames", ylabel="real score", xlim=(0, None), ylim=(400, 950))
-    axes.legend(loc="lower right")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+        rounds = [row for row in tables.rows(RUNS) if (row["run"], row["seed"]) == (name, "1")]
+        for axes, column, unit in zip(panels, ("minutes", "real_frames"), (1, 1e6), strict=True):
+            rows = [row for row in rounds if row[column]]
+            known = [float(row[column]) / unit for row in rows]
+            axes.plot(known, [float(row["real_mean"]) for row in rows], "o-", color=colour, label=label)
+    for axes, label in zip(panels, ("minutes on 2 cores", "million real frames"), strict=True):
+        axes.set(xlabel=label, xlim=(0, None), ylim=(400, 950))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("real score")
+    panels[1].legend(loc="lower right")
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
