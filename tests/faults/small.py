@@ -94,7 +94,8 @@ VARIABLES: dict[str, str] = {}  # environment of every process that is started
 # a stage as `python -m stages NAME` runs it, but with a checkpoint after every step
 EAGER = """
 from stages.__main__ import main
-from wm.runtime import checkpoint
+from wm.runtime import checkpoint, interrupt
+interrupt.install()
 checkpoint.Checkpoints.__init__.__defaults__ = (0.0,)
 main()
 """
