@@ -75,6 +75,10 @@ def test_a_document_is_short(name):
     assert words(ROOT / name) <= LIMITS[name]
 
 
+def test_the_film_of_the_readme_loads_quickly():
+    assert (DOCS / "drive.webp").stat().st_size <= 2_000_000
+
+
 def test_all_documents_together_are_short():
     assert sum(words(path) for path in DOCUMENTS) <= ALL_WORDS
 

@@ -1,3 +1,4 @@
+import itertools
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.vae import VAE
 from wm.spec import Timing
-from wm.viewer import commands, comparison, film, hud
+from wm.viewer import commands, comparison, film, hud, scenes
 from wm.viewer.comparison import FilmPlan
 from wm.viewer.scenes import Models
 
@@ -33,11 +34,13 @@ def models():
     own, simulator = (RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(i)) for i in (1, 2))
     simulator = eqx.tree_at(lambda m: m.head_bias, simulator, simulator.head_bias.at[-1].set(-50.0))
     dream = Dream([simulator], own, RULES, warm_up_frames=50)  # never fails
-    return Models(Agent(vae, own, Controller(features=12)), dream, TIMING)
+    controller = Controller(features=12)
+    driver = controller.with_parameters(0.3 * jr.normal(jr.key(3), controller.parameters.shape))
+    return Models(Agent(vae, own, driver), dream, TIMING)
 
 
-def filmed(models, rules=RULES, steps=9, warm_steps=3, dream_steps=4):
-    plan = FilmPlan(seed=5, steps=steps, warm_steps=warm_steps, dream_steps=dream_steps)
+def filmed(models, rules=RULES, steps=9, warm_steps=3, dream_steps=4, replay=False):
+    plan = FilmPlan(5, steps, warm_steps, dream_steps, replay)
     models = replace(models, dream=replace(models.dream, rules=rules))
     return list(comparison.moments(models, plan))
 
@@ -60,14 +63,59 @@ def test_a_synchronised_dream_has_the_real_state_and_the_next_steps_do_not(model
         assert (moment.dream.score == moment.real.score) == (moment.dreamt_steps == 0)
         assert moment.dream.frames == moment.real.frames
         if moment.dreamt_steps == 0:
-            assert np.array_equal(moment.dream.picture, moment.reconstruction)
+            assert np.array_equal(moment.dream.picture, scenes.reconstruction(models, moment.real.state))
+
+
+def test_the_agent_drives_the_dream_by_the_dream_s_latents(models):
+    drive = filmed(models)
+    for before, after in itertools.pairwise(drive):
+        seen = before.real if after.dreamt_steps == 0 else before.dream
+        assert np.array_equal(after.dream_action, scenes.choose(models, seen))
+        assert np.array_equal(after.real_action, scenes.choose(models, before.real))
+    apart = [not np.array_equal(moment.dream_action, moment.real_action) for moment in drive]
+    assert apart == [moment.dreamt_steps > 1 for moment in drive]  # both still see the same at first
+
+
+def test_a_replay_repeats_the_real_actions_in_the_dream(models):
+    drive = filmed(models, replay=True)
+    assert all(np.array_equal(moment.dream_action, moment.real_action) for moment in drive)
+    assert not np.allclose(drive[-1].dream.state.z, filmed(models)[-1].dream.state.z)
+
+
+@pytest.mark.parametrize(("replay", "count"), [(False, 4), (True, 3)])
+def test_a_film_ends_with_both_drives_and_a_replay_with_the_real_one(models, monkeypatch, replay, count):
+    """The real drive fails after two steps, the dream fills its time after three."""
+    endings = iter(["", scenes.FAILED])
+    monkeypatch.setattr(
+        scenes, "_ending", lambda observation: next(endings, "") if observation.frames > 50 else ""
+    )
+    monkeypatch.setattr(scenes, "FRAMES_PER_EPISODE", 50 + 3 * 4)
+    drive = filmed(models, steps=0, warm_steps=1, dream_steps=0, replay=replay)
+    assert len(drive) == count
+    assert drive[2].real.ending == drive[-1].real.ending == scenes.FAILED
+    assert drive[-1].real.frames == 50 + 2 * 4
+    assert drive[-1].dream.ending == ("" if replay else scenes.TIME)
+
+
+@pytest.mark.parametrize(
+    "caption", [comparison.DRIVEN, comparison.RECONSTRUCTED, comparison.DREAMT, comparison.REPLAYED]
+)
+def test_captions_fit_into_their_halves(caption):
+    assert comparison.CAPTION.width(caption) <= comparison.WIDTH
+
+
+def test_a_replay_is_labelled_in_the_picture(models):
+    drive = filmed(models, steps=1, warm_steps=1)
+    own, replayed = (list(comparison.draw(drive, replay))[-1] for replay in (False, True))
+    dream = np.s_[: comparison.HEAD, comparison.GAP + comparison.WIDTH :]
+    assert not np.array_equal(own[dream], replayed[dream])
 
 
 def test_the_dream_continues_from_the_memory_of_the_real_drive(models):
     """Its first dreamt latent is what the simulator predicts after all real steps before."""
     drive = filmed(models, RULES.replace(sampling="mean"), steps=4, warm_steps=4, dream_steps=0)
     z = jnp.stack([moment.real.state.z for moment in drive[:4]])
-    actions = jnp.asarray(np.stack([moment.action for moment in drive[1:5]]))
+    actions = jnp.asarray(np.stack([moment.real_action for moment in drive[1:5]]))
     memory = rnn.unroll(models.simulator, z[None], actions[None])
     expected = models.simulator.predict(memory.hidden[-1, 0])
     found = drive[4].dream
@@ -116,6 +164,13 @@ def test_a_film_is_complete_and_the_same_twice(models, tmp_path):
     strip = cv2.imread(str(written[0][2]))
     assert strip is not None
     assert strip.shape == (3 * height, 2 * width, 3)
+
+
+def test_an_animation_leaves_out_pictures_of_faster_films(models, tmp_path):
+    drawn = list(comparison.draw(filmed(models)))
+    path = comparison.write(tmp_path, drawn, 25.0)[1]
+    animation = cv2.imreadanimation(str(path))[1]
+    assert list(animation.durations) == [80] * 5
 
 
 def test_writing_a_film_prints_nothing(tmp_path, capfd):

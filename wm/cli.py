@@ -335,8 +335,9 @@ def watch(
     steps: Count = 0,
     warm: PositiveCount = 12,
     dream_steps: Count = 0,
+    replay: bool = False,
 ) -> None:
-    """Film one real drive of an agent beside its dream.
+    """Film an agent's drive on a real track beside its drive in the dream, from the same start.
 
     Parameters
     ----------
@@ -347,17 +348,19 @@ def watch(
     seed
         seed of the track
     steps
-        steps of the drive; 0: all of them
+        steps of the drives; 0: all of them
     warm
         real steps that the dream sees first
     dream_steps
         dreamt steps after which the dream sees reality again; 0: never
+    replay
+        the dream repeats the actions of the real drive: an open-loop dream
     """
     folder = found_agent(models)
     from wm.viewer import commands
     from wm.viewer.comparison import FilmPlan
 
-    print("\n".join(commands.film(folder, out, FilmPlan(seed, steps, warm, dream_steps))))
+    print("\n".join(commands.film(folder, out, FilmPlan(seed, steps, warm, dream_steps, replay))))
 
 
 @app.command

@@ -13,12 +13,12 @@ from wm.viewer.scenes import Models
 
 
 def film(models: Path, out: Path, plan: FilmPlan) -> list[str]:
-    """Films one real drive beside its dream; returns the lines to print. Raises BadInput."""
+    """Films a real drive beside a drive in the dream; returns the lines to print. Raises BadInput."""
     loaded = Models.load(AgentFolder(models), plan.seed)
     make_folder(out)
     running = comparison.moments(loaded, plan)
     drive = list(progress(running, "drive", 1 + (plan.steps or loaded.timing.max_steps)))
-    pictures = list(progress(comparison.draw(drive), "pictures", len(drive)))
+    pictures = list(progress(comparison.draw(drive, plan.replay), "pictures", len(drive)))
     paths = comparison.write(out, pictures, loaded.timing.steps_per_second)
     plan = plan._replace(warm_steps=min(plan.warm_steps, len(drive) - 1))  # the drive may end before
     return [comparison.summary(drive[-1], plan), ", ".join(map(str, paths))]
