@@ -17,7 +17,7 @@ from pathlib import Path
 from wm.errors import BadInput, listed, shown
 from wm.params import file
 from wm.params.model import Params
-from wm.pipeline import work
+from wm.pipeline import repo_lock, work
 from wm.runtime import stage_log, startup
 from wm.runtime.run import run
 
@@ -55,6 +55,7 @@ def run_stage(name: str = "", *arguments: str) -> None:
         startup.check_jax()
     with stage_log.noted(partial(work.units, params)):
         stage(params, *arguments)
+    repo_lock.wait_until_free()
 
 
 def check_arguments(stage: str, arguments: tuple[str, ...], params: Params) -> None:
