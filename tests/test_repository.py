@@ -48,7 +48,7 @@ def test_the_artifacts_are_the_published_agent_and_its_models():
 
 @pytest.mark.parametrize("name", ["agent", "vae"])
 def test_a_tagged_artifact_is_copied_from_git(checkout, tmp_path, monkeypatch, name):
-    git(checkout, "tag", f"{name}@v1.0.0")
+    git(checkout, "tag", "-a", f"{name}@v1.0.0", "-m", name)  # DVC reads annotated tags alone
     monkeypatch.chdir(tmp_path)
     assert main(["-q", "artifacts", "get", str(checkout), name, "-o", "copy"]) == 0
     copy = tmp_path / "copy"
