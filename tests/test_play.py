@@ -86,7 +86,7 @@ def test_the_real_car_turns_to_the_side_of_the_key(models, key, sign):
     before = played.real.track.heading
     for _ in range(8):
         played.step({key, "up"})
-    assert sign * played.action[0] < -0.9
+    assert sign * played.actions["real"][0] < -0.9
     assert sign * (played.real.track.heading - before) > 0.2
 
 
@@ -129,7 +129,7 @@ def test_an_agent_plays_as_in_evaluation(pretrained):
         )
     )
     assert np.allclose(rewards, episode.rewards[:12], atol=1e-4)
-    assert np.allclose(played.action, episode.actions[11], atol=1e-3)
+    assert np.allclose(played.actions["real"], episode.actions[11], atol=1e-3)
 
 
 def test_a_game_dreams_as_evolution_does(models):
@@ -145,8 +145,17 @@ def test_a_game_dreams_as_evolution_does(models):
     end, outcome, actions, _ = unroll(simulation, population, still, jr.key(0), steps=5)
     rewards = [played.step(set())["dream"].reward for _ in range(5)]
     assert np.allclose(rewards, outcome.reward[:, 0, 0], atol=1e-5)
-    assert np.allclose(played.action, actions[-1, 0, 0], atol=1e-5)
+    assert np.allclose(played.actions["dream"], actions[-1, 0, 0], atol=1e-5)
     assert np.allclose(played.scenes["dream"].state.z, end.z[0, 0], atol=1e-5)
+
+
+def test_the_agent_drives_each_world_by_its_own_latents(models):
+    played = game(models, "both", driver=True)
+    for _ in range(3):
+        expected = {name: scenes.choose(models, scene) for name, scene in played.scenes.items()}
+        played.step(set())
+        assert all(np.array_equal(played.actions[name], action) for name, action in expected.items())
+    assert not np.allclose(played.actions["real"], played.actions["dream"])
 
 
 def test_a_dream_that_fails_is_over_until_the_next_track(models):
@@ -194,7 +203,9 @@ def test_the_windows_keys_reach_the_game(models, dummy):
     post(pygame.K_LEFT)
     window.run(played, 6)
     assert not played.agent_drives  # a key takes over from the agent
-    assert played.action[0] == -1  # and keeps steering until it is released
+    assert (
+        played.actions["real"][0] == played.actions["dream"][0] == -1
+    )  # and keeps steering until it is released
     pygame.display.init()
     post(pygame.K_r)
     post(pygame.K_a)

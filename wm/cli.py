@@ -386,7 +386,7 @@ def play(
     world
         what to drive
     agent
-        let the agent drive until you press an arrow key
+        let the agent drive, each world by its own latents, until you press an arrow key
     temperature
         temperature of the dream; by default that of evolution
     """

@@ -51,7 +51,7 @@ class Game:
     def restart(self, seed: int) -> None:
         """All worlds at the start of the track of `seed`."""
         self.seed = seed
-        self.action = np.zeros(3, np.float32)
+        self.actions = {name: np.zeros(3, np.float32) for name in KINDS[:2]}
         second = FPS // self.action_repeat
         self.rewards = {name: deque[float](maxlen=max(second, 1)) for name in KINDS[:2]}
         start = self.real.restart(seed)
@@ -89,15 +89,17 @@ class Game:
             self.agent_drives = False
 
     def step(self, held: Set[str]) -> dict[str, Scene]:
-        """Advances every world that is not over by one action; the agent reads the first of them."""
-        running = {name: world for name, world in self.worlds.items() if not world.now.ending}
-        if running and self.agent_drives:
-            self.action = scenes.choose(self.models, next(iter(running.values())).now)
-        elif running:
-            self.action = steered(self.action, held, self.action_repeat)
-        for name, world in running.items():
-            self.rewards[name].append(world.step(self.action).reward)
+        """Advances every world that is not over by one action: the person's, or what the agent does in it."""
+        for name, world in self.worlds.items():
+            if not world.now.ending:
+                self.actions[name] = self._action(name, world.now, held)
+                self.rewards[name].append(world.step(self.actions[name]).reward)
         return self.scenes
+
+    def _action(self, name: str, scene: Scene, held: Set[str]) -> Float[np.ndarray, "3"]:
+        if self.agent_drives:
+            return scenes.choose(self.models, scene)
+        return steered(self.actions[name], held, self.action_repeat)
 
     def pace(self, name: str) -> float:
         """Points per second over the last second of a world, since a dream has no other speed."""

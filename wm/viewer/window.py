@@ -128,10 +128,11 @@ def picture(game: Game, frame: int) -> Canvas:
     scenes = game.scenes
     on = hud.canvas(HEAD + SIDE + FOOT, GAP + len(scenes) * (SIDE + GAP))
     for i, (name, scene) in enumerate(scenes.items()):
-        _draw_world(on[:, GAP + i * (SIDE + GAP) :][:, :SIDE], name, scene, game.pace(name), frame)
+        left = GAP + i * (SIDE + GAP)
+        _draw_world(on[:, left : left + SIDE], name, scene, game.pace(name), frame)
+        hud.paste(on, hud.controls(game.actions[name], SIDE), left, HEAD + SIDE + 8)
     top, middle = HEAD + SIDE, on.shape[1] // 2
-    hud.paste(on, hud.controls(game.action, SIDE), middle - SIDE // 2, top + 8)
-    driver = "the agent drives" if game.agent_drives else "you drive"
+    driver = ("the agent drives" if game.agent_drives else "you drive") + " both" * (len(scenes) > 1)
     state = f"track {game.seed}    {driver}"
     if "dream" in scenes:
         state += f"    temperature {game.temperature:.1f}"
