@@ -7,7 +7,8 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from wm.envs.options import DreamOptions, check_options, playable
+from wm.envs.options import DreamOptions, check_options, check_reset, playable, start_indices
+from wm.envs.plain_spec import PlainSpec
 from wm.envs.player import Player
 from wm.envs.view import METADATA, load_view
 from wm.runtime.places import PUBLISHED
@@ -23,9 +24,11 @@ class CarRacingDream(gymnasium.Env):
     `lap_finished`.
 
     `models` is the folder of an agent or "published", `observation` "latent" or "pixels". Raises BadInput.
+    A copy, or a pickled dream, goes on independently of the original and exactly like it.
     """
 
     metadata = METADATA
+    spec = PlainSpec()  # pyright: ignore[reportAssignmentType]
 
     def __init__(
         self,
@@ -44,10 +47,16 @@ class CarRacingDream(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """A new dream; the seed determines all of its randomness."""
+        """A new dream; the seed determines all of its randomness.
+
+        `options={"start": i}` chooses its start frame, the i-th of starts.npz or of `start_seeds`. Raises
+        ValueError for other options.
+        """
+        chosen = check_reset("CarRacingDream", options, "start").get("start")
+        start = start_indices(chosen, 1, self.player.dreams)
         super().reset(seed=seed)
         self._over = False
-        observation, info = self.player.begin([self.np_random], np.ones(1, bool))
+        observation, info = self.player.begin([self.np_random], np.ones(1, bool), start)
         return observation[0], _scalars(info)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

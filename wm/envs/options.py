@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
+from jaxtyping import Int
 
 from wm.agent.start_frames import start_frames
 from wm.dream.playing import Dreams
@@ -33,6 +34,35 @@ def check_options(environment: str, options: Iterable[str], own: Iterable[str] =
     for name in options:
         if name not in known:
             raise BadInput(f"{environment}: option: found {name!r}, expected one of {listed(known)}")
+
+
+def check_reset(environment: str, options: dict[str, Any] | None, *known: str) -> dict[str, Any]:
+    """The options of a reset. Raises ValueError for one that is not `known`."""
+    for name in options or {}:
+        if name not in known:
+            expected = f"one of {listed(known)}" if known else "none: the seed chooses the track"
+            raise ValueError(f"{environment}.reset: option: found {name!r}, expected {expected}")
+    return options or {}
+
+
+def start_indices(start: Any, count: int, dreams: Dreams) -> Int[np.ndarray, " batch"] | None:
+    """The start frames of `count` dreams, as chosen by reset's option `start`. Raises ValueError."""
+    if start is None:
+        return None
+    frames, indices = len(dreams.starts.mu), np.asarray(start)
+    whole = indices.dtype.kind in "iu" and indices.shape in ((), (count,))
+    if not whole or not ((indices >= 0) & (indices < frames)).all():
+        expected = f"expected a whole number of 0 or more and less than {frames}, or {count}, one per dream"
+        raise ValueError(f"CarRacingDream.reset: start: found {start!r}, {expected}")
+    return np.broadcast_to(indices, count)
+
+
+def limited(dreams: Dreams, max_episode_steps: int | None) -> Dreams:
+    """Dreams truncated after that many steps at the latest; None and -1 mean no limit. Raises BadInput."""
+    if max_episode_steps is None or max_episode_steps == -1:
+        return dreams
+    check_at_least_one("max_episode_steps", max_episode_steps)
+    return replace(dreams, horizon_steps=min(dreams.horizon_steps, max_episode_steps))
 
 
 def playable(

@@ -1,5 +1,6 @@
 """Dreams in progress with NumPy inputs and outputs, for the single and the vector environment."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from gymnasium.error import ResetNeeded
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from wm.dream import playing
 from wm.dream.playing import Dreams, Running, Setup, StepResult
@@ -29,11 +30,21 @@ class Player:
         self.view, self.dreams, self.count = view, dreams, count
         self.running: Running | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Player":
+        """A copy that goes on by itself. It shares the arrays, which JAX never changes."""
+        return copy.copy(self)
+
     def begin(
-        self, rngs: Sequence[np.random.Generator], begins: Bool[np.ndarray, " batch"]
+        self,
+        rngs: Sequence[np.random.Generator],
+        begins: Bool[np.ndarray, " batch"],
+        start: Int[np.ndarray, " batch"] | None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Observations and infos after new dreams began where `begins` is set, at random by `rngs`."""
+        """Observations and infos after new dreams began where `begins` is set, at random by `rngs`; `start`
+        chooses their start frames."""
         setup = self._setup(rngs, begins)
+        if start is not None:
+            setup = setup._replace(start=jnp.asarray(start, jnp.uint32))
         self.running, observation = _begun(
             self.dreams, self.view.decoder, self.running, jnp.asarray(begins), setup
         )

@@ -1,7 +1,7 @@
 """What an agent observes: its latents or pictures, and their space."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from wm.dream import playing
 from wm.errors import BadInput, listed
 from wm.models.vae import VAE
 from wm.runtime.places import agent_folder
-from wm.spec import FPS, Timing
+from wm.spec import FPS, FRAMES_PER_EPISODE, Timing
 from wm.track.spaces import frame_space
 
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": FPS}
@@ -30,10 +30,22 @@ class View:
     timing: Timing
     pixels: bool
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "View":
+        return self  # nothing in it changes
+
     @property
     def decoder(self) -> VAE | None:
         """The model that turns latents into observations; None where latents are observed."""
         return self.agent.vae if self.pixels else None
+
+    def timed(self, action_repeat: int | None, warm_up_frames: int | None) -> "View":
+        """The view with other frames per action and of the warm-up; None: the agent's. Raises BadInput."""
+        own = self.timing
+        repeat = own.action_repeat if action_repeat is None else action_repeat
+        warm_up = own.warm_up_frames if warm_up_frames is None else warm_up_frames
+        _check_frames("action_repeat", repeat, 1)
+        _check_frames("warm_up_frames", warm_up, 0)
+        return replace(self, timing=Timing(repeat, warm_up))
 
     @property
     def observation_space(self) -> spaces.Box:
@@ -55,6 +67,12 @@ def load_view(models: str | Path, observation: str, render_mode: str | None) -> 
     _check_choice("render_mode", render_mode, (None, "rgb_array"))
     folder = AgentFolder(agent_folder(models))
     return View(folder, *folder.load(), pixels=observation == "pixels")
+
+
+def _check_frames(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or not least <= value < FRAMES_PER_EPISODE:
+        expected = f"expected a whole number of at least {least} and less than {FRAMES_PER_EPISODE}"
+        raise BadInput(f"RealCarRacing: {name}: found {value!r}, {expected}")
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
