@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
+from test_envs import save_agent
 
 from wm.data.episode import Episode, Record, mirror
 from wm.data.manifest import CorruptShard
@@ -13,6 +14,8 @@ from wm.data.shards import Shards, Writer
 from wm.errors import BadInput
 from wm.export import minari as minari_export
 from wm.runtime import files
+from wm.track.real_track import RealTrack
+from wm.track.renderer import shrink
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,8 +102,31 @@ def test_minari_has_the_records_of_the_drives(source, minari):
     metadata = dataset.storage.metadata
     assert metadata["environment"] == {"id": "CarRacing-v3", "action_repeat": 4, "warm_up_frames": 50}
     assert "held for 4 frames" in metadata["description"]
-    assert dataset.spec.env_spec is None
     assert minari.list_local_datasets()["car-racing-raw-a-v0"]["total_episodes"] == 4
+
+
+def test_minari_recovers_the_environment_in_which_a_drive_repeats(source, minari, tmp_path):
+    """The first drive of the dataset is a real one: the same actions give the same frames and rewards."""
+    track, rng = RealTrack(action_repeat=4, warm_up_frames=50), np.random.default_rng(0)
+    actions = rng.uniform([-1, 0, 0], [1, 1, 0.1], (3, 3)).astype(np.float32)
+    observations = [track.reset(5), *(track.step(action) for action in actions)]
+    episode = drive(5, 3)
+    episode.observations["frame"][:] = [shrink(observation.pixels) for observation in observations[:-1]]
+    episode.actions[:] = actions
+    episode.rewards[:] = [observation.reward for observation in observations[1:]]
+    write(Path("data/raw/real"), [episode])
+    dataset = minari.load_dataset(minari_export.export(Path("data/raw/real"), None).name)
+    env = dataset.recover_environment(models=save_agent(tmp_path))
+    assert env.observation_space == dataset.observation_space
+    assert env.action_space == dataset.action_space
+    recorded = dataset[0]
+    frames, rewards = [env.reset(seed=5)[0]], []
+    for action in recorded.actions:
+        frame, reward, *_ = env.step(action)
+        frames.append(frame)
+        rewards.append(reward)
+    assert np.array_equal(frames[:-1], recorded.observations[:-1])
+    assert np.array_equal(np.array(rewards, np.float32), recorded.rewards)
 
 
 def test_another_root_and_the_same_bytes(source, minari, tmp_path):

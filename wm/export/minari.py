@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from wm.data.episode import Record
 from wm.data.shards import Shards
@@ -81,6 +82,7 @@ def write(folder: Path, shards: Shards, timing: Timing, name: str) -> None:
         folder / "data",
         observation_space=frame_space(),
         action_space=action_space(),
+        env_spec=environment(timing),
         data_format="parquet",
         jpeg_encoding=False,  # JPEG changes pixels
     )
@@ -95,6 +97,12 @@ def write(folder: Path, shards: Shards, timing: Timing, name: str) -> None:
     storage.update_episodes(progress(buffers(shards, records), "export", len(records)))
     fields = [{field: getattr(record, field) for field in RECORD_FIELDS} for record in records]
     storage.update_episode_metadata(fields, range(len(records)))
+
+
+def environment(timing: Timing) -> EnvSpec:
+    """What `dataset.recover_environment` makes: the real track with the frames and actions of the drives."""
+    options = {"observation": "pixels", **asdict(timing)}
+    return EnvSpec("RealCarRacing-v0", "wm.envs.track:RealCarRacing", kwargs=options)
 
 
 def buffers(shards: Shards, records: list[Record]) -> Iterator[Any]:
