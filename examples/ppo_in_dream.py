@@ -3,10 +3,12 @@
 `uv run --extra examples python examples/ppo_in_dream.py` takes about two minutes on two cores. It prints the
 policy's scores before and after training, in dreams and on real tracks: mean +- standard deviation over
 episodes. The policy's input is that of the paper's controller: the latent and the RNN's hidden state.
+With `--save ppo.zip` it writes the policy; `--load ppo.zip --episodes N` only scores it.
 """
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -15,6 +17,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from examples.sb3 import GymnasiumVecEnv
+from wm.errors import BadInput
 from wm.runtime import run
 from wm.runtime.progress import progress
 
@@ -26,9 +29,22 @@ Act = Callable[[np.ndarray], np.ndarray]
 
 def main(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)  # small networks gain nothing from more threads and slow down on busy cores
+    if arguments.load:
+        report("loaded", load(arguments.load), arguments)
+        return
+    driver = new_driver(arguments)
+    report("before", driver, arguments)
+    learn(driver, arguments.steps)
+    if arguments.save:
+        driver.save(arguments.save)
+    report("after", driver, arguments)
+
+
+def new_driver(arguments: argparse.Namespace) -> PPO:
+    """An untrained policy, with the dreams in which it will learn."""
     dreams = gymnasium.make_vec("wm.envs:CarRacingDream-v0", num_envs=arguments.envs)
     venv = VecNormalize(GymnasiumVecEnv(dreams), norm_obs=False, gamma=0.99)
-    driver = PPO(
+    return PPO(
         "MlpPolicy",
         venv,
         n_steps=STEPS_PER_UPDATE,
@@ -40,9 +56,16 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         device="cpu",
     )
-    report("before", driver, arguments)
-    learn(driver, arguments.steps)
-    report("after", driver, arguments)
+
+
+def load(path: Path) -> PPO:
+    """The policy that `--save` wrote. Raises BadInput."""
+    try:
+        return PPO.load(path, device="cpu")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: not found. Train a policy with `--save {path}`.") from None
+    except (OSError, ValueError, LookupError, AssertionError) as error:
+        raise BadInput(f"{path}: {error}, expected a policy written by `--save`.") from None
 
 
 def learn(driver: PPO, steps: int) -> None:
@@ -103,6 +126,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--envs", type=int, default=64, help="parallel dreams")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=20, help="episodes per reported score")
+    parser.add_argument("--save", type=Path, help="file for the trained policy, such as ppo.zip")
+    parser.add_argument("--load", type=Path, help="file of a saved policy, which is scored and not trained")
     return parser.parse_args()
 
 

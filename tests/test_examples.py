@@ -14,6 +14,7 @@ from examples.sb3 import GymnasiumVecEnv
 from wm.envs.dream import CarRacingDream
 from wm.envs.track import RealCarRacing
 from wm.envs.vector import CarRacingDreams
+from wm.errors import BadInput
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,20 @@ def test_an_environment_that_resets_by_itself_is_refused(models):
         GymnasiumVecEnv(inner)
 
 
-def test_ppo_learns_in_the_dream_and_drives_in_reality(capsys):
-    ppo_in_dream.main(Namespace(steps=600, envs=4, seed=0, episodes=1))
+def test_ppo_learns_in_the_dream_and_drives_in_reality(capsys, tmp_path):
+    arguments = {"steps": 600, "envs": 4, "seed": 0, "episodes": 1}
+    ppo_in_dream.main(Namespace(**arguments, save=tmp_path / "ppo.zip", load=None))
     lines = capsys.readouterr().out.splitlines()
     figures = r"dream +-?\d+\.\d \+- +\d+\.\d, real +-?\d+\.\d \+- +\d+\.\d \(n 1\)"
     assert re.fullmatch("before: +" + figures, lines[0])
     assert re.fullmatch("after: +" + figures, lines[-1])
     assert lines[0].split(":")[1] != lines[-1].split(":")[1]
+    ppo_in_dream.main(Namespace(**arguments, save=None, load=tmp_path / "ppo.zip"))
+    assert capsys.readouterr().out.split() == ["loaded:", *lines[-1].split()[1:]]
+
+
+def test_a_policy_that_cannot_be_loaded_is_refused(tmp_path):
+    (tmp_path / "no.zip").write_text("no policy")
+    for name, expected in [("ppo.zip", "not found. Train a policy with"), ("no.zip", "expected a policy")]:
+        with pytest.raises(BadInput, match=expected):
+            ppo_in_dream.load(tmp_path / name)
