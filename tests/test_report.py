@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from wm.params import profiles
 from wm.report import charts
 from wm.report.content import ChosenResults, Content, RoundResults, Source, of_source, score_rows
 from wm.report.page import LEAST_SIZES, flat, gap_figure, page, score_gap, too_small
+from wm.report.poster import poster
 from wm.report.summary import summary as summary_files
 from wm.report.summary import write as write_summary
 from wm.runtime import files
@@ -72,7 +74,9 @@ def content(*rounds, **changes):
     vae = [
         {"step": str(n), "train_loss": "3", "loss": "2", "squared_error": "1", "kl": "1"} for n in range(3)
     ]
-    ranked = [{"round": one.name, "dream": str(n), "real": str(2 * n)} for one in rounds for n in range(3)]
+    ranked = [
+        {"round": one.name, "dream": str(9 * n), "real": str(8 * n)} for one in rounds for n in range(3)
+    ]
     return Content(
         rounds=rounds,
         chosen=a_choice(rounds[-1]),
@@ -98,8 +102,9 @@ def document():
 @pytest.fixture
 def without_charts(monkeypatch):
     """Leaves out the charts, which take a second a page, in tests that read the words alone."""
-    for name in ("rounds", "score_histogram", "vae_loss", "rnn_loss", "evolution", "drift", "exploitation"):
-        monkeypatch.setattr(charts, name, lambda *_: b"")
+    monkeypatch.setattr(charts, "rounds", lambda *_: b"")
+    for name in ("score_histogram", "vae_loss", "rnn_loss", "evolution", "drift", "exploitation"):
+        monkeypatch.setattr(charts, name, lambda *_: [])
 
 
 class Reader(HTMLParser):
@@ -151,7 +156,7 @@ def test_hostile_names_and_values_are_shown_as_text(document):
 
 def test_charts_are_complete_and_the_film_is_the_rounds_film(document):
     drawings = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', document)
-    assert len(drawings) == 6
+    assert len(drawings) == 10  # four figures of two charts, two of one
     for drawing in drawings:
         assert ET.fromstring(base64.b64decode(drawing)).tag == "{http://www.w3.org/2000/svg}svg"
     film = re.findall(r'src="data:video/webm;base64,([^"]*)"', document)
@@ -257,6 +262,88 @@ def test_one_size_is_enough_to_make_a_run_too_small():
     assert too_small(enough) == []
     for name, least in LEAST_SIZES.items():
         assert too_small(enough | {name: least - 1}) == [f"{name} is {least - 1}, less than {least}"]
+
+
+@pytest.mark.usefixtures("without_charts")
+@pytest.mark.parametrize(("dimensions", "warned"), [(0, True), (1, False)])
+def test_a_v_without_a_dimension_in_use_has_learnt_nothing(dimensions, warned):
+    document = page(content(a_round("r0"), active_dimensions=dimensions))
+    first_screen = text(document[: document.index("<dl>")])
+    assert ("V has learnt nothing: 0 of its 32 latent dimensions are in use" in first_screen) == warned
+
+
+@pytest.mark.usefixtures("without_charts")
+@pytest.mark.parametrize(
+    ("dream", "real", "where"),
+    [
+        (9.0, 9.0, "in dreams and on real tracks"),
+        (9.0, 20.0, "in dreams"),
+        (20.0, 0.0, "on real tracks"),
+        (20.0, 20.0, ""),
+    ],
+)
+def test_equal_controllers_have_no_rank_correlation(dream, real, where):
+    ranked = [{"round": "r0", "dream": str(dream * n), "real": str(real * n)} for n in range(2)]
+    document = page(content(a_round("r0"))._replace(ranked=ranked))
+    first_screen = text(document[: document.index("<dl>")])
+    assert (f"all 2 controllers score the same {where} (" in first_screen) == bool(where)
+    assert ("The rank correlation says nothing" in first_screen) == bool(where)
+    assert re.findall(r'<div class="card"><b>([^<]*)</b>', document)[3] == ("none" if where else "0.89")
+
+
+@pytest.mark.parametrize(
+    ("scores", "edges"),
+    [
+        ([-30.0], [-30, -20]),
+        ([700.0, 720.0, 731.0], [700, 710, 720, 730, 740]),
+        ([-50.0, 900.0], [-250, 0, 250, 500, 750, 1000]),
+        (np.linspace(735, 965, 100), np.arange(730, 971, 10)),
+    ],
+)
+def test_bins_are_round_and_few_for_few_drives(scores, edges):
+    assert charts.bin_edges(np.array(scores)) == list(edges)
+
+
+def drawn_axes(monkeypatch, chart, argument):
+    """The axes of a figure's charts."""
+    drawn = []
+    monkeypatch.setattr(charts, "svg", lambda axes: drawn.append(axes) or b"")
+    chart(argument)
+    return drawn
+
+
+@pytest.mark.parametrize("chart", [charts.rnn_loss, charts.evolution])
+def test_whole_numbers_have_no_ticks_between_them(monkeypatch, chart):
+    results = a_round("r0")
+    rows = (results.train_rnn if chart is charts.rnn_loss else results.evolve)[:2]
+    for axes in drawn_axes(monkeypatch, chart, {"r0": rows}):
+        assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_the_curves_of_a_round_end_with_the_round(monkeypatch):
+    rounds = {name: a_round(name).train_rnn for name in ("r0", "r1")}
+    (axes,) = drawn_axes(monkeypatch, charts.rnn_loss, rounds)
+    curves = [line.get_xdata() for line in axes.lines if line.get_label()[0] != "_"]
+    assert len(curves) == 6  # of each round: training, validation, simulator
+    assert all(len(steps) == 5 for steps in curves)
+    assert {(min(steps), max(steps)) for steps in curves} == {(1, 5), (6, 10)}
+
+
+def test_the_poster_is_the_third_moment_of_the_strip():
+    moments = [np.full((9, 12, 3), 40 * n, np.uint8) for n in range(6)]
+    strip = np.concatenate([np.concatenate(moments[:3]), np.concatenate(moments[3:])], axis=1)
+    encoded = cv2.imencode(".png", strip)[1].tobytes()
+    picture = cv2.imdecode(np.frombuffer(poster(encoded), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (9, 12, 3)
+    assert np.abs(picture.astype(int) - 80).max() < 4
+    assert poster(b"") == poster(b"no picture") == b""
+
+
+def test_the_film_has_a_poster_where_the_strip_is_a_picture(document):
+    strip = cv2.imencode(".png", np.zeros((6, 4, 3), np.uint8))[1].tobytes()
+    assert "poster=" not in document
+    assert 'poster="data:image/jpeg;base64,' in page(content(a_round("r0"), strip=strip))
 
 
 def test_drives_are_counted_by_source_and_without_mirrored_copies():

@@ -6,35 +6,58 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from wm.report.numbers import Curves, Rows, column, half_interval, round_tracks, simulator_losses
 from wm.spec import PAPER_SCORE
 
 DREAM, REAL, GREY = "tab:purple", "tab:green", "0.45"
+BIN_WIDTHS = (10, 20, 25, 50, 100, 200, 250, 500)  # points
 
 
-def panels(
-    count: int, width: float = 6.0, height: float = 3.6, ratios: Sequence[float] | None = None
-) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` charts side by side, `width` inches each on average."""
-    figure = Figure(figsize=(width * count, height))
-    row = figure.subplots(1, count, squeeze=False, width_ratios=ratios)[0]
-    for axes in row:
-        axes.grid(color="0.9")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_axisbelow(True)
-    return figure, list(row)
+def chart(width: float = 6.0, height: float = 3.6) -> Axes:
+    """The axes of a new figure of this size in inches."""
+    return styled(Figure(figsize=(width, height)).subplots())
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as an SVG file."""
+def by_step(width: float = 6.0) -> Axes:
+    """The axes of a new figure whose x-axis counts steps or generations."""
+    axes = chart(width)
+    whole_numbers(axes.xaxis)
+    return axes
+
+
+def styled(axes: Axes) -> Axes:
+    """The axes with a grid and without a frame."""
+    axes.grid(color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def svg(axes: Axes) -> bytes:
+    """The figure of the axes as an SVG file."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.tight_layout()
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "wm"}):
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     return content.getvalue()
+
+
+def svgs(*charts: Axes) -> list[bytes]:
+    """The charts as SVG files, which the page sets side by side where it is wide enough."""
+    return [svg(axes) for axes in charts]
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Puts the axis's ticks at whole numbers only."""
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def png(figure: Figure) -> bytes:
@@ -54,7 +77,8 @@ def shades(names: Sequence[str]) -> dict[str, Any]:
 def rounds(rows: Rows, ranked: Rows) -> bytes:
     """metrics/rounds.png. Left: mean scores with 95 % intervals, from the rows of metrics/rounds.csv. Right:
     controllers in the dream and on real tracks, from the rows of metrics/controllers.csv."""
-    figure, (left, right) = panels(2, 5.5, 4.0, ratios=(3.0, 2.0))
+    figure = Figure(figsize=(11.0, 4.0))
+    left, right = map(styled, figure.subplots(1, 2, width_ratios=(3.0, 2.0)))
     labels = {"dream": "dream", "real": f"real, {round_tracks(rows)}"}
     for world, colour, shift in (("dream", DREAM, -0.05), ("real", REAL, 0.05)):
         places = column(rows, "number") + shift
@@ -85,9 +109,9 @@ def controllers(axes: Axes, ranked: Rows) -> None:
     axes.legend(title="round", fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
-def vae_loss(rows: Rows) -> bytes:
+def vae_loss(rows: Rows) -> list[bytes]:
     """The VAE's loss and its two terms, from the rows of metrics/train_vae.csv."""
-    figure, (left, right) = panels(2)
+    left, right = by_step(), by_step()
     steps = column(rows, "step")
     left.plot(steps, column(rows, "train_loss"), color=GREY, label="training")
     left.plot(steps, column(rows, "loss"), color=REAL, label="validation")
@@ -97,12 +121,12 @@ def vae_loss(rows: Rows) -> bytes:
     right.plot(steps, column(rows, "kl"), color=DREAM, label="KL divergence (nats)")
     right.set(xlabel="gradient step", ylabel="validation loss per frame, by term", ylim=(0, None))
     right.legend(fontsize="small")
-    return svg(figure)
+    return svgs(left, right)
 
 
-def rnn_loss(curves: Curves) -> bytes:
+def rnn_loss(curves: Curves) -> list[bytes]:
     """The RNNs' losses, one round after the other, from the rows of each round's train_rnn.csv."""
-    figure, (axes,) = panels(1, 12.0)
+    axes = by_step(12.0)
     start = 0.0
     for name, rows in curves.items():
         steps = start + column(rows, "step")
@@ -125,12 +149,12 @@ def rnn_loss(curves: Curves) -> bytes:
         bbox_to_anchor=(1, 1),
         ncols=3,
     )
-    return svg(figure)
+    return svgs(axes)
 
 
-def evolution(curves: Curves) -> bytes:
+def evolution(curves: Curves) -> list[bytes]:
     """Mean fitness and step size by generation, from the rows of each round's evolve.csv."""
-    figure, (left, right) = panels(2)
+    left, right = by_step(), by_step()
     for name, colour in shades(list(curves)).items():
         generations = column(curves[name], "number")
         left.plot(generations, column(curves[name], "mean_fitness"), color=colour, linewidth=1, label=name)
@@ -138,23 +162,25 @@ def evolution(curves: Curves) -> bytes:
     left.set(xlabel="generation", ylabel="mean fitness of the population (points)")
     right.set(xlabel="generation", ylabel="step size of CMA-ES (sigma)", ylim=(0, None))
     right.legend(title="round", fontsize="small")
-    return svg(figure)
+    return svgs(left, right)
 
 
-def drift(errors: Mapping[str, float]) -> bytes:
+def drift(errors: Mapping[str, float]) -> list[bytes]:
     """Errors of the open-loop dream by number of steps, from `drift` in fidelity.json."""
-    figure, axes = panels(2)
     labels = {"latent": "error of the latent z (RMS)", "reward": "error of the summed reward (RMS, points)"}
-    for panel, (kind, label) in zip(axes, labels.items(), strict=True):
+    charts = []
+    for kind, label in labels.items():
+        panel = by_step()
         steps = sorted(int(key.split("_")[1]) for key in errors if key.startswith(kind))
         panel.plot(steps, [errors[f"{kind}_{n}"] for n in steps], "o-", color=DREAM)
         panel.set(xlabel="steps since the dream began", ylabel=label, ylim=(0, None), xlim=(0, None))
-    return svg(figure)
+        charts.append(panel)
+    return svgs(*charts)
 
 
-def exploitation(rows: Rows) -> bytes:
+def exploitation(rows: Rows) -> list[bytes]:
     """The same actions in the dream and on the real track, from the rows of exploitation.csv."""
-    figure, (left, right) = panels(2)
+    left, right = by_step(), by_step()
     steps = column(rows, "steps")
     left.plot(steps, column(rows, "dream_reward"), "o-", color=DREAM, label="dream")
     left.plot(steps, column(rows, "real_reward"), "o-", color=REAL, label="real track")
@@ -169,18 +195,29 @@ def exploitation(rows: Rows) -> bytes:
     right.set(xlabel="steps since the dream began", ylabel="share of steps (%)", ylim=(-3, 103))
     right.set_xlim(0, None)
     right.legend(fontsize="small")
-    return svg(figure)
+    return svgs(left, right)
 
 
-def score_histogram(rows: Rows) -> bytes:
+def score_histogram(rows: Rows) -> list[bytes]:
     """How the scores of the evaluation's drives are distributed, from the rows of real.csv."""
-    figure, (axes,) = panels(1, 12.0, 3.2)
+    axes = chart(12.0, 3.2)
     laps = np.array([str(row["lap_finished"]) == "True" for row in rows])
     scores = column(rows, "score")
-    edges = np.histogram_bin_edges(scores, bins=20).tolist()
     labels = ["lap finished", "lap not finished"]
-    axes.hist([scores[laps], scores[~laps]], edges, stacked=True, color=[REAL, "0.7"], label=labels)
+    style: dict[str, Any] = {"color": [REAL, "0.7"], "label": labels, "edgecolor": "white"}
+    axes.hist([scores[laps], scores[~laps]], bin_edges(scores), stacked=True, **style)
     axes.axvline(scores.mean(), color="black", linestyle=":", label=f"mean: {scores.mean():.0f}")
     axes.set(xlabel="score of a drive (points)", ylabel="number of drives")
     axes.legend(fontsize="small", loc="upper left")
-    return svg(figure)
+    whole_numbers(axes.yaxis)
+    return svgs(axes)
+
+
+def bin_edges(scores: Float[np.ndarray, " n"]) -> list[float]:
+    """The edges of a histogram's bins of equal, round width: the narrowest of which at most 3 sqrt(n) cover
+    all scores, but not less than 10 points."""
+    most = 3 * np.sqrt(len(scores))
+    span = float(np.ptp(scores))
+    width = next(width for width in BIN_WIDTHS if span / width <= most or width == BIN_WIDTHS[-1])
+    first, last = np.floor(scores.min() / width), np.floor(scores.max() / width) + 1
+    return (width * np.arange(first, last + 1)).tolist()

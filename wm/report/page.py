@@ -8,7 +8,8 @@ import numpy as np
 from wm.agent.summary import IMPOSSIBLE, LOW
 from wm.report import charts
 from wm.report.content import ChosenResults, Content, RoundResults, Source, score_rows
-from wm.report.numbers import half_interval, round_tracks
+from wm.report.numbers import Rows, column, half_interval, round_tracks
+from wm.report.poster import poster
 from wm.report.template import number, render
 from wm.runtime.results import Summary
 from wm.spec import FPS, PAPER_SCORE, SOLVED
@@ -29,6 +30,7 @@ LEAST_SIZES = {
     "train_rnn.first_round_steps": 240,
     "evolve.search.generations": 10,
 }
+LEAST_SPREAD = 10.0  # points between the worst and the best controller; with less, their order is chance
 CLOSE = 0.1  # of the real score; with at most this gap a dream is nearly true
 
 
@@ -44,6 +46,9 @@ def page(content: Content) -> str:
         "low": LOW,
         "paper_score": PAPER_SCORE,
         "too_small": too_small(parameters),
+        "equal_worlds": equal_worlds(content.ranked),
+        "least_spread": number(LEAST_SPREAD),
+        "poster": poster(content.strip),
         "drives": drives_verdict(content.chosen),
         "truth": truth_verdict(content.chosen),
         "impossible": content.chosen.dream.score.mean > IMPOSSIBLE,
@@ -78,6 +83,12 @@ def too_small(parameters: Mapping[str, Any]) -> list[str]:
         for name, least in LEAST_SIZES.items()
         if parameters[name] < least
     ]
+
+
+def equal_worlds(ranked: Rows) -> list[str]:
+    """Where all controllers score the same, so that their order says nothing: in dreams, on real tracks."""
+    worlds = {"dream": "in dreams", "real": "on real tracks"}
+    return [words for name, words in worlds.items() if np.ptp(column(ranked, name)) < LEAST_SPREAD]
 
 
 def drives_verdict(results: ChosenResults) -> str:
@@ -115,8 +126,8 @@ def gap_figure(results: ChosenResults) -> str:
     return f"{number(100 * gap / real, '+.1f')}{SPACE}%" if real > 0 else f"{number(gap, '+.0f')} points"
 
 
-def drawn(content: Content) -> dict[str, bytes]:
-    """The charts, as SVG files."""
+def drawn(content: Content) -> dict[str, list[bytes]]:
+    """The charts of each figure, as SVG files."""
     return {
         "scores": charts.score_histogram(content.chosen.tracks),
         "vae": charts.vae_loss(content.train_vae),
