@@ -62,7 +62,7 @@ def test_vector_environments_know_their_seeds(models, name):
 
 @BOTH
 def test_a_spec_becomes_json_and_an_environment_again(models, name):
-    options = {"start_seeds": range(3, 5)} if name == DREAM else {}
+    options: Any = {"start_seeds": range(3, 5)} if name == DREAM else {}
     env: Any = gymnasium.make(name, models=Path(models), observation="pixels", **options)
     spec = EnvSpec.from_json(env.spec.to_json())
     assert spec.kwargs["models"] == str(models)
@@ -99,7 +99,8 @@ def test_copies_in_the_middle_of_an_episode_go_on_independently(models, name, ob
         env.step(action)
         action[:] = 0  # belongs to the caller
     one, two, original = *copies(env), copy.deepcopy(env)
-    assert np.array_equal(one.render(), env.render())
+    pictures: Any = one.render(), env.render()
+    assert np.array_equal(*pictures)
     outcomes(env, other)
     expected = outcomes(original, after)
     assert outcomes(one, after) == outcomes(two, after) == expected
