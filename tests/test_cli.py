@@ -141,7 +141,7 @@ OPTIONS = {
     "export-onnx": {"--models", "--out"},
     "export-dataset": {"--format", "--source", "--out"},
     "export-web": {"--models", "--out", "--weights"},
-    "watch": {"--models", "--seed", "--steps", "--out", "--warm", "--dream-steps", "--replay"},
+    "watch": {"--models", "--seed", "--steps", "--out", "--dream-steps", "--replay"},
     "play": {"--models", "--seed", "--steps", "--world", "--agent", "--temperature"},
     **{name: set() for name in ("profile", "validate", "schema", "status", "publish")},
 }

@@ -2,7 +2,7 @@
 
 import copy
 import importlib.util
-import pickle
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def test_the_spec_of_a_vector_becomes_json_and_a_vector_again(models):
 
 
 def copies(env: Any) -> list[Any]:
-    return [copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
+    pickler: Any = ForkingPickler  # as for a worker process
+    return [copy.deepcopy(env), pickler.loads(pickler.dumps(env))]
 
 
 def outcomes(env, actions):

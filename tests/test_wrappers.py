@@ -24,7 +24,6 @@ SINGLE = {
     "MaxAndSkipObservation": {"skip": 2},
     "NormalizeObservation": {},
     "NormalizeReward": {},
-    "NumpyToTorch": {},
     "OrderEnforcing": {},
     "PassiveEnvChecker": {},
     "RecordEpisodeStatistics": {},
@@ -34,7 +33,6 @@ SINGLE = {
     "RescaleObservation": {"min_obs": LOW, "max_obs": HIGH},
     "ReshapeObservation": {"shape": (3, 4)},
     "StickyAction": {"repeat_action_probability": 0.5},
-    "TimeAwareObservation": {},
     "TimeLimit": {"max_episode_steps": 2},
     "TransformAction": {"func": lambda action: np.clip(action, 0, 1), "action_space": CONTINUOUS},
     "TransformObservation": {"func": lambda latent: 2 * latent, "observation_space": LATENT},
@@ -46,10 +44,10 @@ SINGLE_PIXELS = {
     "ObstructView": {"obstructed_pixels_ratio": 0.5, "obstruction_width": 8},
     "ResizeObservation": {"shape": (32, 32)},
 }
-# A display; frames of Atari; dictionaries as observations; environments that return JAX's arrays; and
-# RecordVideo, in test_gymnasium.py.
+# A display; frames of Atari; dictionaries as observations; conversions of arrays, which need a package that
+# is not installed; and RecordVideo, in test_gymnasium.py.
 OTHER = {"vector", "HumanRendering", "AtariPreprocessing", "FilterObservation", "RecordVideo"}
-OTHER |= {"ArrayConversion", "JaxToNumpy", "JaxToTorch"}
+OTHER |= {"ArrayConversion", "JaxToNumpy", "JaxToTorch", "NumpyToTorch"}
 
 MANY = {
     "ClipAction": {},
@@ -59,7 +57,6 @@ MANY = {
     "FlattenObservation": {},
     "NormalizeObservation": {},
     "NormalizeReward": {},
-    "NumpyToTorch": {},
     "RecordEpisodeStatistics": {},
     "RescaleAction": {"min_action": np.float32(-1), "max_action": np.float32(1)},
     "RescaleObservation": {"min_obs": LOW, "max_obs": HIGH},
@@ -119,10 +116,17 @@ def make(models):
 def test_a_wrapped_environment_is_played(make, name, observation, wrapper, options):
     env = getattr(wrappers, wrapper)(make(gymnasium.make, name, observation), **options)
     env.action_space.seed(0)
-    for observed in (env.reset(seed=0)[0], env.step(played(env, wrapper))[0]):
+    for observed in (env.reset(seed=0)[0], env.step(env.action_space.sample())[0]):
         assert np.asarray(observed).shape == env.observation_space.shape
-        assert wrapper == "NumpyToTorch" or observed in env.observation_space
+        assert observed in env.observation_space
     assert env.render() is not None
+
+
+@BOTH
+def test_an_observation_tells_the_time(models, name):
+    env = wrappers.TimeAwareObservation(gymnasium.make(name, models=models, max_episode_steps=5))
+    env.reset(seed=0)
+    assert env.step(env.action_space.sample())[0] in env.observation_space
 
 
 @BOTH
@@ -132,17 +136,11 @@ def test_wrapped_parallel_environments_are_played(make, name, observation, wrapp
         make(gymnasium.make_vec, name, observation, num_envs=2), **options
     )
     envs.action_space.seed(0)
-    for observed in (envs.reset(seed=0)[0], envs.step(played(envs, wrapper))[0]):
+    for observed in (envs.reset(seed=0)[0], envs.step(envs.action_space.sample())[0]):
         assert np.asarray(observed).shape == envs.observation_space.shape
-        assert wrapper == "NumpyToTorch" or observed in envs.observation_space
-
-
-def played(env, wrapper):
-    """A random action, of the type that the wrapper takes."""
-    action = env.action_space.sample()
-    return pytest.importorskip("torch").as_tensor(action) if wrapper == "NumpyToTorch" else action
+        assert observed in envs.observation_space
 
 
 def test_no_wrapper_of_gymnasium_is_forgotten():
-    assert {*SINGLE, *SINGLE_PIXELS, *OTHER} == set(wrappers.__all__)
+    assert {*SINGLE, *SINGLE_PIXELS, *OTHER, "TimeAwareObservation"} == set(wrappers.__all__)
     assert {*MANY, *MANY_PIXELS, *OTHER_MANY} == set(wrappers.vector.__all__)

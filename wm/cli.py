@@ -333,7 +333,6 @@ def watch(
     models: Path = Path(PUBLISHED),
     seed: Count = 0,
     steps: Count = 0,
-    warm: PositiveCount = 12,
     dream_steps: Count = 0,
     replay: bool = False,
 ) -> None:
@@ -349,8 +348,6 @@ def watch(
         seed of the track
     steps
         steps of the drives; 0: all of them
-    warm
-        real steps that the dream sees first
     dream_steps
         dreamt steps after which the dream sees reality again; 0: never
     replay
@@ -358,9 +355,9 @@ def watch(
     """
     folder = found_agent(models)
     from wm.viewer import commands
-    from wm.viewer.comparison import FilmPlan
+    from wm.viewer.comparison import WARM_STEPS, FilmPlan
 
-    print("\n".join(commands.film(folder, out, FilmPlan(seed, steps, warm, dream_steps, replay))))
+    print("\n".join(commands.film(folder, out, FilmPlan(seed, steps, WARM_STEPS, dream_steps, replay))))
 
 
 @app.command

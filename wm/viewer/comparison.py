@@ -29,6 +29,9 @@ ANIMATED_FPS = 12.5
 BORDER_STEPS = 8  # steps for which the border that marks a synchronisation stays visible
 
 
+WARM_STEPS = 12  # real steps that the dream of a film sees first
+
+
 class FilmPlan(NamedTuple):
     """What to film."""
 
