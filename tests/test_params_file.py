@@ -65,6 +65,24 @@ def test_dvc_changes_one_line_and_keeps_the_comments(tmp_path, params):
     assert check(file.read(path)).evolve.temperature == 1.3
 
 
+@pytest.mark.parametrize("name", PROFILES)
+def test_dvc_sets_a_parameter_and_sets_it_back_to_the_same_bytes(tmp_path, name):
+    content = profiles.content(name)
+    content["fidelity"]["noise_scales"] = [0.5 + i / 100 for i in range(40)]  # several lines
+    content["hosts"]["launcher"] = "srun " + "--nodes 2 " * 20
+    path = tmp_path / "params.yaml"
+    path.write_text(schema.rendered(content))
+    before = path.read_text()
+    steps = content["train_vae"]["steps"]
+    for value in (steps + 1, steps):
+        with modify_yaml(str(path)) as params:
+            params["train_vae"]["steps"] = value
+        changed = set(before.splitlines()) ^ set(path.read_text().splitlines())
+        assert changed == ({f"  steps: {steps}", f"  steps: {value}"} if value != steps else set())
+    assert path.read_text() == before
+    assert YAML(typ="safe").load(before) == content
+
+
 def described(document, part, place=""):
     """Every property of a schema with its description."""
     part = document["$defs"][part["$ref"].split("/")[-1]] if "$ref" in part else part

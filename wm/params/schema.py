@@ -22,9 +22,14 @@ def schema() -> dict[str, Any]:
 
 
 def rendered(content: dict[str, Any]) -> str:
-    """The text of params.yaml: each parameter below its description, sections separated by blank lines."""
+    """The text of params.yaml: each parameter below its description, sections separated by blank lines.
+
+    Lines break where DVC breaks them when it writes the file, so that `dvc exp run -S` changes one line.
+    """
     sections = ["\n".join(_lines({name: value}, Params, "")) for name, value in content.items()]
-    return "\n\n".join(sections) + "\n"
+    writer, text = YAML(), io.StringIO()
+    writer.dump(writer.load("\n\n".join(sections) + "\n"), text)
+    return text.getvalue()
 
 
 def _lines(content: dict[str, Any], model: type[Section], indent: str) -> Iterator[str]:
