@@ -18,12 +18,17 @@ from wm.errors import BadInput, listed, shown
 from wm.params import file
 from wm.params.model import Params
 from wm.pipeline import repo_lock, work
-from wm.runtime import stage_log, startup
+from wm.runtime import memory, stage_log, startup
 from wm.runtime.run import run
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 STAGES = [name for name in NAMES if name != "deps"]
+STEP_SIZES = {  # stages that resume, and the parameters that determine how much memory their steps need
+    "train_vae": ("batch_size",),
+    "train_rnn": ("batch_size", "window_steps"),
+    "evolve": ("rollouts",),
+}
 CONVOLUTIONAL = ("train_vae", "encode", "encode_explored")  # stages whose time goes to V's convolutions
 
 
@@ -53,9 +58,14 @@ def run_stage(name: str = "", *arguments: str) -> None:
     stage = import_module(f"stages.{name}").main
     if "jax" in sys.modules and not params.hosts.launcher:
         startup.check_jax()
-    with stage_log.noted(partial(work.units, params)):
+    with stage_log.noted(partial(work.units, params)), memory.named(name, step_sizes(name, params)):
         stage(params, *arguments)
     repo_lock.wait_until_free()
+
+
+def step_sizes(stage: str, params: Params) -> dict[str, int]:
+    """The parameters in STEP_SIZES of a stage, by name."""
+    return {f"{stage}.{name}": getattr(getattr(params, stage), name) for name in STEP_SIZES.get(stage, ())}
 
 
 def check_arguments(stage: str, arguments: tuple[str, ...], params: Params) -> None:

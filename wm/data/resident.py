@@ -27,8 +27,8 @@ def fits(size: int) -> bool:
     """Whether `size` bytes may stay on the device: it must be the only one, and have memory of its own."""
     if jax.device_count() > 1:
         return False
-    memory = jax.devices()[0].memory_stats()
-    return bool(memory) and size <= MAX_SHARE * (memory["bytes_limit"] - memory["bytes_in_use"])
+    memory = jax.devices()[0].memory_stats() or {}
+    return "bytes_limit" in memory and size <= MAX_SHARE * (memory["bytes_limit"] - memory["bytes_in_use"])
 
 
 def nbytes(tree: object) -> int:

@@ -18,6 +18,7 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from wm.errors import Halted
+from wm.runtime import memory
 from wm.runtime.checkpoint import Checkpoints
 from wm.runtime.devices import split
 from wm.runtime.progress import progress
@@ -63,16 +64,11 @@ def updates(
     """Yields the state after each batch's step; the next batch is read while the device computes.
 
     The next step reuses the memory of what was yielded: copy what must outlive it. After `resume`, `batches`
-    are those that follow. Raises Diverged when a metric is not finite.
+    are those that follow. Raises Diverged when a metric is not finite, and TooLarge before the first step if
+    it does not fit the device's memory.
     """
 
-    @eqx.filter_jit(donate="all-except-first")
-    def update(batch_and_key: Any, model: Any, state: Any) -> Any:
-        batch, key = batch_and_key
-        (_, metrics), grads = eqx.filter_value_and_grad(loss, has_aux=True)(model, batch, key)
-        updates, state = optimiser.update(grads, state, eqx.filter(model, eqx.is_array))
-        return eqx.apply_updates(model, updates), state, metrics
-
+    update = update_step(loss, optimiser)
     step, state = resume or Resume(0, start(optimiser, model))
     coming = iter(batches)
     batch = next(coming, None)
@@ -84,6 +80,21 @@ def updates(
             raise Diverged(f"step {step}: the loss is no longer finite: {numbers}")
         yield Fitted(model, numbers, state)
         step += 1
+
+
+def update_step(loss: Loss, optimiser: optax.GradientTransformation) -> Callable[..., Any]:
+    """The jitted step: ((batch, key), model, state) -> (model, state, metrics). It reuses the memory of the
+    model and the state."""
+
+    @memory.checked
+    @eqx.filter_jit(donate="all-except-first")
+    def update(batch_and_key: Any, model: Any, state: Any) -> Any:
+        batch, key = batch_and_key
+        (_, metrics), grads = eqx.filter_value_and_grad(loss, has_aux=True)(model, batch, key)
+        updates, state = optimiser.update(grads, state, eqx.filter(model, eqx.is_array))
+        return eqx.apply_updates(model, updates), state, metrics
+
+    return update
 
 
 def start(optimiser: optax.GradientTransformation, model: Any) -> Any:

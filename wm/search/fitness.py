@@ -19,7 +19,7 @@ from wm.dream.unroll import unroll
 from wm.models import rnn
 from wm.models.rnn import RNN
 from wm.models.value import Value
-from wm.runtime import devices
+from wm.runtime import devices, memory
 from wm.search.payoff import Payoff
 from wm.search.space import ControllerSpace
 from wm.search.start_states import StartMoments, start_states
@@ -78,13 +78,15 @@ def dream_fitness(
 ) -> Callable[[int, Float[np.ndarray, "population coordinate"]], Float[np.ndarray, " population"]]:
     """The function that computes the fitness of a generation's candidates, in one jitted call.
 
-    The simulators generate the dreams in turn. All candidates meet the same start states and noise.
+    The simulators generate the dreams in turn. All candidates meet the same start states and noise. The first
+    call raises TooLarge if it does not fit the device's memory.
     """
     objective, rules = problem.objective, problem.rules
     in_precision = partial(rnn.in_precision, precision=objective.precision)
     dreams = [dream._replace(simulator=in_precision(dream.simulator)) for dream in problem.dreams]
     watcher = in_precision(problem.watcher)
 
+    @memory.checked
     @eqx.filter_jit
     def evaluated(
         dreams: list[SearchDream],
