@@ -143,7 +143,7 @@ OPTIONS = {
     "export-web": {"--models", "--out", "--weights"},
     "watch": {"--models", "--seed", "--steps", "--out", "--dream-steps", "--replay"},
     "play": {"--models", "--seed", "--steps", "--world", "--agent", "--temperature"},
-    **{name: set() for name in ("profile", "validate", "schema", "status", "publish")},
+    **{name: set() for name in ("profile", "validate", "schema", "status", "devices", "publish")},
 }
 
 

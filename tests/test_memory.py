@@ -51,9 +51,9 @@ def compilations():
     """The programs that were compiled since the test began."""
     found = []
 
-    def listen(name, seconds, **details):
-        if name == COMPILED:
-            found.append(details.get("fun_name", ""))
+    def listen(event, duration_secs, **kwargs):
+        if event == COMPILED:
+            found.append(kwargs)
 
     monitoring.register_event_duration_secs_listener(listen)
     yield found

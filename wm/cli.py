@@ -158,6 +158,15 @@ def status() -> None:
 
 
 @app.command
+def devices() -> None:
+    """Show the devices that JAX computes on, their memory for JAX, and the cores for real drives."""
+    from wm.runtime import memory
+
+    startup.check_jax()
+    print("\n".join([*memory.lines(), f"{startup.cores()} CPU cores for real drives"]))
+
+
+@app.command
 def publish(round_name: Annotated[str | None, Parameter(name="ROUND")] = None, /) -> None:
     """Copy a round's agent and scores to models/pretrained.
 

@@ -62,6 +62,16 @@ def stats() -> dict[str, int]:
     return jax.local_devices()[0].memory_stats() or {}
 
 
+def lines() -> Iterator[str]:
+    """A line about each device, with the memory that JAX may use of it."""
+    import jax
+
+    for device in jax.local_devices():
+        limit = (device.memory_stats() or {}).get("bytes_limit")
+        room = f", {limit / 1e9:.1f} GB for JAX" if limit else ""
+        yield f"{device.platform} {device.id}: {device.device_kind}{room}"
+
+
 @contextmanager
 def named(stage: str, sizes: Mapping[str, int]) -> Iterator[None]:
     """Turns TooLarge into BadInput, and running out of memory into Halted. Both name `sizes`, the parameters

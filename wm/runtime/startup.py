@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import logging
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wm.errors import BadInput
+from wm.runtime import nvidia
 
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD, ARENA_MAX = -4, -1, -2, -8  # of glibc's malloc.h
 ONE_THREAD = {  # environment of a worker process
@@ -124,16 +126,33 @@ def check_jax() -> None:
             remedy = f"Unset {name.upper()}, or call jax.config.update({name!r}, {expected!r})."
             raise BadInput(f"{name}: found {found!r}, expected {expected!r}, as for all results. {remedy}")
     _check_fork(os.getpid())
+    _start_jax(settings.jax_platforms or "")
+
+
+def _start_jax(platforms: str) -> None:
+    """Starts JAX on `platforms`, if any. Raises BadInput without them; if there are none and it does not use
+    an NVIDIA GPU, says so in one line instead of JAX's many."""
+    import jax
+
+    disabled = logging.root.manager.disable
+    if nvidia.program() is not None:
+        logging.disable(logging.ERROR)
     try:
-        jax.devices()
+        backend = jax.default_backend()
     except (RuntimeError, AssertionError) as error:
-        if not (platforms := settings.jax_platforms):
+        if not platforms:
             raise
         reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "no such device was found"
+        wants_gpu = {"cuda", "gpu"} & set(platforms.split(","))
+        remedy = f" For the GPU: {nvidia.remedy(nvidia.driver())}." if wants_gpu else ""
         raise BadInput(
             f"JAX_PLATFORMS: found {platforms}, expected devices of this machine: {reason}. Unset it, or set"
-            " it to cpu; a GPU of NVIDIA needs a driver and `uv sync --extra cuda`."
+            f" it to cpu.{remedy}"
         ) from None
+    finally:
+        logging.disable(disabled)
+    if backend == "cpu" and not platforms:
+        nvidia.warn_of_unused()
 
 
 @cache
