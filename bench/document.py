@@ -1,4 +1,4 @@
-"""Writes the tables of docs/performance.md and docs/scale.md, and the chart, from bench/results/*.csv.
+"""Writes the tables of docs/performance.md, gpu.md and scale.md, and the chart, from bench/results/*.csv.
 
     uv run python -m bench.document
 
@@ -17,7 +17,7 @@ from wm.runtime import files
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md")
+DOCUMENTS = tuple(ROOT / "docs" / name for name in ("performance.md", "gpu.md", "scale.md"))
 CHART, CURVES = ROOT / "docs" / "stage_minutes.svg", ROOT / "docs" / "score_curves.svg"
 RECIPES = {"two-shares": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
 BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)

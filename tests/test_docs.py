@@ -37,6 +37,7 @@ LIMITS = {  # words
     "docs/method.md": 2000,
     "docs/results.md": 2000,
     "docs/performance.md": 1500,
+    "docs/gpu.md": 400,
     "docs/data.md": 1200,
     "docs/scale.md": 1200,
     "docs/reliability.md": 1200,
@@ -309,9 +310,17 @@ def test_the_cards_that_hold_the_data_are_those_of_the_footprint():
     frames, latents = (document.read("footprint")[i] for i in (0, 2))
     needed = [frames["default_megabytes"], frames["paper_megabytes"], latents["paper_megabytes"]]
     sizes = [math.ceil(int(size) / 1e3 / resident.MAX_SHARE / 0.75) for size in needed]
-    text = " ".join((DOCS / "performance.md").read_text(encoding="utf-8").split())
+    text = " ".join((DOCS / "gpu.md").read_text(encoding="utf-8").split())
     assert "a card of {} GB, the paper's {} GB, its latents {} GB".format(*sizes) in text
-    assert f"by default from {sizes[0]} GB on" in " ".join(README.read_text(encoding="utf-8").split())
+
+
+def test_the_minutes_of_the_gpu_page_are_those_of_the_measurement():
+    rows = document.read("paper_h200")
+    text = (DOCS / "gpu.md").read_text(encoding="utf-8")
+    assert f"| {sum(int(row['paper_minutes']) for row in rows)}, [extrapolated]" in text
+    first = {row["stage"]: row["seconds_before_first_step"] for row in rows}
+    compiled = [int(first[stage]) for stage in ("train_vae", "train_rnn r0", "evolve r0")]
+    assert f"took {min(compiled)} to {max(compiled)}" in text
 
 
 def test_the_extrapolation_follows_from_the_default_run():
