@@ -1,4 +1,4 @@
-"""Writes the tables of docs/performance.md, gpu.md and scale.md, and the chart, from bench/results/*.csv.
+"""Writes the tables of docs/performance.md, gpu.md and scale.md from bench/results/*.csv, and docs/*.svg.
 
     uv run python -m bench.document
 
@@ -10,15 +10,20 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import process, tables
 from bench.runs import RUNS
 from wm.runtime import files
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = tuple(ROOT / "docs" / name for name in ("performance.md", "gpu.md", "scale.md"))
 CHART, CURVES = ROOT / "docs" / "stage_minutes.svg", ROOT / "docs" / "score_curves.svg"
+LOSSES, METRICS = ROOT / "docs" / "loss_curves.svg", ROOT / "metrics"
 RECIPES = {"two-shares": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
 BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)
 XEON, EPYC = "Intel Xeon with AVX-512, 2 cores", "AMD EPYC, 2 cores"
@@ -33,6 +38,7 @@ def main() -> None:
     with drawing():
         draw_chart(CHART)
         draw_curves(CURVES)
+        draw_losses(LOSSES)
 
 
 @contextmanager
@@ -188,6 +194,33 @@ def draw_curves(path: Path) -> None:
     panels[1].legend(loc="lower right")
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
+
+
+def draw_losses(path: Path) -> None:
+    """Validation loss of V, and of M's watcher in each round, after each number of gradient steps."""
+    from matplotlib import pyplot
+
+    figure, (of_v, of_m) = pyplot.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    curve(of_v, METRICS / "train_vae.csv", "loss", "#4477aa", "V")
+    of_v.set_ylabel("V: loss of a frame")
+    names = sorted(folder.name for folder in (METRICS / "rounds").iterdir())
+    for name, colour in zip(names, pyplot.get_cmap("viridis").resampled(len(names)).colors, strict=True):
+        curve(of_m, METRICS / "rounds" / name / "train_rnn.csv", "nll", colour, name)
+    of_m.set_ylabel("M: NLL of the next latent, nats")
+    of_m.legend(fontsize=8)
+    for axes in (of_v, of_m):
+        axes.set(xlabel="gradient steps", xlim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def curve(axes: "Axes", path: Path, column: str, colour: object, label: str) -> None:
+    """Draws a column of a training's CSV file against its steps."""
+    rows = tables.rows(path)
+    steps, values = ([float(row[name]) for row in rows] for name in ("step", column))
+    axes.plot(steps, values, ".-", color=colour, label=label)
 
 
 if __name__ == "__main__":

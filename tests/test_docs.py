@@ -287,6 +287,23 @@ def test_tables_of_measurements_are_those_of_their_csv_files():
         assert text.count("<!-- end -->") > 0
 
 
+def test_the_loss_curves_are_those_of_the_metrics(tmp_path):
+    with document.drawing():
+        document.draw_losses(tmp_path / "losses.svg")
+    drawn = (tmp_path / "losses.svg").read_bytes()
+    assert document.LOSSES.read_bytes() == drawn, "run `uv run python -m bench.document`"
+
+
+def test_normal_losses_are_those_of_the_metrics():
+    text = " ".join((DOCS / "method.md").read_text(encoding="utf-8").split())
+    vae = json.loads((document.METRICS / "train_vae.json").read_text())["loss"]
+    first, last = (
+        json.loads((document.METRICS / f"rounds/{name}/train_rnn.json").read_text())["rnn"]["nll"]
+        for name in (next(iter(SECTIONS["rounds"])), next(reversed(SECTIONS["rounds"])))
+    )
+    assert f"V ends at {vae:.0f}, M at {first:.1f} nats in the first round and {last:.1f} in the last" in text
+
+
 def test_a_cell_of_a_measurement_holds_one_number():
     for path in document.DOCUMENTS:
         for block in document.BLOCK.findall(path.read_text(encoding="utf-8")):
