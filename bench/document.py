@@ -204,8 +204,9 @@ def draw_losses(path: Path) -> None:
     curve(of_v, METRICS / "train_vae.csv", "loss", "#4477aa", "V")
     of_v.set_ylabel("V: loss of a frame")
     names = sorted(folder.name for folder in (METRICS / "rounds").iterdir())
-    for name, colour in zip(names, pyplot.get_cmap("viridis").resampled(len(names)).colors, strict=True):
-        curve(of_m, METRICS / "rounds" / name / "train_rnn.csv", "nll", colour, name)
+    colours = pyplot.get_cmap("viridis", len(names))
+    for number, name in enumerate(names):
+        curve(of_m, METRICS / "rounds" / name / "train_rnn.csv", "nll", colours(number), name)
     of_m.set_ylabel("M: NLL of the next latent, nats")
     of_m.legend(fontsize=8)
     for axes in (of_v, of_m):
