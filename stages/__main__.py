@@ -17,13 +17,14 @@ from pathlib import Path
 from wm.errors import BadInput, listed, shown
 from wm.params import file
 from wm.params.model import Params
-from wm.pipeline import repo_lock, work
+from wm.pipeline import repo_lock, sources, work
 from wm.runtime import memory, stage_log, startup
 from wm.runtime.run import run
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 STAGES = [name for name in NAMES if name != "deps"]
+IMPORT = "import_drives"  # the stage of recorded drives
 STEP_SIZES = {  # stages that resume, and the parameters that determine how much memory their steps need
     "train_vae": ("batch_size",),
     "train_rnn": ("batch_size", "window_steps"),
@@ -51,6 +52,8 @@ def run_stage(name: str = "", *arguments: str) -> None:
         raise BadInput(f"stage: found {shown(name)}, expected one of {listed(STAGES)}; deps checks dvc.yaml")
     params = file.load()
     check_arguments(name, arguments, params)
+    if name in STAGES:
+        sources.check(params)
     startup.cache_compiled()
     startup.set_gpu_flags(deterministic=params.gpu.deterministic)
     if name in CONVOLUTIONAL:
@@ -72,12 +75,13 @@ def check_arguments(stage: str, arguments: tuple[str, ...], params: Params) -> N
     """Refuses arguments that the stage does not take, or that params.yaml does not name."""
     names, required = parameters(stage)
     if not required <= len(arguments) <= len(names):
-        found, expected = shown(" ".join(arguments)) if arguments else "nothing", wanted(names, params)
+        found, expected = shown(" ".join(arguments)) if arguments else "nothing", wanted(stage, names, params)
         raise BadInput(f"{stage}: arguments: found {found}, expected {expected}")
     bound = dict(zip(names, arguments, strict=False))
     name, prev, source = bound.get("round_name"), bound.get("prev"), bound.get("source")
-    if source is not None and source not in params.collect:
-        raise BadInput(f"driver: found {shown(source)}, expected one of {listed(params.collect)}")
+    if source is not None and source not in (known := sources_of(stage, params)):
+        kind = "source" if stage == IMPORT else "driver"
+        raise BadInput(f"{kind}: found {shown(source)}, expected one of {listed(known)}")
     if name is not None and name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
     if name is not None and "prev" in names and prev != params.rounds[name].prev:
@@ -94,11 +98,17 @@ def parameters(stage: str) -> tuple[list[str], int]:
     return names, len(names) - len(arguments.defaults)
 
 
-def wanted(names: list[str], params: Params) -> str:
+def sources_of(stage: str, params: Params) -> list[str]:
+    """The sources of `collect` that the stage may be called for: recorded drives, or drivers."""
+    return [name for name in params.collect if (name in params.recorded) == (stage == IMPORT)]
+
+
+def wanted(stage: str, names: list[str], params: Params) -> str:
     """The arguments of a stage, in words."""
     match names:
         case ["source"]:
-            return f"DRIVER, one of {listed(params.collect)}"
+            kind, known = "SOURCE" if stage == IMPORT else "DRIVER", sources_of(stage, params)
+            return f"{kind}, one of {listed(known) or 'none in params.yaml'}"
         case ["round_name"]:
             return f"ROUND, one of {listed(params.rounds)}"
         case ["round_name", "prev"]:

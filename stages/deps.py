@@ -1,9 +1,11 @@
-"""The code deps of every stage in dvc.yaml: `python -m stages deps` checks them, `--write` rewrites them.
+"""The deps of dvc.yaml that follow from the code and from params.yaml: `python -m stages deps` checks them,
+`--write` rewrites them.
 
 The rest of dvc.yaml, its comments included, stays as it is. A stage's code deps are the modules that can
 change its outputs (see `wm.runtime.code.stage_modules`), or the folder of a package if the stage imports
-several of its modules, which keeps dvc.lock short (`wm.pipeline.lock`). `--write` also removes from dvc.lock
-the records of stages and rounds that are gone.
+several of its modules, which keeps dvc.lock short (`wm.pipeline.lock`). Sources of recorded
+drives are written by `wm.pipeline.sources`. `--write` also removes from dvc.lock the records of stages and
+rounds that are gone.
 """
 
 import re
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from wm.errors import BadInput, Halted, shown
 from wm.params.model import Params
-from wm.pipeline import lock
+from wm.pipeline import lock, sources
 from wm.runtime import code, files
 
 DAG, WRITE = Path("dvc.yaml"), "--write"
@@ -26,13 +28,15 @@ def main(params: Params, option: str = "") -> None:
     if option not in ("", WRITE):
         raise BadInput(f"deps: found {shown(option)}, expected {WRITE} or nothing")
     text = DAG.read_text(encoding="utf-8")
-    if (generated := with_code_deps(text)) == text:
-        print(f"{DAG}: code deps agree with the imports")
+    if (generated := with_code_deps(sources.with_sources(text, params))) == text:
+        print(f"{DAG}: deps agree with the imports and params.yaml")
     elif option != WRITE:
-        raise Halted(f"{DAG}: code deps differ from the imports. Run `python -m stages deps {WRITE}`.")
+        raise Halted(
+            f"{DAG}: deps differ from the imports or params.yaml. Run `python -m stages deps {WRITE}`."
+        )
     else:
         files.write_bytes(DAG, generated.encode())
-        print(f"{DAG}: code deps written")
+        print(f"{DAG}: deps written")
     if option == WRITE:
         lock.prune(params.model_dump())
 

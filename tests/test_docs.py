@@ -25,6 +25,7 @@ from wm.data.shards import Writer
 from wm.params import profiles
 from wm.params.check import check
 from wm.params.explore import SEEDS_PER_ROUND
+from wm.pipeline import sources
 from wm.runtime import files
 from wm.spec import FRAME_BYTES
 
@@ -362,7 +363,7 @@ def test_a_stated_number_of_stages_is_that_of_dvc_yaml():
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values()
     sizes = {"${rounds}": len(SECTIONS["rounds"]), "None": 1}
     lists = [stage.get("foreach") for stage in stages]
-    count = sum(len(each) if isinstance(each, list) else sizes[str(each)] for each in lists)
+    count = sum(len(each) if isinstance(each, list | dict) else sizes[str(each)] for each in lists)
     for path in DOCUMENTS:
         for number in re.findall(r"\b(\d+) stages\b", path.read_text(encoding="utf-8")):
             assert int(number) == count, path
@@ -429,13 +430,19 @@ def outputs(stage):
 
 
 def data_flow():
-    """The pairs of stages in dvc.yaml of which the second reads an output of the first."""
-    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    """The pairs of stages in dvc.yaml, with a source of recorded drives, of which the second reads an output
+    of the first."""
+    mine = {"mine": {"path": "mine", "seed": 500_000, "episodes": 1}}
+    params = check(SECTIONS | {"collect": SECTIONS["collect"] | mine})
+    text = sources.with_sources((ROOT / "dvc.yaml").read_text(), params)
+    stages = YAML(typ="safe").load(text)["stages"]
     made, read = {}, {}
     for name, stage in stages.items():
         entry, items = stage.get("do", stage), stage.get("foreach", [])
-        names = items if isinstance(items, list) and items else [""]
-        made[name] = [path.replace("${item}", item) for path in outputs(stage) for item in names]
+        names = list(items) if items and not isinstance(items, str) else ["${key}"]
+        made[name] = [
+            path.replace("${item}", each).replace("${key}", each) for path in outputs(stage) for each in names
+        ]
         read[name] = [
             dep.replace("${item.prev}", prev) for dep in entry["deps"] for prev in ("${key}", "init")
         ]

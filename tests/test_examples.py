@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.env_checker import check_env
 from test_envs import GAS, save_agent
 
-from examples import ppo_in_dream
-from examples.sb3 import GymnasiumVecEnv
 from wm.envs.dream import CarRacingDream
 from wm.envs.track import RealCarRacing
 from wm.envs.vector import CarRacingDreams
 from wm.errors import BadInput
+
+check_env = pytest.importorskip("stable_baselines3.common.env_checker").check_env  # the extra `examples`
+
+from examples import ppo_in_dream  # noqa: E402
+from examples.sb3 import GymnasiumVecEnv  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -136,8 +136,9 @@ def profile(name: str, /) -> None:
 def validate() -> None:
     """Check params.yaml."""
     from wm.params import file
+    from wm.pipeline import sources
 
-    file.load()
+    sources.check(file.load())
     print(f"{file.PARAMS}: valid")
 
 

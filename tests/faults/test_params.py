@@ -485,4 +485,5 @@ def test_the_schema_knows_every_name_of_every_section(params):
 
     assert sorted(names(document)) == sorted(given(params))
     assert document["additionalProperties"] is False
-    assert document["properties"]["collect"]["propertyNames"]["enum"] == ["lane_follower", "erratic"]
+    kinds = document["properties"]["collect"]["additionalProperties"]["anyOf"]
+    assert [kind["$ref"].split("/")[-1] for kind in kinds] == ["ImportDrives", "Collect"]

@@ -5,9 +5,11 @@ from itertools import combinations
 from typing import Any, NoReturn
 
 from wm.errors import BadInput, listed
-from wm.params.collect import DRIVERS
+from wm.params.collect import DRIVERS, Collect
+from wm.params.import_drives import ImportDrives
 from wm.params.model import Params
 from wm.params.names import INIT
+from wm.params.rounds import NAME
 from wm.params.section import validated
 
 FILE = "params.yaml"
@@ -16,6 +18,7 @@ RESERVED = {INIT, "pretrained", *DRIVERS}  # names of folders beside those of ro
 
 def check(content: dict[str, Any]) -> Params:
     """The parameters. Raises BadInput for the first mistake within a section or between two."""
+    _check_collect(content.get("collect"))
     params = validated(Params, content, FILE)
     _check_rounds(params)
     _check_sources(params)
@@ -31,11 +34,24 @@ def _refuse(place: str, found: Any, expected: str) -> NoReturn:
     raise BadInput(f"{FILE}: {place}: found {found!r}, expected {expected}")
 
 
+def _check_collect(sources: Any) -> None:
+    """Every source must be a known driver, or have a path; each is checked as what it is."""
+    for name, source in sources.items() if isinstance(sources, dict) else ():
+        recorded, place = isinstance(source, dict) and "path" in source, f"collect.{name}"
+        if not recorded and name not in DRIVERS:
+            _refuse(place, name, f"one of {listed(DRIVERS)}; or recorded drives, with a path")
+        if recorded and name in RESERVED:
+            _refuse(place, name, f"a name other than {listed(sorted(RESERVED))} for recorded drives")
+        if recorded and not NAME.fullmatch(str(name)):
+            _refuse(place, name, "a letter, followed by at most 39 letters, digits, - or _")
+        validated(ImportDrives if recorded else Collect, source, f"{FILE}: {place}")
+
+
 def _check_rounds(params: Params) -> None:
     """Every round must descend from init, and have a name that no other folder has."""
     for name in params.rounds:
-        if name in RESERVED:
-            _refuse(f"rounds.{name}", name, f"a name other than {listed(sorted(RESERVED))}")
+        if name in (taken := RESERVED | params.recorded.keys()):
+            _refuse(f"rounds.{name}", name, f"a name other than {listed(sorted(taken))}")
         try:
             params.rounds_until(name)
         except ValueError as error:

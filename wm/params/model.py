@@ -13,6 +13,7 @@ from wm.params.explore import Explore
 from wm.params.fidelity import Fidelity
 from wm.params.gpu import GPU
 from wm.params.hosts import Hosts
+from wm.params.import_drives import ImportDrives
 from wm.params.initialise import Initialise
 from wm.params.process import Process
 from wm.params.rank import Rank
@@ -34,7 +35,7 @@ class Params(Section):
     rounds: Annotated[dict[RoundName, RoundParams], Field(min_length=1)]
     """Rounds. Each trains the RNNs, evolves the controller in their dreams, drives, and collects new
     drives."""
-    collect: Annotated[dict[DriverName, Collect], Field(min_length=1)]
+    collect: Annotated[dict[DriverName | RoundName, ImportDrives | Collect], Field(min_length=1)]
     """Drives of the scripted drivers."""
     process: Process
     train_vae: TrainVAE
@@ -45,6 +46,11 @@ class Params(Section):
     explore: Explore
     fidelity: Fidelity
     rank: Rank
+
+    @property
+    def recorded(self) -> dict[str, ImportDrives]:
+        """The sources of `collect` that are recorded drives."""
+        return {name: source for name, source in self.collect.items() if isinstance(source, ImportDrives)}
 
     def rounds_until(self, name: str) -> list[str]:
         """The rounds from the first one to `name`; none for init. Raises ValueError for a broken `prev`."""

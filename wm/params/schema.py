@@ -51,6 +51,7 @@ def _lines(content: dict[str, Any], model: type[Section], indent: str) -> Iterat
 
 
 def _section(kind: Any = None, *_: Any) -> type[Section] | None:
+    kind = next(iter(get_args(kind)), kind)  # one of a union
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 

@@ -1,0 +1,28 @@
+"""Checks and converts recorded drives: `python -m stages import_drives SOURCE`."""
+
+from pathlib import Path
+
+from wm.data.shards import Writer
+from wm.errors import BadInput
+from wm.params.model import Params
+from wm.runtime import files
+from wm.runtime.places import RAW
+from wm.runtime.progress import progress
+from wm.track import recorded
+
+
+def main(params: Params, source: str) -> None:
+    settings, timing = params.recorded[source], params.environment.timing
+    first, count = params.evaluate.seed, params.evaluate.episodes
+    evaluated = range(first, first + count)
+    numbers: dict[int, int] = {}  # by recorded seed: drives on one track stay on one side of the split
+    drives = recorded.read(Path(settings.path), settings.episodes, timing)
+    with files.replacing(RAW / source) as folder:
+        writer = Writer(folder, source)
+        for i, drive in enumerate(progress(drives, f"import {source}", settings.episodes), settings.seed):
+            if drive.seed in evaluated:
+                taken = f"expected none of {first} to {first + count - 1}, evaluate's tracks"
+                raise BadInput(f"{drive.place}: seed: found {drive.seed}, {taken}")
+            number = i if drive.seed is None else numbers.setdefault(drive.seed, i)
+            writer.write(recorded.episode(drive, number, source, timing))
+        writer.finish()

@@ -1,0 +1,30 @@
+"""Recorded drives in dvc.yaml: a stage `import_drives` for each source; its output is a dep of `process`."""
+
+import re
+
+from wm.errors import BadInput
+from wm.params.model import Params
+from wm.pipeline.dag import DAG
+from wm.runtime.places import RAW
+
+STAGES = re.compile(r"(?<=\n  import_drives:\n    foreach: )\{.*\}")
+PROCESS = re.compile(r"(?<=\n  process:\n)(?:    .*\n)*")
+DRIVES = re.compile(rf"(?:      - {RAW}/\S+\n)+")
+
+
+def check(params: Params) -> None:
+    """Raises BadInput where params.yaml has recorded drives that dvc.yaml has not: they would be left out."""
+    if not params.recorded or not DAG.exists():
+        return
+    text = DAG.read_text(encoding="utf-8")
+    if with_sources(text, params) != text:
+        found = "found other sources than in collect of params.yaml"
+        raise BadInput(f"{DAG}: import_drives, process: {found}. Run `python -m stages deps --write`.")
+
+
+def with_sources(text: str, params: Params) -> str:
+    """The text of dvc.yaml with the sources of recorded drives, and all sources as deps of `process`."""
+    paths = ", ".join(f"{name}: {source.path}" for name, source in params.recorded.items())
+    text = STAGES.sub(lambda _: f"{{{paths}}}", text)
+    deps = "".join(f"      - {RAW / name}\n" for name in params.collect)
+    return PROCESS.sub(lambda stage: DRIVES.sub(lambda _: deps, stage[0], count=1), text, count=1)
