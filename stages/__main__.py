@@ -24,7 +24,6 @@ from wm.runtime.run import run
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 STAGES = [name for name in NAMES if name != "deps"]
-IMPORT = "import_drives"  # the stage of recorded drives
 STEP_SIZES = {  # stages that resume, and the parameters that determine how much memory their steps need
     "train_vae": ("batch_size",),
     "train_rnn": ("batch_size", "window_steps"),
@@ -79,8 +78,8 @@ def check_arguments(stage: str, arguments: tuple[str, ...], params: Params) -> N
         raise BadInput(f"{stage}: arguments: found {found}, expected {expected}")
     bound = dict(zip(names, arguments, strict=False))
     name, prev, source = bound.get("round_name"), bound.get("prev"), bound.get("source")
-    if source is not None and source not in (known := sources_of(stage, params)):
-        kind = "source" if stage == IMPORT else "driver"
+    if source is not None and source not in (known := sources.of_stage(stage, params)):
+        kind = "source" if stage == sources.IMPORT else "driver"
         raise BadInput(f"{kind}: found {shown(source)}, expected one of {listed(known)}")
     if name is not None and name not in params.rounds:
         raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
@@ -98,16 +97,11 @@ def parameters(stage: str) -> tuple[list[str], int]:
     return names, len(names) - len(arguments.defaults)
 
 
-def sources_of(stage: str, params: Params) -> list[str]:
-    """The sources of `collect` that the stage may be called for: recorded drives, or drivers."""
-    return [name for name in params.collect if (name in params.recorded) == (stage == IMPORT)]
-
-
 def wanted(stage: str, names: list[str], params: Params) -> str:
     """The arguments of a stage, in words."""
     match names:
         case ["source"]:
-            kind, known = "SOURCE" if stage == IMPORT else "DRIVER", sources_of(stage, params)
+            kind, known = "SOURCE" if stage == sources.IMPORT else "DRIVER", sources.of_stage(stage, params)
             return f"{kind}, one of {listed(known) or 'none in params.yaml'}"
         case ["round_name"]:
             return f"ROUND, one of {listed(params.rounds)}"

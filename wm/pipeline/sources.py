@@ -7,9 +7,15 @@ from wm.params.model import Params
 from wm.pipeline.dag import DAG
 from wm.runtime.places import RAW
 
-STAGES = re.compile(r"(?<=\n  import_drives:\n    foreach: )\{.*\}")
+IMPORT = "import_drives"  # the stage of recorded drives
+STAGES = re.compile(rf"(?<=\n  {IMPORT}:\n    foreach: )\{{.*\}}")
 PROCESS = re.compile(r"(?<=\n  process:\n)(?:    .*\n)*")
 DRIVES = re.compile(rf"(?:      - {RAW}/\S+\n)+")
+
+
+def of_stage(stage: str, params: Params) -> list[str]:
+    """The sources of `collect` that the stage may be called for: recorded drives, or drivers."""
+    return [name for name in params.collect if (name in params.recorded) == (stage == IMPORT)]
 
 
 def check(params: Params) -> None:
@@ -19,7 +25,7 @@ def check(params: Params) -> None:
     text = DAG.read_text(encoding="utf-8")
     if with_sources(text, params) != text:
         found = "found other sources than in collect of params.yaml"
-        raise BadInput(f"{DAG}: import_drives, process: {found}. Run `python -m stages deps --write`.")
+        raise BadInput(f"{DAG}: {IMPORT}, process: {found}. Run `python -m stages deps --write`.")
 
 
 def with_sources(text: str, params: Params) -> str:
