@@ -138,8 +138,8 @@ TABLES: dict[str, Callable[[Rows], tuple[list[str], list[list[str]]]]] = {
     "paper_h200": paper_h200,
     "memory": memory,
     "footprint": lambda rows: (
-        ["", "default, MB", "paper, MB"],
-        [[row["what"], grouped(row["default_megabytes"]), grouped(row["paper_megabytes"])] for row in rows],
+        list(rows[0]),
+        [[what, *map(grouped, sizes)] for what, *sizes in (row.values() for row in rows)],
     ),
     "precision_h200": as_it_is("model", "measure", "TF32 (JAX's default)", "bfloat16", "float32"),
     "drives": as_it_is("workers", "where", "scripted drives, minutes", "agent's drives, minutes"),

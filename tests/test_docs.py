@@ -314,19 +314,16 @@ def test_a_cell_of_a_measurement_holds_one_number():
 
 def test_the_data_of_the_footprint_are_those_of_the_profiles(monkeypatch):
     monkeypatch.chdir(ROOT)
-    rows = {row["what"]: row for row in document.read("footprint")}
-    for name in ("default", "paper"):
-        sizes = [round(size / 1e6) for size in footprint.data_bytes(check(profiles.content(name)))]
-        stated = [
-            int(rows[what][f"{name}_megabytes"]) for what in ("V, frames", "M, latents of the last round")
-        ]
-        assert stated == sizes
+    rows = document.read("footprint")
+    for name in footprint.PROFILES:
+        sizes = footprint.data_bytes(check(profiles.content(name)))
+        assert [int(row[name]) for row in rows[:2]] == [round(size / 1e6) for size in sizes]
 
 
 def test_the_cards_that_hold_the_data_are_those_of_the_footprint():
     """JAX gives the process three quarters of a card."""
-    frames, latents = (document.read("footprint")[i] for i in (0, 2))
-    needed = [frames["default_megabytes"], frames["paper_megabytes"], latents["paper_megabytes"]]
+    frames, latents = document.read("footprint")[:2]
+    needed = [frames["default"], frames["paper"], latents["paper"]]
     sizes = [math.ceil(int(size) / 1e3 / resident.MAX_SHARE / 0.75) for size in needed]
     text = " ".join((DOCS / "gpu.md").read_text(encoding="utf-8").split())
     assert "a card of {} GB, the paper's {} GB, its latents {} GB".format(*sizes) in text

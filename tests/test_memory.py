@@ -99,6 +99,13 @@ def test_donated_memory_is_counted_once():
     assert memory.needs(kept, x) - memory.needs(reused, x) == 4 * 10**6
 
 
+def test_a_training_step_can_be_asked_what_it_needs_without_running_it():
+    model, optimiser = eqx.nn.Linear(SIDE, SIDE, key=jr.key(0)), fit.adam(1e-2, 3, 1.0)
+    arguments = (np.zeros((8, SIDE), np.float32), jr.key(1)), model, fit.start(optimiser, model)
+    weights = 4 * SIDE * (SIDE + 1)
+    assert memory.needs(fit.update_step(loss, optimiser).__wrapped__, *arguments) > 3 * weights  # with Adam's
+
+
 def expect_line(capsys, stage, code, *parts):
     """That the stage of params.yaml ends in one line with these parts and this exit code."""
     params = file.load(ROOT / "params.yaml")

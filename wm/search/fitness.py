@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -81,10 +81,20 @@ def dream_fitness(
     The simulators generate the dreams in turn. All candidates meet the same start states and noise. The first
     call raises TooLarge if it does not fit the device's memory.
     """
-    objective, rules = problem.objective, problem.rules
-    in_precision = partial(rnn.in_precision, precision=objective.precision)
+    in_precision = partial(rnn.in_precision, precision=problem.objective.precision)
     dreams = [dream._replace(simulator=in_precision(dream.simulator)) for dream in problem.dreams]
-    watcher = in_precision(problem.watcher)
+    watcher, evaluated = in_precision(problem.watcher), dream_program(problem)
+
+    def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
+        vectors = devices.split(jnp.asarray(candidates, jnp.float32))
+        return devices.whole(evaluated(dreams, watcher, space, vectors, jr.fold_in(key, generation)))
+
+    return fitness
+
+
+def dream_program(problem: Problem) -> Callable[..., Any]:
+    """The jitted fitness of candidates: (dreams, watcher, space, candidates, key) -> (population)."""
+    objective, rules = problem.objective, problem.rules
 
     @memory.checked
     @eqx.filter_jit
@@ -111,11 +121,7 @@ def dream_fitness(
             worth.append(scoring.returns(outcome) - missed + dream.value(dreamt.end.memory.hidden))
         return conditional_value_at_risk(jnp.concatenate(worth, axis=-1), objective.cvar_level)
 
-    def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
-        vectors = devices.split(jnp.asarray(candidates, jnp.float32))
-        return devices.whole(evaluated(dreams, watcher, space, vectors, jr.fold_in(key, generation)))
-
-    return fitness
+    return evaluated
 
 
 def conditional_value_at_risk(
