@@ -28,16 +28,17 @@ def episode(task: tuple[str, Timing, int]) -> Episode:
 def main(params: Params, source: str) -> None:
     settings = params.collect[source]
     timing = params.environment.timing
-    tasks = [(source, timing, settings.seed + i) for i in range(settings.episodes)]
+    seeds = range(settings.seed, settings.seed + settings.episodes)
     compute = params.compute
 
-    def driven(left: Sequence[tuple[str, Timing, int]]) -> Iterator[Episode]:
+    def driven(left: Sequence[int]) -> Iterator[Episode]:
+        tasks = ((source, timing, seed) for seed in left)
         with workers.pool(compute.scheduler, compute.workers) as pool:
-            yield from workers.ordered(pool, episode, left)
+            yield from workers.ordered(pool, episode, tasks)
 
     values, stage = [settings.model_dump(), params.environment.model_dump()], f"collect {source}"
     with scratch.folder(stage, values, []) as unfinished, files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
-        for drive in progress(resumable_episodes(unfinished, tasks, driven), stage, len(tasks)):
+        for drive in progress(resumable_episodes(unfinished, seeds, driven), stage, len(seeds)):
             writer.write(drive)
         writer.finish()

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from wm.agent import driving, summary
 from wm.agent.agent_files import AgentFiles
 from wm.agent.drive import Drive
 from wm.data.episode import Episode
-from wm.data.resumable import resumable_episodes
+from wm.data.resumable import resumable_episodes, saved_episode
 from wm.params.model import Params
 from wm.runtime import files, results, scratch
 from wm.runtime.places import METRICS, ROUND_MODELS, VAE_MODEL
@@ -21,19 +23,19 @@ def main(params: Params) -> None:
     folder = ROUND_MODELS / round_name
     models = AgentFiles(VAE_MODEL, folder / "rnn.eqx", folder / "controller.eqx")
     models.check()
-    drives = [Drive(settings.seed + i) for i in range(settings.episodes)]
+    seeds = range(settings.seed, settings.seed + settings.episodes)
     values = [settings.model_dump(), params.environment.model_dump()]
-    shown = Progress(f"evaluate {round_name}", len(drives))
+    shown = Progress(f"evaluate {round_name}", len(seeds))
 
-    def driven(left: Sequence[Drive]) -> Iterator[Episode]:
-        return driving.drive_all(models, left, timing, round_name, where, shown.drove)
+    def driven(left: Sequence[int]) -> Iterator[Episode]:
+        return driving.drive_all(models, map(Drive, left), timing, round_name, where, shown.drove)
 
     with scratch.folder("evaluate", values, models.paths) as unfinished:
-        episodes = list(shown.over(resumable_episodes(unfinished, drives, driven)))
-        files.write_csv(METRICS / "real.csv", summary.table(episodes))
-        files.write_json(METRICS / "real.json", summary.of_episodes(episodes, timing))
-        middle = sorted(episodes, key=lambda episode: episode.record.score)[len(episodes) // 2]
-        write_film(models, middle, timing.steps_per_second)
+        scored = summary.driven(shown.over(resumable_episodes(unfinished, seeds, driven)))
+        files.write_csv(METRICS / "real.csv", summary.table(scored))
+        files.write_json(METRICS / "real.json", summary.of_driven(scored, timing))
+        middle = int(np.argsort(scored["score"], kind="stable")[len(scored) // 2])
+        write_film(models, saved_episode(unfinished, middle), timing.steps_per_second)
 
 
 def write_film(models: AgentFiles, episode: Episode, steps_per_second: float) -> None:

@@ -4,7 +4,6 @@ The drives by the agent itself, without action noise, are the round's real score
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from wm.agent import driving, summary
 from wm.agent.agent_files import AgentFiles
@@ -35,19 +34,22 @@ def main(params: Params, round_name: str) -> None:
     models.check()
     values, stage = [settings.model_dump(), params.environment.model_dump()], f"explore {round_name}"
     shown = Progress(stage, len(drives))
-    scored: list[Episode] = []
 
     def driven(left: Sequence[Drive]) -> Iterator[Episode]:
         return driving.drive_all(models, left, timing, round_name, where, shown.drove)
 
     with scratch.folder(stage, values, models.paths) as unfinished, files.replacing(RAW / round_name) as new:
         writer = Writer(new, round_name)
-        episodes = shown.over(resumable_episodes(unfinished, drives, driven))
-        for drive, episode in zip(drives, episodes, strict=True):
-            writer.write(episode)
-            if drive.is_agents_own:
-                scored.append(replace(episode, observations={}))
+
+        def own() -> Iterator[Episode]:
+            episodes = shown.over(resumable_episodes(unfinished, drives, driven))
+            for drive, episode in zip(drives, episodes, strict=True):
+                writer.write(episode)
+                if drive.is_agents_own:
+                    yield episode
+
+        scored = summary.driven(own())
         writer.finish()
         files.write_csv(metrics / "explore.csv", summary.table(scored))
-        drives_summary = summary.of_episodes(scored, timing)
+        drives_summary = summary.of_driven(scored, timing)
         files.write_json(metrics / "explore.json", {**drives_summary, "tracks": "exploring"})

@@ -104,6 +104,11 @@ REFUSED = {
     "evaluate 3": "evaluate: found '3', expected no further argument. Run `wm evaluate --help`.",
     "evaluate --episodes 0": "--episodes: found '0', expected a whole number from 1 to 4294967295",
     "evaluate --scheduler nosuch": "--scheduler: found 'nosuch', expected local, slurm or",
+    "evaluate --workers 100000000": "--workers: found 100000000, expected a number of at most 1024",
+    "worker tcp://h:1 --workers 1025": "--workers: found 1025, expected a number of at most 1024",
+    "evaluate --episodes 4294967295 --seed 2": "--episodes: found 4294967295 from --seed 2 on, expected at "
+    "most 4294967294, since no seed is above 4294967295",
+    "dream --episodes 2 --seed 4294967295": "--episodes: found 2 from --seed 4294967295 on, expected at most",
     "dream --seed -1": "--seed: found '-1', expected a whole number from 0 to 4294967295",
     f"dream --seed {'9' * 5000}": "--seed: found '9999.*9999', expected a whole number from 0 to 4294967295",
     "dream --no-json": "dream: option: found '--no-json', .*, --json. Did you mean --json?",

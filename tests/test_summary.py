@@ -32,13 +32,14 @@ def test_drives_are_summarised():
         drive(3, 238, missed=6),
         drive(4, 30, failed=True, missed=1),
     ]
-    result = summary.of_episodes(episodes, Timing(action_repeat=4, warm_up_frames=50))
+    driven, timing = summary.driven(episodes), Timing(action_repeat=4, warm_up_frames=50)
+    result = summary.of_driven(driven, timing)
     assert result["score"]["mean"] == 250
     assert (result["laps"], result["lap_frames"]) == (2, 870)
     assert result["missed"] == 1.75
     assert result["failures"] == 0.25
     assert result["below_600"] == 4
-    assert summary.of_episodes(episodes[2:], Timing(action_repeat=4, warm_up_frames=50))["lap_frames"] is None
+    assert summary.of_driven(driven[2:], timing)["lap_frames"] is None
 
 
 def test_drives_below_600_points_are_counted():

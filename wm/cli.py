@@ -106,7 +106,11 @@ class Drives:
 
     @property
     def seeds(self) -> range:
-        """The tracks' seeds."""
+        """The tracks' seeds. Raises BadInput for one above `LARGEST`."""
+        most = LARGEST + 1 - self.seed
+        if self.episodes > most:
+            expected = f"expected at most {most}, since no seed is above {LARGEST}"
+            raise BadInput(f"--episodes: found {self.episodes} from --seed {self.seed} on, {expected}")
         return range(self.seed, self.seed + self.episodes)
 
 
@@ -211,31 +215,36 @@ def evaluate(
     sampled
         let the agent see sampled latents, with the encoder's noise, instead of their mean
     """
-    from wm.params import section
-    from wm.params.compute import Compute
-
-    try:
-        section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "evaluate")
-    except BadInput as error:
-        raise BadInput(str(error).replace("evaluate: ", "--", 1)) from None
-    folder = found_agent(drives.models)
+    check_compute(scheduler, workers)
+    folder, seeds = found_agent(drives.models), drives.seeds
     from wm.agent import evaluation
     from wm.runtime.workers import Where
 
     start, where = time.monotonic(), Where(scheduler, workers)
-    summary, returns = evaluation.real(folder, drives.seeds, where, sampled=sampled)
+    summary, returns = evaluation.real(folder, seeds, where, sampled=sampled)
     show("real", summary, returns, as_json=drives.json, seconds=time.monotonic() - start)
 
 
 @app.command
 def dream(*, drives: Drives = Drives()) -> None:
     """Drive dreams with an agent and print its scores. Each starts from the first frame of a real track."""
-    folder = found_agent(drives.models)
+    folder, seeds = found_agent(drives.models), drives.seeds
     from wm.agent import evaluation
 
     start = time.monotonic()
-    summary, returns = evaluation.dreamt(folder, drives.seeds)
+    summary, returns = evaluation.dreamt(folder, seeds)
     show("dream", summary, returns, as_json=drives.json, seconds=time.monotonic() - start)
+
+
+def check_compute(scheduler: str, workers: int) -> None:
+    """Raises BadInput for options that the section `compute` of params.yaml would not accept."""
+    from wm.params import section
+    from wm.params.compute import Compute
+
+    try:
+        section.validated(Compute, {"scheduler": scheduler, "workers": workers}, "compute")
+    except BadInput as error:
+        raise BadInput(str(error).replace("compute: ", "--", 1)) from None
 
 
 def show(world: str, summary: dict[str, Any], returns: Any, *, as_json: bool, seconds: float) -> None:
@@ -266,6 +275,7 @@ def worker(scheduler: str, /, *, workers: Count = 0) -> None:
     if not DASK_ADDRESS.fullmatch(scheduler):
         expected = "expected the address of a Dask scheduler, tcp://host:8786"
         raise BadInput(f"worker: found {shown(scheduler)}, {expected}")
+    check_compute(scheduler, workers)
     dask.work(scheduler, workers)
 
 

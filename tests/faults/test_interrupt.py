@@ -25,15 +25,19 @@ def parts(scratch):
     return len(list(scratch.glob("*/0*/manifest.json")))
 
 
+def drives(scratch, total):
+    return min(10 * parts(scratch), total)  # the last part may hold fewer
+
+
 def lines(scratch):
     return sum(path.read_bytes().count(b"\n") for path in scratch.glob("*/journal*.jsonl"))
 
 
 # stage: progress by its scratch folder, progress at which it is killed, its message after the restart
 PROGRESS = {
-    "collect": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 24"),
-    "evaluate": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 12"),
-    "explore": (lambda s: 10 * parts(s), 10, "drives: resuming after {} of 21"),
+    "collect": (lambda s: drives(s, 24), 10, "drives: resuming after {} of 24"),
+    "evaluate": (lambda s: drives(s, 12), 10, "drives: resuming after {} of 12"),
+    "explore": (lambda s: drives(s, 21), 10, "drives: resuming after {} of 21"),
     "train_vae": (lambda s: steps(s, "vae"), 5, "train_vae: resuming after {} of 60"),
     "train_rnn": (lambda s: steps(s, "simulator_0"), 5, "train_rnn r0 simulator_0: resuming after {} of 60"),
     "evolve": (lines, 5, "evolve r0: resuming after {} of 40"),

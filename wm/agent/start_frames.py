@@ -16,7 +16,7 @@ from wm.track.renderer import shrink
 def start_frames(agent: Agent, seeds: Iterable[int], timing: Timing) -> StartFrames:
     """The start frames of the real tracks of `seeds`."""
     track = RealTrack(timing.action_repeat, timing.warm_up_frames)
-    observations = [track.reset(seed) for seed in seeds]
-    frames = jnp.asarray(np.stack([shrink(observation.pixels) for observation in observations]))
-    mu, logvar = vae.encode(agent.vae, frames)
-    return StartFrames(mu, logvar, jnp.array([observation.reward for observation in observations]))
+    observations = map(track.reset, seeds)
+    frames, rewards = zip(*((shrink(seen.pixels), seen.reward) for seen in observations), strict=True)
+    mu, logvar = vae.encode(agent.vae, jnp.asarray(np.stack(frames)))
+    return StartFrames(mu, logvar, jnp.array(rewards))

@@ -37,6 +37,15 @@ def resumable_episodes(
             _write_part(folder / f"{done:06}", unsaved)
             done, unsaved = done + EPISODES_PER_PART, []
         yield episode
+    if unsaved:
+        _write_part(folder / f"{done:06}", unsaved)
+
+
+def saved_episode(folder: Path, number: int) -> Episode:
+    """An episode that `resumable_episodes`, now at its end, has saved. Raises BadInput."""
+    first = number // EPISODES_PER_PART * EPISODES_PER_PART
+    shards = Shards(folder / f"{first:06}")
+    return shards.read(shards.records[number - first])
 
 
 def _write_part(folder: Path, episodes: list[Episode]) -> None:

@@ -47,8 +47,9 @@ class StartFrames(NamedTuple):
 def unseen_starts(shards: Shards) -> StartFrames:
     """The start frames of all validation drives, mirrored ones left out."""
     records = [record for record in shards.kept(validation=True) if not record.mirrored]
-    observations = [shards.read(record).observations for record in records]
-    mu, logvar = (jnp.stack([columns[name][0] for columns in observations]) for name in ("mu", "logvar"))
+    observations = (shards.read(record).observations for record in records)
+    firsts = [(columns["mu"][0].copy(), columns["logvar"][0].copy()) for columns in observations]
+    mu, logvar = (jnp.asarray(np.stack(part)) for part in zip(*firsts, strict=True))
     return StartFrames(mu, logvar, jnp.array([record.warm_up_reward for record in records]))
 
 

@@ -95,7 +95,7 @@ def write(folder: Path, shards: Shards, timing: Timing, name: str) -> None:
     storage.update_metadata(metadata)
     records = shards.kept()
     storage.update_episodes(progress(buffers(shards, records), "export", len(records)))
-    fields = [{field: getattr(record, field) for field in RECORD_FIELDS} for record in records]
+    fields = ({field: getattr(record, field) for field in RECORD_FIELDS} for record in records)
     storage.update_episode_metadata(fields, range(len(records)))
 
 

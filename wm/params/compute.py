@@ -1,12 +1,14 @@
 """The section `compute`."""
 
 import re
+from typing import Annotated
 
-from pydantic import NonNegativeInt, field_validator
+from pydantic import Field, NonNegativeInt, field_validator
 
 from wm.params.section import Section
 
 LOCAL, SLURM = "local", "slurm"
+MAX_WORKERS = 1024
 DASK_ADDRESS = re.compile(r"(tcp|tls|ws|wss)://\S+")
 
 
@@ -16,7 +18,7 @@ class Compute(Section):
     scheduler: str
     """local, slurm, or the address of a Dask scheduler (tcp://host:8786); the machines share the project's
     folder"""
-    workers: NonNegativeInt
+    workers: Annotated[NonNegativeInt, Field(le=MAX_WORKERS)]
     """processes on this machine (0: one per core), or concurrent SLURM jobs"""
 
     @field_validator("scheduler")

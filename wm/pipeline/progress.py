@@ -31,7 +31,7 @@ def share_done(params: Params, name: str, since: float) -> float | None:
 def _share_done(params: Params, stage: str, key: str, folder: Path) -> float | None:
     if stage in ("collect", "evaluate", "explore"):
         parts = len(list(folder.glob("[0-9]" * 6)))
-        return parts * EPISODES_PER_PART / work.units(params, f"{stage}@{key}")
+        return min(1, parts * EPISODES_PER_PART / work.units(params, f"{stage}@{key}"))  # fewer in the last
     if stage == "evolve":
         schedule, shares = work.search(params, key)
         lines = sum(path.read_bytes().count(b"\n") for path in folder.glob("journal-*.jsonl"))

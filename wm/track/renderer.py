@@ -104,6 +104,7 @@ class _Canvas:
         self.narrow_panel = _surface(STATE_W, _PANEL)
         self.narrow_window = _surface(STATE_W, WINDOW_H)
         self.small = _surface(STATE_W, STATE_H)
+        self.scores: dict[str, pygame.Surface] = {}
 
 
 _CANVAS = _Canvas()
@@ -116,7 +117,6 @@ class CarRacing(gym_car_racing.CarRacing):
         super().__init__()
         pygame.font.init()
         self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
-        self._texts: dict[str, pygame.Surface] = {}
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         """Gymnasium's reset in a new Box2D world, so that an episode does not influence the next one."""
@@ -240,9 +240,9 @@ class CarRacing(gym_car_racing.CarRacing):
         self.surf = _CANVAS.panel
         self._render_indicators(WINDOW_W, WINDOW_H)
         score = f"{self.reward:04.0f}"
-        if score not in self._texts:
-            self._texts[score] = self._font.render(score, True, (255, 255, 255), (0, 0, 0))
-        text = self._texts[score]
+        if score not in _CANVAS.scores:
+            _CANVAS.scores[score] = self._font.render(score, True, (255, 255, 255), (0, 0, 0))
+        text = _CANVAS.scores[score]
         _CANVAS.panel.blit(text, text.get_rect(center=(60, WINDOW_H - WINDOW_H * 2.5 / 40.0)))
         pygame.transform.smoothscale(
             _CANVAS.panel_view, _CANVAS.narrow_panel.get_size(), _CANVAS.narrow_panel
