@@ -86,7 +86,7 @@ def test_dream_follows_the_rules_of_the_agents_evolution(models, tmp_path):
 
 REFUSED = {
     # command line: how its one line begins, .* for any text
-    "": "command: found nothing, expected one of profile, validate, schema, status, publish,",
+    "": "command: found nothing, expected one of profile, validate, schema, status, devices, publish,",
     "nosuch": "command: found 'nosuch', expected one of profile, validate,",
     "evalute": "command: found 'evalute', expected one of profile, .*, play. Did you mean evaluate?",
     "--version": "command: found '--version', expected one of profile, .*, play. Run `wm --help`.",
