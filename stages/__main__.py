@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from wm.errors import BadInput, listed, shown
+from wm.errors import BadInput, listed, shown, unknown
 from wm.params import file
 from wm.params.model import Params
 from wm.pipeline import repo_lock, sources, work
@@ -48,7 +48,7 @@ def run_stage(name: str = "", *arguments: str) -> None:
             return
         raise BadInput(f"stage: found nothing, expected {usage}")
     if name not in NAMES:
-        raise BadInput(f"stage: found {shown(name)}, expected one of {listed(STAGES)}; deps checks dvc.yaml")
+        raise BadInput(unknown("stage", name, NAMES))
     params = file.load()
     check_arguments(name, arguments, params)
     if name in STAGES:
@@ -79,10 +79,9 @@ def check_arguments(stage: str, arguments: tuple[str, ...], params: Params) -> N
     bound = dict(zip(names, arguments, strict=False))
     name, prev, source = bound.get("round_name"), bound.get("prev"), bound.get("source")
     if source is not None and source not in (known := sources.of_stage(stage, params)):
-        kind = "source" if stage == sources.IMPORT else "driver"
-        raise BadInput(f"{kind}: found {shown(source)}, expected one of {listed(known)}")
+        raise BadInput(unknown("source" if stage == sources.IMPORT else "driver", source, known))
     if name is not None and name not in params.rounds:
-        raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
+        raise BadInput(unknown("round", name, params.rounds))
     if name is not None and "prev" in names and prev != params.rounds[name].prev:
         found = "nothing" if prev is None else shown(prev)
         raise BadInput(f"prev of {name}: found {found}, expected {params.rounds[name].prev}")

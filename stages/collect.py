@@ -10,7 +10,7 @@ from wm.data.shards import Writer
 from wm.params.model import Params
 from wm.runtime import files, scratch, workers
 from wm.runtime.places import RAW
-from wm.runtime.progress import progress
+from wm.runtime.progress import Progress
 from wm.spec import FPS, Timing
 from wm.track import rollout
 from wm.track.drivers import DRIVERS
@@ -29,16 +29,19 @@ def main(params: Params, source: str) -> None:
     settings = params.collect[source]
     timing = params.environment.timing
     seeds = range(settings.seed, settings.seed + settings.episodes)
-    compute = params.compute
+    compute, stage = params.compute, f"collect {source}"
+    shown = Progress(stage, len(seeds))
 
     def driven(left: Sequence[int]) -> Iterator[Episode]:
         tasks = ((source, timing, seed) for seed in left)
         with workers.pool(compute.scheduler, compute.workers) as pool:
-            yield from workers.ordered(pool, episode, tasks)
+            for drive in workers.ordered(pool, episode, tasks):
+                shown.drove(timing.frames_of(drive))
+                yield drive
 
-    values, stage = [settings.model_dump(), params.environment.model_dump()], f"collect {source}"
+    values = [settings.model_dump(), params.environment.model_dump()]
     with scratch.folder(stage, values, []) as unfinished, files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
-        for drive in progress(resumable_episodes(unfinished, seeds, driven), stage, len(seeds)):
+        for drive in shown.over(resumable_episodes(unfinished, seeds, driven), timing.frames_of):
             writer.write(drive)
         writer.finish()

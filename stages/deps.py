@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wm.errors import BadInput, Halted, shown
+from wm.packaged import DAG
 from wm.params.model import Params
 from wm.pipeline import lock, sources
 from wm.runtime import code, files
 
-DAG, WRITE = Path("dvc.yaml"), "--write"
+WRITE = "--write"
 CODE = re.compile(r"\s+- (wm|stages)/\S+\s*$")
 FOLDERS = ("data", "dream", "fidelity", "report", "runtime", "search")  # packages of wm that count as a whole
 MODULES = 3  # if a stage imports as many of them

@@ -31,7 +31,7 @@ def main(params: Params) -> None:
         return driving.drive_all(models, map(Drive, left), timing, round_name, where, shown.drove)
 
     with scratch.folder("evaluate", values, models.paths) as unfinished:
-        scored = summary.driven(shown.over(resumable_episodes(unfinished, seeds, driven)))
+        scored = summary.driven(shown.over(resumable_episodes(unfinished, seeds, driven), timing.frames_of))
         files.write_csv(METRICS / "real.csv", summary.table(scored))
         files.write_json(METRICS / "real.json", summary.of_driven(scored, timing))
         middle = int(np.argsort(scored["score"], kind="stable")[len(scored) // 2])

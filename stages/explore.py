@@ -42,7 +42,7 @@ def main(params: Params, round_name: str) -> None:
         writer = Writer(new, round_name)
 
         def own() -> Iterator[Episode]:
-            episodes = shown.over(resumable_episodes(unfinished, drives, driven))
+            episodes = shown.over(resumable_episodes(unfinished, drives, driven), timing.frames_of)
             for drive, episode in zip(drives, episodes, strict=True):
                 writer.write(episode)
                 if drive.is_agents_own:

@@ -99,11 +99,11 @@ def real_scores(params: Params, rounds: dict[str, RoundControllers], pool: Pool)
     settings, timing = params.fidelity, params.environment.timing
     seeds = range(settings.seed, settings.seed + settings.tracks)
     shown = Progress("controllers on real tracks", len(seeds) * sum(map(len, rounds.values())))
-    with scratch.folder("fidelity", settings.model_dump(), []) as folder:
+    with scratch.folder("fidelity", settings.model_dump(), [], resumes=False) as folder:
         episodes = (
             episode
             for name, models in rounds.items()
             for episode in models.drive(pool, folder / f"{name}.eqx", seeds, timing, shown.drove)
         )
-        scores = [episode.record.score for episode in shown.over(episodes)]
+        scores = [episode.record.score for episode in shown.over(episodes, timing.frames_of)]
     return np.reshape(scores, (-1, settings.tracks)).mean(axis=1).round(2).tolist()

@@ -94,6 +94,7 @@ REFUSED = {
     "validate --all": "validate: option: found '--all', expected none. Run `wm validate --help`.",
     "profile": "NAME: found nothing, expected a value. Run `wm profile --help`.",
     "profile nosuch": "profile: found 'nosuch', expected one of best, default, paper, quick, smoke",
+    "profile smok": "profile: found 'smok', expected one of best, .*, smoke. Did you mean smoke?",
     "evaluate --models nowhere": "nowhere/vae.eqx: not found",
     "evaluate --models": "--models: found nothing, expected a path. Run `wm evaluate --help`.",
     "evaluate --episodes": "--episodes: found nothing, expected a whole number. Run `wm evaluate --help`.",
@@ -122,6 +123,8 @@ REFUSED = {
     "export-web --models nowhere": "nowhere/vae.eqx: not found",
     "evaluate --drawn": "evaluate: option: found '--drawn', expected its new name --sampled",
     "publish r9": "round: found 'r9', expected one of r0, r1",
+    "publish r33": "round: found 'r33', expected one of r0, r1, .*. Did you mean r3?",
+    "evaluate --models models/pretraind": "models/pretraind: not found. Did you mean models/pretrained?",
     "export-web --out docs": "docs: found a folder, expected a file to write",
 }
 
@@ -222,8 +225,13 @@ def test_a_round_drives_with_the_vae_of_all_rounds(models, tmp_path, monkeypatch
         assert agent.agent().vae.latent_size == 4
         assert agent.rules(4).temperature == 9
     (rounds / "rnn.eqx").unlink()
+    with pytest.raises(BadInput, match=r"^models/rounds/r0/rnn.eqx: not found. Run this command from"):
+        places.found_agent(Path("models/rounds/r0"))
+    (tmp_path / "dvc.yaml").touch()
     with pytest.raises(BadInput, match=r"^models/rounds/r0/rnn.eqx: not found. Run `dvc repro`"):
         places.found_agent(Path("models/rounds/r0"))
+    with pytest.raises(BadInput, match=r"^models/rounds/R0: not found. Did you mean models/rounds/r0\?"):
+        places.found_agent(Path("models/rounds/R0"))
 
 
 def test_a_model_of_another_kind_is_named(models, tmp_path):
@@ -242,6 +250,23 @@ def test_a_profile_repairs_a_params_yaml_that_cannot_be_read(tmp_path, content):
     assert ended.stdout.startswith("params.yaml")
     assert ended.stdout.endswith("; now default\n")
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("words", ["validate", "status", "publish", "profile smoke"])
+def test_commands_of_the_pipeline_say_in_one_way_where_to_run_them(tmp_path, words):
+    ended = wm(*words.split(), cwd=tmp_path)
+    assert ended.returncode == 2
+    expected = "dvc.yaml: not found. Run this command from the root of a checkout of the pipeline."
+    assert ended.stderr == f"error: {expected}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["evaluate --models models/rounds/r0", "export-dataset"])
+def test_commands_that_miss_an_output_of_the_pipeline_say_where_to_run_them(tmp_path, words):
+    ended = wm(*words.split(), cwd=tmp_path)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.endswith("not found. Run this command from the root of a checkout of the pipeline.")
 
 
 def test_profiles_write_params_and_say_what_changed(tmp_path):

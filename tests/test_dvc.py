@@ -17,8 +17,9 @@ from dvc import lock as dvc_lock
 from dvc.cli import main
 from ruamel.yaml import YAML
 
+from wm import packaged
 from wm.pipeline import repo_lock
-from wm.runtime import files
+from wm.runtime import files, places
 
 DAG = """stages:
   collect:
@@ -208,6 +209,42 @@ def test_outputs_that_are_links_are_replaced_and_not_written_through(project, ra
     assert dvc_("repro", "--force") == 0
     assert ran() == ALL
     assert damaged() == []
+
+
+def remedied(path, *, missing=False):
+    """Runs the first command that the remedy for a file names."""
+    name, *words = places.remedy(path, missing=missing).split("`")[1].split()
+    if name == "git":
+        git(*words)
+    else:
+        assert dvc_(*words) == 0
+
+
+def test_the_remedy_of_a_damaged_or_missing_output_restores_it(project, ran):
+    for place, name in ((places.VAE_MODEL, ""), (places.RAW / "erratic", "shard")):
+        path = place / name
+        before = path.read_text()
+        path.write_text("damaged")
+        remedied(place)
+        assert path.read_text() == before
+        path.unlink()
+        remedied(place, missing=True)
+        assert path.read_text() == before
+    assert ran() == []
+
+
+@pytest.mark.parametrize("folder", [".", "models"])
+def test_the_remedy_of_a_damaged_published_model_restores_it(project, monkeypatch, folder):
+    path = project / places.PRETRAINED / "vae.eqx"
+    path.parent.mkdir()
+    path.write_text("published")
+    git("add", "-f", str(path))
+    git("commit", "-qm", "publish")
+    path.write_text("damaged")
+    monkeypatch.setattr(packaged, "PACKAGE", project / "wm")
+    monkeypatch.chdir(folder)
+    remedied(path)
+    assert path.read_text() == "published"
 
 
 LATE = """stages:

@@ -1,11 +1,13 @@
 """Progress on standard error: plain lines now and then, or a bar on a terminal."""
 
 import sys
+import time
 
 import pytest
 
 from wm.runtime import progress as module
-from wm.runtime.progress import Progress, progress
+from wm.runtime.progress import Progress, heartbeat, progress, shown_elsewhere
+from wm.runtime.run import run
 
 
 @pytest.fixture
@@ -55,34 +57,120 @@ def test_time_left_leaves_out_compilation(clock, capsys):
     ]
 
 
+def frames(drive):
+    """The frames of a drive, which stands for itself."""
+    return drive
+
+
 def test_frames_are_reported_before_the_first_drive_is_over(clock, capsys):
+    """Two drives of 800 frames at 250 frames/s; at first they may have up to 1,000 frames."""
     shown = Progress("evaluate", 2)
 
     def drives():
-        for _ in range(4):
-            clock[0] += 2
-            shown.drove(1000)
-        yield 1
-        yield 2
-        shown.drove(10)  # after the last line
+        for _ in range(8):
+            clock[0] += 0.8
+            shown.drove(200)
+        yield 800
+        yield 800
 
-    assert list(shown.over(drives())) == [1, 2]
+    assert list(shown.over(drives(), frames)) == [800, 800]
     assert capsys.readouterr().err.splitlines() == [
-        "evaluate: 0 of 2, 3,000 frames driven, 6 s elapsed",
-        "evaluate: 2 of 2, 4,000 frames driven, 8 s elapsed, 0 s left",
+        "evaluate: 0 of 2, 1,400 frames driven, 6 s elapsed, 2 s left",
+        "evaluate: 2 of 2, 1,600 frames driven, 6 s elapsed, 0 s left",
     ]
 
 
-def test_on_a_terminal_the_bar_moves_with_the_frames(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+def test_time_left_counts_the_drives_under_way(clock, capsys):
+    """Twenty drives of 500 frames, all at once: the first one ends when the others have almost ended."""
+    shown = Progress("evaluate", 20)
+
+    def drives():
+        for _ in range(48):
+            clock[0] += 1
+            shown.drove(200)
+        yield 500
+        for _ in range(2):
+            clock[0] += 1
+            shown.drove(200)
+        yield from [500] * 19
+
+    list(shown.over(drives(), frames))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "evaluate: 0 of 20, 1,000 frames driven, 5 s elapsed, 95 s left"
+    assert lines[1] == "evaluate: 0 of 20, 7,000 frames driven, 35 s elapsed, 65 s left"
+    assert len(lines) == 3
+    assert shown.share == 20
+
+
+def test_time_left_does_not_count_drives_of_an_earlier_run(clock, capsys):
+    shown = Progress("collect", 10)
+
+    def drives():
+        yield from [400] * 8  # read from files
+        for _ in range(5):
+            clock[0] += 1
+            shown.drove(80)
+        yield 400
+        clock[0] += 5
+        shown.drove(400)
+        yield 400
+
+    list(shown.over(drives(), frames))
+    assert capsys.readouterr().err.splitlines() == [
+        "collect: 8 of 10, 400 frames driven, 5 s elapsed, 5 s left",
+        "collect: 10 of 10, 800 frames driven, 10 s elapsed, 0 s left",
+    ]
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes standard error a terminal; pytest opens it again before each test."""
+    return lambda: monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+
+def test_on_a_terminal_the_bar_moves_with_the_frames(capsys, terminal):
+    terminal()
     shown = Progress("evaluate", 2)
 
     def drives():
-        shown.drove(1234)
+        shown.drove(500)
         bar = capsys.readouterr().err
-        assert "evaluate:   0%|" in bar
-        assert "1,234 frames driven" in bar
-        yield from (1, 2)
+        assert "evaluate:  25%|" in bar
+        assert "0 of 2, 500 frames driven" in bar
+        yield from (800, 800)
 
-    assert list(shown.over(drives())) == [1, 2]
-    assert "2/2" in capsys.readouterr().err
+    assert list(shown.over(drives(), frames)) == [800, 800]
+    bar = capsys.readouterr().err
+    assert "evaluate: 100%|" in bar
+    assert "2 of 2" in bar
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Seconds become hundredths."""
+    for name in ("FIRST_LINE_SECONDS", "LINE_SECONDS", "BEAT_SECONDS"):
+        monkeypatch.setattr(module, name, getattr(module, name) / 100)
+
+
+def test_every_command_shows_on_a_terminal_that_work_goes_on(capsys, terminal, quick):
+    terminal()
+    run(lambda *words: time.sleep(0.5), "train_rnn", "r0", "init", "--seed", "1")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith("train_rnn r0 init: working, 0 s elapsed") for line in lines)
+
+
+def test_off_a_terminal_a_command_writes_nothing_of_its_own(capsys, quick):
+    run(time.sleep, 0.3)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_is_drawn_again_in_silence_instead_of_lines(capsys, terminal, quick):
+    terminal()
+    with heartbeat("encode"):
+        for number in progress(range(2), "frames", 2):
+            time.sleep(0.4)
+            assert capsys.readouterr().err.count("frames: ") >= 2 - number
+    with heartbeat("play"), shown_elsewhere():
+        time.sleep(0.3)
+    assert "working" not in capsys.readouterr().err

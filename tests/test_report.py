@@ -340,6 +340,14 @@ def test_the_poster_is_the_third_moment_of_the_strip():
     assert poster(b"") == poster(b"no picture") == b""
 
 
+def test_a_damaged_strip_has_no_poster_and_no_message(capfd):
+    encoded = cv2.imencode(".png", np.arange(5400, dtype=np.uint8).reshape(60, 30, 3))[1].tobytes()
+    middle = len(encoded) // 2
+    for damaged in (encoded[:-30], encoded[:middle] + bytes(9) + encoded[middle + 9 :]):
+        assert poster(damaged) == b""
+    assert capfd.readouterr().err == ""
+
+
 def test_the_film_has_a_poster_where_the_strip_is_a_picture(document):
     strip = cv2.imencode(".png", np.zeros((6, 4, 3), np.uint8))[1].tobytes()
     assert "poster=" not in document

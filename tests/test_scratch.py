@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from wm.errors import Resumable
 from wm.runtime import code, files, scratch
 
 
@@ -73,6 +74,14 @@ def test_old_folders_are_kept_while_a_process_uses_them(root):
     opened()
     assert path.exists()
     lock.close()
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_only_work_that_resumes_is_said_to(root, monkeypatch, resumes):
+    monkeypatch.setattr(scratch, "_code", lambda stage: "")
+    with pytest.raises(KeyboardInterrupt) as caught, scratch.folder("rank", 1, [], resumes=resumes):
+        raise KeyboardInterrupt
+    assert isinstance(caught.value, Resumable) == resumes
 
 
 def test_the_code_that_counts_is_what_the_stage_imports():

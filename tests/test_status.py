@@ -125,7 +125,7 @@ def test_what_cannot_be_read_is_one_line(project):
     (project / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n")
     ended = wm("status", cwd=project)
     assert (ended.returncode, ended.stdout) == (2, "")
-    expected = "expected a file that DVC has written. Run `git checkout dvc.lock`."
+    expected = "expected a file that DVC has written. Run `git checkout -- dvc.lock`."
     assert ended.stderr == f"error: dvc.lock: {expected}\n"
     (project / "dvc.yaml").write_text("stages: {a: {matrix: {}}}")
     assert wm("status", cwd=project).stderr.startswith("error: dvc.yaml: found stages that DVC may read")
@@ -305,4 +305,4 @@ def test_the_lines_show_what_runs_and_the_minutes_left(project, monkeypatch):
     with pytest.raises(KeyError), stage_log.noted(lambda name: 300.0):
         raise KeyError
     os.utime(scratch(project, "collect-erratic-2") / "lock")
-    assert "erratic interrupted" in status.lines()[1]
+    assert "erratic interrupted: 0 % resumes" in status.lines()[1]

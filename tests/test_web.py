@@ -247,7 +247,7 @@ def test_bad_input_is_named_and_writes_no_page(tiny, monkeypatch):
     monkeypatch.setattr(web, "MAX_BYTES", 1000)
     refused("dream.html: the page would have .* MB with float16 weights, expected at most")
     monkeypatch.setattr(web, "SOURCES", tiny)
-    refused("model.js: not found. Run `git checkout web`.")
+    refused("model.js: not found. Run `git ")
     write_starts(tiny, mu=np.ones((3, 5)))
     refused(r"starts.npz: mu: found float32 \(3, 5\), expected float32 \(3, 4\)")
     write_starts(tiny, logvar=np.full((3, 4), np.nan))

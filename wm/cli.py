@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from wm import usage
-from wm.errors import BadInput, listed, shown
+from wm.errors import BadInput, listed, shown, unknown
+from wm.packaged import check_checkout
 from wm.runtime import run, startup
 from wm.runtime.places import PRETRAINED, PUBLISHED, found_agent
 
@@ -126,9 +127,9 @@ def profile(name: str, /) -> None:
     from wm.export import output
     from wm.params import profiles
     from wm.params.file import PARAMS
-    from wm.pipeline import dag, lock
+    from wm.pipeline import lock
 
-    dag.check_checkout()
+    check_checkout()
     text, changes = profiles.change(name)
     with output.replacing(PARAMS) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
@@ -186,7 +187,7 @@ def publish(round_name: Annotated[str | None, Parameter(name="ROUND")] = None, /
     params = file.load()
     name = round_name or results.chosen_round(params.rounds)
     if name not in params.rounds:
-        raise BadInput(f"round: found {shown(name)}, expected one of {listed(params.rounds)}")
+        raise BadInput(unknown("round", name, params.rounds))
     from wm.export import publish
     from wm.report.model_card import Origin
 
@@ -271,12 +272,14 @@ def worker(scheduler: str, /, *, workers: Count = 0) -> None:
     """
     from wm.params.compute import DASK_ADDRESS
     from wm.runtime import dask
+    from wm.runtime.progress import shown_elsewhere
 
     if not DASK_ADDRESS.fullmatch(scheduler):
         expected = "expected the address of a Dask scheduler, tcp://host:8786"
         raise BadInput(f"worker: found {shown(scheduler)}, {expected}")
     check_compute(scheduler, workers)
-    dask.work(scheduler, workers)
+    with shown_elsewhere():  # by the scheduler
+        dask.work(scheduler, workers)
 
 
 @app.command

@@ -2,9 +2,8 @@
 
 import reprlib
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
-
-NO_CHECKOUT = "not found. Run this command from the root of a checkout of the pipeline."
 
 
 class _OneLine(Exception):
@@ -34,6 +33,27 @@ def shown(value: Any) -> str:
         return short.repr(value)[:200]
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return "a number of thousands of digits"
+
+
+def unknown(place: str, found: str, names: Iterable[str], otherwise: str = "") -> str:
+    """A word that is none of `names`; the remedy is the name most like it, or else `otherwise`."""
+    names = list(names)
+    what = f"one of {listed(names)}" if names else "none"
+    remedy = did_you_mean(found, names) or otherwise
+    return f"{place}: found {shown(found)}, expected {what}" + (f". {remedy}" if remedy else "")
+
+
+def did_you_mean(found: str, names: Iterable[str]) -> str:
+    """A question about the name most like `found`, or nothing."""
+    name = closest(found, names)
+    return f"Did you mean {name}?" if name else ""
+
+
+def closest(found: str, names: Iterable[str]) -> str:
+    """The name most like `found`, or nothing; neither case nor hyphens in front count."""
+    by_word = {name.lstrip("-").lower(): name for name in names}
+    close = get_close_matches(found.lstrip("-").lower(), by_word, n=1)
+    return by_word[close[0]] if close else ""
 
 
 def listed(names: Iterable[Any]) -> str:

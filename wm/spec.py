@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FPS = 50  # frames per second
 FRAMES_PER_EPISODE = 1000
@@ -55,6 +56,10 @@ class Timing:
     def frames(self, steps: int) -> int:
         """Frames of a drive of so many steps, its warm-up included."""
         return min(self.warm_up_frames + self.action_repeat * steps, FRAMES_PER_EPISODE)
+
+    def frames_of(self, episode: Any) -> int:
+        """Frames of an episode of `wm.data`, its warm-up included."""
+        return self.frames(episode.record.length)
 
 
 def within(limits: Sequence[Sequence[float]], bounds: Sequence[Sequence[float]]) -> bool:

@@ -1,7 +1,6 @@
 """Mistakes on the command line in this project's words: place, what was found, what was expected, remedy."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,7 +14,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from wm.errors import listed, shown
+from wm.errors import did_you_mean, listed, shown, unknown
 
 FORMER = {"--drawn": "--sampled"}  # options by their former names
 KINDS = {bool: "no value", int: "a whole number", float: "a number", Path: "a path"}
@@ -49,26 +48,12 @@ def unknown_command(found: str, commands: Iterable[str]) -> str:
     return unknown("command", found, commands, "Run `wm --help`.")
 
 
-def unknown(place: str, found: str, names: Iterable[str], otherwise: str) -> str:
-    """A word that is none of `names`; the remedy is the name most like it, or else `otherwise`."""
-    names = list(names)
-    what = f"one of {listed(names)}" if names else "none"
-    return f"{place}: found {shown(found)}, expected {what}. {nearest(found, names) or otherwise}"
-
-
 def unfit(error: CoercionError, name: str, hint: Any, value: str) -> str:
     """A value that the argument `name` cannot have; its converter may have said why."""
     if error.msg:
         return f"{name}: {error.msg}"
-    remedy = nearest(value, get_args(hint)) if get_origin(hint) is Literal else ""
+    remedy = did_you_mean(value, get_args(hint)) if get_origin(hint) is Literal else ""
     return f"{name}: found {shown(value)}, expected {expected(hint)}. {remedy or help_of(error)}"
-
-
-def nearest(found: str, names: Iterable[str]) -> str:
-    """A question about the name most like `found`, or nothing; hyphens in front do not count."""
-    by_word = {name.lstrip("-"): name for name in names}
-    close = get_close_matches(found.lstrip("-"), by_word, n=1)
-    return f"Did you mean {by_word[close[0]]}?" if close else ""
 
 
 def expected(hint: Any) -> str:

@@ -173,7 +173,11 @@ def test_ctrl_c_at_the_start_is_one_line(tmp_path, words, seconds):
     code, said = small.ended(running)
     told = [line for line in said.splitlines() if not line.startswith("collect lane_follower: ")]
     assert code == 130
-    assert told in (["interrupted"], ["interrupted; rerun the same command to resume"])
+    ends = {"interrupted"} | (
+        {"interrupted; rerun the same command to resume"} if "stages" in words else set()
+    )
+    assert len(told) == 1
+    assert told[0] in ends  # a drive of `wm` is not saved
     assert small.gone(running.pid, 10)
 
 

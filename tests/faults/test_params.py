@@ -82,19 +82,19 @@ WRONG = {
     # case: a change of the parameters, and a part of the message
     "typo": (
         set_in("evolve", temprature=1.0),
-        "evolve.temprature: unknown name, expected temperature",
+        "evolve.temprature: unknown name. Did you mean temperature?",
     ),
     "typo in place of a name": (
         lambda p: p["evolve"].update(temprature=p["evolve"].pop("temperature")),
-        "evolve.temprature: unknown name, expected temperature",
+        "evolve.temprature: unknown name. Did you mean temperature?",
     ),
     "typo deep down": (
         set_in("evolve.search", sigma=1),
-        "evolve.search.sigma: unknown name, expected sigma0",
+        "evolve.search.sigma: unknown name. Did you mean sigma0?",
     ),
     "typo of a driver": (
         set_in("collect.erratic", sed=1),
-        "collect.erratic.sed: unknown name, expected seed",
+        "collect.erratic.sed: unknown name. Did you mean seed?",
     ),
     "removed": (set_in("evolve", warm_start=True), "evolve.warm_start: was removed"),
     "several mistakes": (
@@ -108,7 +108,7 @@ WRONG = {
     ),
     "unknown section": (
         lambda p: p.update(evolv={}),
-        "evolv: unknown name, expected evolve",
+        "evolv: unknown name. Did you mean evolve?",
     ),
     "section missing": (lambda p: p.pop("rank"), "rank: is missing"),
     "round that follows itself by two others": (
@@ -348,7 +348,7 @@ def test_validate_names_place_found_and_expected(project, capsys, params, case):
 NO_YAML = {
     "missing": (
         None,
-        "error: params.yaml: not found. Run this command from the root of a checkout of the pipeline.",
+        "error: dvc.yaml: not found. Run this command from the root of a checkout of the pipeline.",
     ),
     "empty": (b"", "error: params.yaml: empty, expected sections of parameters"),
     "only a comment": (b"# rounds\n", "error: params.yaml: empty"),
@@ -419,6 +419,12 @@ def test_every_stage_refuses_a_mistake_in_any_section(project, capsys, params, c
     ("module", "words", "said"),
     [
         ("explore", ["r9"], "round: found 'r9', expected one of r0, r1, r2, r3, r4"),
+        (
+            "explore",
+            ["R3"],
+            "round: found 'R3', expected one of r0, r1, r2, r3, r4, r5, r6. Did you mean r3?",
+        ),
+        ("explor", ["r3"], ", train_vae. Did you mean explore?"),
         ("explore", ["../x"], "round: found '../x'"),
         ("explore", ["init"], "round: found 'init'"),
         ("evaluate", ["r0"], "evaluate: arguments: found 'r0', expected none"),

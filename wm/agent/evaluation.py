@@ -29,7 +29,7 @@ def real(folder: Path, seeds: Sequence[int], where: Where, *, sampled: bool) -> 
     drives = (Drive(seed, sampled=sampled) for seed in seeds)
     shown = Progress("evaluate", len(seeds))
     running = driving.drive_all(agent_folder.files, drives, timing, "agent", where, shown.drove)
-    driven = summary.driven(shown.over(running))
+    driven = summary.driven(shown.over(running, timing.frames_of))
     return summary.of_driven(driven, timing), driven["score"]
 
 

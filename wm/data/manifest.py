@@ -23,6 +23,16 @@ class CorruptShard(BadInput):
     """A folder of shards does not match its manifest; the message names the file and the remedy."""
 
 
+def damaged(path: Path, fault: str) -> CorruptShard:
+    """The error for a damaged file of a folder of shards, whose folder is restored as a whole."""
+    return CorruptShard(f"{path}: {fault}. {remedy(path)}")
+
+
+def remedy(path: Path) -> str:
+    """What to do about a damaged file of a folder of shards."""
+    return places.remedy(path.parent, otherwise=f"Copy {path.parent} again.")
+
+
 class ShardEntry(Section):
     """A shard in the manifest."""
 
@@ -58,28 +68,26 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.exists():
-        remedy = places.MAKE_AGAIN if places.of_pipeline(path) else "Name a folder of drives."
-        raise CorruptShard(f"{path}: not found. {remedy}")
+        what = places.remedy(path, missing=True, otherwise="Name a folder of drives.")
+        raise CorruptShard(f"{path}: not found. {what}")
     try:
         content = files.read_json(path)
         version = content.get("version") if isinstance(content, dict) else None
         if version != VERSION:
             found = f"found {errors.shown(version)}, expected {VERSION}"
-            remedy = "Check out the version of this code that wrote it, or run `dvc repro`."
-            raise CorruptShard(f"{path}: version: {found}. {remedy}")
+            advice = "Check out the version of the code that wrote it"
+            again = ", or run `dvc repro`" * places.of_pipeline(path)
+            raise CorruptShard(f"{path}: version: {found}. {advice}{again}.")
         written = files.json_text(content)
         if written.encode() != path.read_bytes():
-            raise CorruptShard(
-                f"{path}: its bytes differ from those written. Delete {folder} and run `dvc repro`."
-            )
+            raise damaged(path, "its bytes differ from those written")
         manifest = validated_json(Manifest, written, str(path))
         _check_entries(path, manifest)
     except CorruptShard:
         raise
     except BadInput as error:
         has_remedy = str(error).endswith(".")
-        remedy = "" if has_remedy else f". Delete {folder} and run `dvc repro`."
-        raise CorruptShard(f"{error}{remedy}") from None
+        raise CorruptShard(str(error) if has_remedy else f"{error}. {remedy(path)}") from None
     _check_files(folder, manifest.shards)
     return manifest
 
@@ -115,12 +123,12 @@ def _check_files(folder: Path, shards: Sequence[ShardEntry]) -> None:
     present = {path.name for path in folder.glob("*.parquet")}
     for name in sorted(present ^ expected.keys()):
         fault = "missing" if name in expected else "not in the manifest"
-        raise CorruptShard(f"{folder / name}: {fault}. Delete {folder} and run `dvc repro`.")
+        raise damaged(folder / name, fault)
     for name, checksum in expected.items():
         path = folder / name
         try:
             actual = files.sha256(path)
         except OSError as error:
-            raise CorruptShard(f"{path}: {error.strerror}. Delete it and run `dvc repro`.") from None
+            raise damaged(path, str(error.strerror)) from None
         if actual != checksum:
-            raise CorruptShard(f"{path}: checksum differs. Delete it and run `dvc repro`.")
+            raise damaged(path, "checksum differs")

@@ -66,6 +66,6 @@ def _read_part(folder: Path) -> list[Episode]:
             replace(shards.read(record), record=replace(record, episode=0, shard="", row_group=-1))
             for record in shards.records
         ]
-    except BadInput as error:
-        sys.stderr.write(f"warning: {error} Driving its episodes again.\n")
+    except BadInput:
+        sys.stderr.write(f"warning: {folder}: damaged; driving its episodes again\n")
         return []

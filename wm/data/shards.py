@@ -162,10 +162,8 @@ class Shards:
             except UNREADABLE as error:
                 raise self._corrupt(shard.file, error) from None
             if stored != widths:
-                path = self.folder / shard.file
-                raise CorruptShard(
-                    f"{path}: numbers per step: found {stored}, expected {widths}. Run `dvc repro`."
-                )
+                found = f"numbers per step: found {stored}, expected {widths}"
+                raise manifest.damaged(self.folder / shard.file, found)
 
     def _file(self, name: str) -> pq.ParquetFile:
         if name not in self._open:
@@ -175,4 +173,4 @@ class Shards:
         return self._open[name]
 
     def _corrupt(self, name: str, error: BaseException) -> CorruptShard:
-        return CorruptShard(f"{self.folder / name}: {error}. Delete it and run `dvc repro`.")
+        return manifest.damaged(self.folder / name, str(error))

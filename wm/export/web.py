@@ -173,7 +173,7 @@ def web_file(name: str) -> str:
     """The text of a file of web/. Raises BadInput where it is missing or would end a script element early."""
     path = SOURCES / name
     if not path.exists():
-        raise BadInput(f"{path}: not found. {restoring('web')}")
+        raise BadInput(f"{path}: not found. {restoring(path)}")
     text = path.read_text(encoding="utf-8")
     if name.endswith(".js") and "</script" in text:
         raise BadInput(f"{path}: found </script, which would end the script element of the page")

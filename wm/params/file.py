@@ -8,7 +8,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from wm.errors import NO_CHECKOUT, BadInput, shown
+from wm.errors import BadInput, shown
+from wm.packaged import check_checkout
 from wm.params.check import check
 from wm.params.model import Params
 from wm.spec import Timing
@@ -36,7 +37,8 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise BadInput(f"{path}: {NO_CHECKOUT}") from None
+        check_checkout()
+        raise BadInput(f"{path}: not found. Run `git checkout -- {path}`.") from None
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}, expected a file of parameters") from None
     if len(content) > MAX_BYTES:

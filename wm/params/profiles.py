@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from wm.errors import BadInput, listed, shown
+from wm.errors import BadInput, unknown
 from wm.packaged import packaged
 from wm.params import file
 from wm.params.check import check
@@ -29,7 +29,7 @@ def content(name: str) -> dict[str, Any]:
     """All parameters of a profile. Raises BadInput."""
     names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
     if name not in names:
-        raise BadInput(f"profile: found {shown(name)}, expected one of {listed(names)}")
+        raise BadInput(unknown("profile", name, names))
     default = file.read(PROFILES / "default.yaml")
     return merged(default, file.read(PROFILES / f"{name}.yaml"))
 

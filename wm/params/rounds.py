@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from wm.errors import listed, shown
+from wm.errors import shown, unknown
 from wm.params.names import INIT
 from wm.params.section import Section
 
@@ -37,7 +37,7 @@ def ancestry(name: str, prev: Mapping[str, str]) -> list[str]:
     while name != INIT:
         if name not in prev:
             place = f"rounds.{line[-1]}.prev" if line else "round"
-            raise ValueError(f"{place}: found {shown(name)}, expected one of {listed([INIT, *prev])}")
+            raise ValueError(unknown(place, name, [INIT, *prev]))
         if name in line:
             found = f"found {shown(prev[name])}, which itself follows {name}"
             expected = f"{INIT} or a round that does not follow {name}"

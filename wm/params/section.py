@@ -1,11 +1,10 @@
 """What every section of params.yaml has in common, and how a mistake in one is reported."""
 
-from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from wm.errors import BadInput, listed, shown
+from wm.errors import BadInput, closest, listed, shown
 
 LARGEST = 2**31 - 1  # of any whole number
 FEW = 6  # names that a message lists
@@ -92,7 +91,7 @@ def _unknown(kind: type[BaseModel], path: tuple[int | str, ...]) -> str:
     if name in getattr(section, "removed", ()):
         return "was removed"
     if meant := _meant(kind, path):
-        return f"unknown name, expected {meant}"
+        return f"unknown name. Did you mean {meant}?"
     names = list(getattr(section, "model_fields", []))
     rest = f", ... ({len(names)} names)" if len(names) > FEW else ""
     return f"unknown name, expected one of {listed(names[:FEW])}{rest}"
@@ -102,7 +101,7 @@ def _meant(kind: type[BaseModel], path: tuple[int | str, ...]) -> str:
     """The parameter that an unknown name stands for, or nothing."""
     section, name = _section(kind, path[:-1]), str(path[-1])
     names = list(getattr(section, "model_fields", []))
-    return getattr(section, "renamed", {}).get(name) or next(iter(get_close_matches(name, names, n=1)), "")
+    return getattr(section, "renamed", {}).get(name) or closest(name, names)
 
 
 EXPECTED = {  # by Pydantic's name of the error; the limits are in the error's context

@@ -10,12 +10,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from wm.errors import NO_CHECKOUT, BadInput
+from wm.errors import BadInput
+from wm.packaged import DAG, check_checkout
 from wm.params import file
 from wm.pipeline import records
 from wm.pipeline.records import Content, Entry
 
-DAG = Path("dvc.yaml")
 COMPARED_BYTES = 1 << 20  # larger files and folders are compared by size alone
 
 
@@ -27,12 +27,6 @@ class Stage:
     deps: list[str]
     params: list[str]
     outs: list[str]
-
-
-def check_checkout() -> None:
-    """Raises BadInput unless the working folder is the root of a checkout of the pipeline."""
-    if not DAG.exists():
-        raise BadInput(f"{DAG}: {NO_CHECKOUT}")
 
 
 def stages(params: Mapping[str, Any]) -> dict[str, Stage]:

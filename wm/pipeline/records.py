@@ -47,7 +47,7 @@ def read() -> dict[str, Entry]:
     except (OSError, ValueError):
         text = HEADER[:1]
     if not (text.startswith(HEADER) or HEADER.startswith(text)):
-        raise BadInput(f"{LOCK}: expected a file that DVC has written. Run `git checkout {LOCK}`.")
+        raise BadInput(f"{LOCK}: expected a file that DVC has written. Run `git checkout -- {LOCK}`.")
     return {name: _entry(body) for name, body in STAGE.findall(text)}
 
 

@@ -48,7 +48,8 @@ def of_stage(params: Params, name: str, is_done: bool, notes: Mapping[str, Note]
     elapsed = time.time() - note.began if note.runs else 0.0
     left = max(0.0, expected - elapsed) if share is None else expected * (1 - share)
     saved = "" if share is None else f" {100 * share:.0f} %,"
-    what = f"runs:{saved} {minutes(elapsed)} min so far" if note.runs else f"interrupted:{saved} resumes"
+    next_run = "starts again" if share is None else "resumes"
+    what = f"runs:{saved} {minutes(elapsed)} min so far" if note.runs else f"interrupted:{saved} {next_run}"
     return StageStatus(group, key, False, None, left, f"{key} {what}".strip())
 
 

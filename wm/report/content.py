@@ -16,7 +16,7 @@ from wm.params.names import INIT
 from wm.report import charts
 from wm.report.numbers import Rows
 from wm.runtime import results
-from wm.runtime.places import LATENTS, MAKE_AGAIN, METRICS, RAW, ROUND_METRICS
+from wm.runtime.places import LATENTS, METRICS, RAW, ROUND_METRICS, remedy
 from wm.runtime.results import DriveSummary, Explored
 
 COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold numbers
@@ -172,7 +172,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         columns = ", ".join(COLUMNS[path.name])
         raise BadInput(
-            f"{path}: {error!r}, expected a table with the columns {columns}. {MAKE_AGAIN}"
+            f"{path}: {error!r}, expected a table with the columns {columns}. {remedy(path)}"
         ) from None
     return rows
 
@@ -182,7 +182,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, expected a picture or a film. {MAKE_AGAIN}") from None
+        raise BadInput(f"{path}: {error.strerror}, expected a picture or a film. {remedy(path)}") from None
 
 
 def score_rows(rounds: Sequence[RoundResults]) -> list[dict[str, Any]]:

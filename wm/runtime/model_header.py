@@ -17,7 +17,7 @@ from wm.errors import BadInput
 from wm.params import section
 from wm.params.section import Section
 from wm.runtime import files
-from wm.runtime.places import remedy
+from wm.runtime.places import of_pipeline, remedy
 
 VERSION = 1
 MAX_HEADER_BYTES = 1 << 16
@@ -112,8 +112,8 @@ def _parts(path: Path) -> tuple[Header, bytes]:
         raise BadModelFile(f"{path}: the header is damaged. {remedy(path)}")
     if (version := content.get("version")) != VERSION:
         found = f"found {errors.shown(version)}, expected {VERSION}"
-        advice = "Check out the version of the code that wrote it, or run `dvc repro`."
-        raise BadModelFile(f"{path}: version: {found}. {advice}")
+        advice = "Check out the version of the code that wrote it"
+        raise BadModelFile(f"{path}: version: {found}. {advice}{', or run `dvc repro`' * of_pipeline(path)}.")
     if json.dumps(content).encode() + b"\n" != first:
         raise BadModelFile(f"{path}: the header was changed after it was written. {remedy(path)}")
     try:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from wm.errors import BadInput
-from wm.packaged import packaged, restoring
+from wm.errors import BadInput, closest
+from wm.packaged import AT_ROOT, in_checkout, packaged, restoring
 
 DATA, MODELS, METRICS = Path("data"), Path("models"), Path("metrics")
 RAW, PROCESSED, LATENTS = DATA / "raw", DATA / "processed", DATA / "latents"
@@ -11,7 +11,6 @@ VAE_MODEL = MODELS / "vae.eqx"
 ROUND_MODELS, ROUND_METRICS = MODELS / "rounds", METRICS / "rounds"  # with a folder for each round
 PRETRAINED = MODELS / "pretrained"
 PUBLISHED = "published"  # name of the agent in PRETRAINED, wherever the package is installed
-MAKE_AGAIN = "Run `dvc repro`, which restores or remakes it."
 AGENT_MODELS = ("vae.eqx", "rnn.eqx", "controller.eqx")  # that every agent has
 
 
@@ -36,6 +35,9 @@ def agent_file(folder: Path, name: str) -> Path:
 def found_agent(models: Path) -> Path:
     """The folder of an agent. Raises BadInput unless all its models exist; does not read them."""
     folder = agent_folder(models)
+    beside = [path.name for path in folder.parent.glob("*/")]
+    if not folder.exists() and (near := closest(folder.name, beside)):
+        raise BadInput(f"{folder}: not found. Did you mean {folder.parent / near}?")
     for name in AGENT_MODELS:
         if not (path := agent_file(folder, name)).exists():
             raise BadInput(f"{path}: not found. {remedy(path, missing=True)}")
@@ -43,17 +45,24 @@ def found_agent(models: Path) -> Path:
 
 
 def of_pipeline(path: Path) -> bool:
-    """Whether `dvc repro` makes this file."""
-    folders = (DATA.name, MODELS.name, METRICS.name)
-    return not path.is_absolute() and path.parts[0] in folders and not path.is_relative_to(PRETRAINED)
+    """Whether this is the place of an output of `dvc repro`, by its path from the project's root."""
+    folders = (RAW, PROCESSED, LATENTS, ROUND_MODELS, METRICS)
+    return path == VAE_MODEL or any(path.is_relative_to(folder) for folder in folders)
 
 
-def remedy(path: Path, *, missing: bool = False) -> str:
-    """What to do about a file that is missing or damaged."""
+def remedy(path: Path, *, missing: bool = False, otherwise: str = "") -> str:
+    """What to do about a file that is missing or damaged: one in git, one that `dvc repro` makes and DVC may
+    have in its cache, or else (`otherwise`; by default one of an agent) a copy."""
     if path.absolute().is_relative_to(packaged(PRETRAINED)):
-        return restoring(PRETRAINED)
-    if of_pipeline(path):
-        return MAKE_AGAIN
+        return restoring(path)
+    if of_pipeline(path) and in_checkout():
+        if missing or path.is_relative_to(METRICS):  # in git, or of no use to other stages
+            return "Run `dvc repro`, which restores or makes it."
+        return (
+            f"Run `dvc checkout --force {path}`, or where DVC's cache lacks it `dvc repro`, which makes it."
+        )
+    if of_pipeline(path) and missing:
+        return AT_ROOT
     if missing:
-        return "Name an agent's folder with --models."
-    return "Copy the agent's folder again, or name another with --models."
+        return otherwise or "Name an agent's folder with --models."
+    return otherwise or "Copy the agent's folder again, or name another with --models."

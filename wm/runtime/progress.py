@@ -1,15 +1,23 @@
 """Progress of long work on standard error: a bar on a terminal, otherwise a line now and then."""
 
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from wm.spec import FRAMES_PER_EPISODE
+
 T = TypeVar("T")
 
 FIRST_LINE_SECONDS, LINE_SECONDS = 5, 30  # until the first plain line, and between two later ones
+BEAT_SECONDS = 1.0  # between two looks at what is shown
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+
+_refresh: set[Callable[[], object]] = set()  # what draws the bars on the terminal again; empty without bars
 
 
 class Progress:
@@ -17,58 +25,75 @@ class Progress:
 
     def __init__(self, label: str, total: int, done: int = 0) -> None:
         self.label, self.total, self.done = label, total, done
-        self.frames = 0
+        self.frames = 0  # driven, also in drives that are not over
+        self._in_drives = self._in_own = self._drives = 0
         self._bar: tqdm | None = None
 
-    def over(self, items: Iterable[T]) -> Iterator[T]:
-        """Yields the items and counts them."""
+    def over(self, items: Iterable[T], frames: Callable[[T], int] | None = None) -> Iterator[T]:
+        """Yields the items and counts them; `frames` is the number of frames of an item that is a drive."""
         report_resumed(self.label, self.done, self.total)
         self._start = time.monotonic()
-        self._timed = self.done, self._start
+        self._timed = self.share, self._start
         self._next_line = self._start + FIRST_LINE_SECONDS
         if sys.stderr.isatty():
-            self._bar = tqdm(desc=self.label, total=self.total, initial=self.done)
+            self._bar = tqdm(desc=self.label, total=self.total, initial=self.done, bar_format=BAR)
+            _refresh.add(self._bar.refresh)
         try:
             for item in items:
                 yield item
-                self.done += 1
-                self._begin_timing()
-                if self._bar is not None:
-                    self._bar.update()
-                self._write_line(always=self.done == self.total)
+                self._count(frames(item) if frames else 0)
         finally:
             if self._bar is not None:
+                _refresh.discard(self._bar.refresh)
                 self._bar.close()
 
     def drove(self, frames: int) -> None:
         """Counts frames that were driven, also those of drives that are not over."""
-        self.frames += frames
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{self.frames:,} frames driven")
-        self._write_line()
+        first, self.frames = not self.frames, self.frames + frames
+        if first:
+            self._timed = self.share, time.monotonic()
+        self._show()
 
-    def _begin_timing(self) -> None:
-        """Times items from the end of the first one, which compiles; drives, many at once, from the start."""
+    @property
+    def share(self) -> float:
+        """The items done, with the fractions of drives under way by the mean length of finished ones."""
+        each = self._in_drives / self._drives if self._drives else FRAMES_PER_EPISODE
+        return min(float(self.total), self.done + max(0, self.frames - self._in_own) / each)
+
+    def _count(self, frames: int) -> None:
+        """Counts an item; times items from the end of the first one, which compiles."""
+        self.done += 1
+        if frames:
+            self._drives += 1
+            self._in_drives += frames
+            self._in_own += frames if self.frames else 0  # not those that an earlier run drove
         if self._timed[1] == self._start and not self.frames:
-            self._timed = self.done, time.monotonic()
+            self._timed = self.share, time.monotonic()
+        self._show(always=self.done == self.total)
 
-    def _write_line(self, *, always: bool = False) -> None:
+    def _show(self, *, always: bool = False) -> None:
         now = time.monotonic()
-        if self._bar is None and (now >= self._next_line or always):
+        if self._bar is not None:
+            self._bar.set_postfix_str(", ".join(self._parts(now)), refresh=False)
+            self._bar.update(self.share - self._bar.n)
+            if always or self.frames:
+                self._bar.refresh()
+        elif now >= self._next_line or always:
             self._next_line = now + LINE_SECONDS
-            sys.stderr.write(self._line(now))
+            done, *rest = self._parts(now)
+            sys.stderr.write(
+                f"{self.label}: {', '.join([done, f'{now - self._start:.0f} s elapsed', *rest])}\n"
+            )
             sys.stderr.flush()
 
-    def _line(self, now: float) -> str:
-        line = f"{self.label}: {self.done} of {self.total}"
-        if self.frames:
-            line += f", {self.frames:,} frames driven"
-        line += f", {now - self._start:.0f} s elapsed"
+    def _parts(self, now: float) -> Iterator[str]:
+        """How much is done, and how long the rest takes."""
+        driven = f", {self.frames:,} frames driven" if self.frames else ""
+        yield f"{self.done} of {self.total}{driven}"
         before, since = self._timed
-        if self.done > before:
-            left = (now - since) * (self.total - self.done) / (self.done - before)
-            line += f", {left:.0f} s left"
-        return f"{line}\n"
+        if self.share > before:
+            left = (now - since) * (self.total - self.share) / (self.share - before)
+            yield f"{left:.0f} s left"
 
 
 def progress(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator[T]:
@@ -80,3 +105,45 @@ def report_resumed(label: str, done: int, total: int) -> None:
     """Reports that interrupted work is resumed, if any of it was done."""
     if done:
         sys.stderr.write(f"{label}: resuming after {done} of {total}\n")
+
+
+@contextmanager
+def heartbeat(label: str) -> Iterator[None]:
+    """On a terminal, draws bars again every second and, while there is none, writes now and then that work
+    goes on: programs are compiled, files are read."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_beat, args=(label, stop), daemon=True)
+    if sys.stderr.isatty():
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+@contextmanager
+def shown_elsewhere() -> Iterator[None]:
+    """Within, the user sees the work, e.g. in a window, so that `heartbeat` writes nothing."""
+    _refresh.add(_nothing)
+    try:
+        yield
+    finally:
+        _refresh.discard(_nothing)
+
+
+def _nothing() -> None: ...
+
+
+def _beat(label: str, stop: threading.Event) -> None:
+    start = time.monotonic()
+    next_line = start + FIRST_LINE_SECONDS
+    while not stop.wait(BEAT_SECONDS):
+        now = time.monotonic()
+        if shown := list(_refresh):
+            next_line = now + FIRST_LINE_SECONDS
+            for refresh in shown:
+                refresh()
+        elif now >= next_line:
+            next_line = now + LINE_SECONDS
+            sys.stderr.write(f"{label}: working, {now - start:.0f} s elapsed\n")
+            sys.stderr.flush()

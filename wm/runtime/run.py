@@ -1,6 +1,7 @@
 """How a command ends: an error is one line on standard error and an exit code."""
 
 import errno
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 from wm.errors import BadInput, Halted, Resumable
 from wm.runtime import interrupt
+from wm.runtime.progress import heartbeat
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
@@ -21,8 +23,10 @@ def run(main: Callable[..., Any], *arguments: Any) -> None:
 
 
 def _exit_code(main: Callable[..., Any], *arguments: Any) -> int:
+    words = itertools.takewhile(lambda word: not word.startswith("-"), map(str, arguments))
     try:
-        main(*arguments)
+        with heartbeat(" ".join(words)):
+            main(*arguments)
     except BadInput as error:
         return _fail(f"error: {error}", 2)
     except Halted as error:

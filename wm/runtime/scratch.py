@@ -22,13 +22,13 @@ ABANDONED_SECONDS = 14 * 24 * 3600.0  # since a process last held the folder
 
 
 @contextmanager
-def folder(stage: str, params: Any, inputs: Sequence[Path]) -> Iterator[Path]:
+def folder(stage: str, params: Any, inputs: Sequence[Path], *, resumes: bool = True) -> Iterator[Path]:
     """A folder for the unfinished work of `stage`, the same one after a restart; removed on success.
 
     `inputs` are files, or folders with a manifest.json. If another process runs the same stage with the same
     inputs and holds the folder, this one gets a folder of its own. On success, folders of the same stage
     with other fingerprints are removed too if no process has held them for two weeks. Raises Resumable for
-    a KeyboardInterrupt.
+    a KeyboardInterrupt of work that `resumes` from what the folder holds.
     """
     root, prefix = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER, stage.replace(" ", "-")
     name = f"{prefix}-{fingerprint(stage, params, inputs)[:16]}"
@@ -41,6 +41,8 @@ def folder(stage: str, params: Any, inputs: Sequence[Path]) -> Iterator[Path]:
             try:
                 yield path
             except KeyboardInterrupt as interrupt:
+                if not resumes:
+                    raise
                 raise Resumable(*interrupt.args) from interrupt
             files.remove(path)
         _remove_abandoned(root, prefix)

@@ -69,6 +69,19 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+@contextmanager
+def stderr_discarded() -> Iterator[None]:
+    """Discards what is written to file descriptor 2 within, such as messages of OpenCV and its libraries."""
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
+
+
 def cache_compiled() -> None:
     """Makes JAX keep its compiled programs in `.scratch`, one folder per kind of processor."""
     if not (flags := processor_flags()):

@@ -65,9 +65,9 @@ def maximise(
     Halted. The fitness is written to `journal`. Values already there are not computed again, but passed to
     the library, which thereby reaches the same state.
     """
+    warnings.filterwarnings("ignore", module="cma")  # on its inner numbers, which a user cannot change
     import cma  # here because its import is slow, and checking params.yaml must not wait for it
 
-    warnings.filterwarnings("ignore", module="cma")  # on its inner numbers, which a user cannot change
     strategy = cma.CMAEvolutionStrategy(start, schedule.sigma0, _options(schedule, seed))
     for number in range(schedule.generations):
         strategy.opts.set("maxstd", schedule.bound(number))

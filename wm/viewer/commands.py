@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
-from wm.runtime.progress import progress
+from wm.runtime.progress import progress, shown_elsewhere
 from wm.viewer import comparison, window
 from wm.viewer.comparison import FilmPlan
 from wm.viewer.game import Game
@@ -39,5 +39,6 @@ def play(models: Path, *, seed: int, steps: int, world: str, agent: bool, temper
     window.need_display()
     loaded = Models.load(AgentFolder(models), seed)
     game = Game(loaded, kind=world, seed=seed, agent=agent, temperature=temperature)
-    window.run(game, steps)
+    with shown_elsewhere():
+        window.run(game, steps)
     return ", ".join(f"{name} {scene.score:.0f}" for name, scene in game.scenes.items())

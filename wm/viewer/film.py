@@ -1,8 +1,6 @@
 """A film of an episode: each frame, its reconstruction by V, and M's prediction of it one step before."""
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,6 +15,7 @@ from wm.data.episode import Episode
 from wm.errors import Halted
 from wm.models import mdn, rnn
 from wm.runtime import files
+from wm.runtime.startup import stderr_discarded
 from wm.viewer.pictures import enlarged, to_bytes
 
 SIDE = 128  # of one picture, pixels; encoding a film takes time in proportion to its area
@@ -76,7 +75,7 @@ def write_video(path: Path, pictures: Sequence[Picture], per_second: float) -> N
     height, width, _ = pictures[0].shape
     with files.replacing(path) as unfinished:
         film = unfinished.with_name("drawn.webm")
-        with _stderr_discarded():
+        with stderr_discarded():  # OpenCV says that WebM has no tag VP80; with this tag it writes no WebM
             writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"VP80"), per_second, (width, height))
         for picture in pictures:
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
@@ -84,22 +83,6 @@ def write_video(path: Path, pictures: Sequence[Picture], per_second: float) -> N
         if (written := _length(film)) != len(pictures):  # the encoder does not report a full disk
             raise Halted(f"{path}: only {written} of {len(pictures)} pictures could be written")
         unfinished.write_bytes(_without_random_ids(film.read_bytes()))
-
-
-@contextmanager
-def _stderr_discarded() -> Iterator[None]:
-    """Discards what is written to file descriptor 2 within.
-
-    OpenCV prints there, at every log level, that WebM has no tag VP80; a container with this tag is no WebM.
-    """
-    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nothing)
 
 
 def _length(film: Path) -> int:
