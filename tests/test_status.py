@@ -1,7 +1,6 @@
 """`wm status`: which stages are done, as DVC sees it; which runs; about how long the rest takes."""
 
 import csv
-import os
 import shutil
 import subprocess
 import sys
@@ -304,5 +303,14 @@ def test_the_lines_show_what_runs_and_the_minutes_left(project, monkeypatch):
     assert "No stage runs; `uv run dvc repro` continues." in lines[-1]
     with pytest.raises(KeyError), stage_log.noted(lambda name: 300.0):
         raise KeyError
-    os.utime(scratch(project, "collect-erratic-2") / "lock")
-    assert "erratic interrupted: 0 % resumes" in status.lines()[1]
+    assert "erratic interrupted" in status.lines()[1]
+
+
+def test_an_interrupted_stage_resumes_if_it_has_saved_work(project, monkeypatch):
+    shutil.copy(ROOT / "dvc.yaml", project)
+    monkeypatch.setenv("DVC_STAGE", "collect@erratic")
+    with pytest.raises(KeyError), stage_log.noted(lambda name: 300.0):
+        raise KeyError
+    assert status.lines()[1].endswith("erratic interrupted: starts again")
+    Path(scratch(project, "collect-erratic"), "000000").mkdir()
+    assert status.lines()[1].endswith("erratic interrupted: 13 %, resumes")
