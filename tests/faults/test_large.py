@@ -134,4 +134,4 @@ for seed in range(2001):
 def test_1800_more_resets_of_a_track_take_less_than_10_mb():
     ended = subprocess.run([sys.executable, "-c", RESETS], cwd=small.ROOT, capture_output=True, text=True)
     early, late = map(int, ended.stdout.split())
-    assert late - early < 10_000  # KB
+    assert late - early < 10_000  # KB; Box2D loses 304 bytes of every b2FixtureDef, 3 KB per reset
