@@ -1,11 +1,13 @@
 """`wm status`: which stages are done, as DVC sees it; which runs; about how long the rest takes."""
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -231,9 +233,10 @@ def test_the_share_done_is_that_of_journals_checkpoints_and_parts(project):
         journal.write(generation, np.zeros((2, 3)), np.zeros(2))
     assert share("evolve@r0") == pytest.approx(0.1)
     assert share("evolve@r0", since=time.time() + 60) is None  # of an earlier run
-    drives = resumable.resumable_episodes(scratch(project, "collect-erratic"), range(25), driven)
-    assert len(list(drives)) == 25
-    assert share("collect@erratic") == pytest.approx(20 / params.collect["erratic"].episodes)
+    seeds = range(params.collect["erratic"].episodes)
+    drives = resumable.resumable_episodes(scratch(project, "collect-erratic"), seeds, driven)
+    assert len(list(islice(drives, 25))) == 25
+    assert share("collect@erratic") == pytest.approx(20 / len(seeds))
     assert share("process") is None
     assert progress.EPISODES_PER_PART == resumable.EPISODES_PER_PART
 
@@ -293,7 +296,7 @@ def test_the_lines_show_what_runs_and_the_minutes_left(project, monkeypatch):
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values()
     assert len(lines) == 2 + sum(stage.get("foreach") != {} for stage in stages)
     assert lines[1].split()[:2] == ["collect", "0/2"]
-    assert lines[1].endswith("erratic runs: 13 %, 0.0 min so far")
+    assert re.search(r" erratic runs: 13 %, \d+\.\d min so far$", lines[1])
     left = sum(float(line.split()[2]) for line in lines[1:-1])
     assert float(lines[-1].split()[1]) == pytest.approx(left, rel=0.1)
     assert "rough" in lines[-1]
