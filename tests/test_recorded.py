@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import sys
+import zipfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -156,7 +157,11 @@ MISTAKES = {
     "two actions": ({"actions": nan[:, :2]}, r"actions: found float32 \(12, 2\), expected"),
     "NaN": ({"actions": nan}, r"actions: found \[nan, nan, nan\] in row 0, expected steering in \[-1, 1\]"),
     "brake": ({"actions": nan * 0 + np.float32(-0.5)}, "actions: found"),
-    "rewards": ({"rewards": np.full(STEPS, np.inf, np.float32)}, "rewards: found NaN or infinity"),
+    "rewards": ({"rewards": np.full(STEPS, np.inf, np.float32)}, "rewards: found inf in row 0, expected"),
+    "more points than a lap has": (
+        {"rewards": np.where(np.arange(STEPS) == STEPS - 1, 1e300, -0.2)},
+        r"rewards: found 1e\+300 in row 11, expected numbers, at most 1000 points",
+    ),
     "no step": ({"rewards": np.zeros(0, np.float32)}, "rewards: found 0 steps, expected 1 to 475"),
     "one action per frame": ({"rewards": np.full(STEPS, -0.1, np.float32)}, "action_repeat may have been 1"),
     "four frames per action": (
@@ -172,6 +177,10 @@ MISTAKES = {
     "half a seed": ({"seed": 0.5}, "seed: found 0.5, expected a whole number"),
     "many seeds": ({"seed": np.arange(3)}, r"seed: found shape \(3,\), expected one number"),
     "an endless warm-up": ({"warm_up_reward": np.inf}, "warm_up_reward: found inf, expected a number"),
+    "a warm-up of a lap": (
+        {"warm_up_reward": -1e308},
+        "warm_up_reward: found -1e.308, expected a number, at",
+    ),
     "a pickle": ({"missed": np.array([{}], object)}, "Object arrays cannot be loaded"),
 }
 
@@ -240,6 +249,26 @@ def test_a_damaged_file_is_refused_and_no_pickle_is_loaded(tmp_path, monkeypatch
     with pytest.raises(BadInput, match=r"^recorded/mine/b\.npz: found "):
         read_all()
     assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("name", ["frames", "terminated", "missed", "seed"])
+def test_a_file_with_other_bytes_in_place_of_an_array_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    save("b", **{name: None})
+    with zipfile.ZipFile("recorded/mine/b.npz", "a") as file:
+        file.writestr(f"{name}.npy", b"0.5")
+    with pytest.raises(BadInput, match=rf"b\.npz: {name}: found other bytes, expected an array in NumPy"):
+        read_all()
+
+
+def test_metadata_of_a_dataset_may_be_numpy_numbers_but_no_lists(project, monkeypatch, capsys):
+    save("a")
+    save("b")
+    drive = next(recorded.read(Path("recorded/mine"), 1, Timing(2, 50)))
+    changes: list[dict[str, Any]] = [{"warm_up_reward": np.int64(3), "seed": np.int64(1)}, {"seed": [1]}]
+    drives = [replace(drive, **each) for each in changes]
+    monkeypatch.setattr(recorded, "_npz", lambda path: drives.pop(0))
+    assert "seed: found [1], expected a whole number" in refused(capsys)
 
 
 def test_too_few_drives_are_refused(project, capsys):
@@ -401,10 +430,15 @@ def test_dvc_yaml_without_the_source_is_refused_before_any_work(project):
     written = sources.with_sources(text, file.load())
     (project / "dvc.yaml").write_text(written)
     cli.validate()
+    write_params(path="./data/raw/mine")
+    with pytest.raises(BadInput, match=r"mine\.path: found \./data/raw/mine, expected a folder outside"):
+        cli.validate()
     added = set(written.splitlines()) - set(text.splitlines())
     assert len(added) == 2
     assert "      - data/raw/mine" in added
     shutil.copy(ROOT / "params.yaml", project)
+    with pytest.raises(BadInput, match=said):  # since DVC would call the stage without a source
+        cli.validate()
     assert sources.with_sources(written, file.load()) == text
 
 

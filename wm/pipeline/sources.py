@@ -1,8 +1,10 @@
 """Recorded drives in dvc.yaml: a stage `import_drives` for each source; its output is a dep of `process`."""
 
 import re
+from pathlib import Path
 
 from wm.errors import BadInput
+from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.pipeline.dag import DAG
 from wm.runtime.places import RAW
@@ -19,11 +21,16 @@ def of_stage(stage: str, params: Params) -> list[str]:
 
 
 def check(params: Params) -> None:
-    """Raises BadInput where params.yaml has recorded drives that dvc.yaml has not: they would be left out."""
-    if not params.recorded or not DAG.exists():
-        return
-    text = DAG.read_text(encoding="utf-8")
-    if with_sources(text, params) != text:
+    """Raises BadInput where recorded drives of params.yaml lie where stages write, or are not those of
+    dvc.yaml: they would be left out, or imported without a source."""
+    for name, source in params.recorded.items():
+        if Path(source.path).resolve().is_relative_to(RAW.resolve()):
+            found, expected = f"found {source.path}", f"a folder outside {RAW}, which stages overwrite"
+            raise BadInput(f"{PARAMS}: collect.{name}.path: {found}, expected {expected}")
+    text = DAG.read_text(encoding="utf-8") if DAG.exists() else ""
+    imported = STAGES.search(text)
+    known = params.recorded or (imported and imported[0] != "{}")
+    if text and known and with_sources(text, params) != text:
         found = "found other sources than in collect of params.yaml"
         raise BadInput(f"{DAG}: {IMPORT}, process: {found}. Run `python -m stages deps --write`.")
 

@@ -15,7 +15,16 @@ import numpy as np
 from wm.data.episode import Episode, Record
 from wm.errors import BadInput, listed, shown
 from wm.packaged import installing
-from wm.spec import ACTION_HIGH, ACTION_LOW, ACTION_SIZE, FAILURE_REWARD, FRAME_REWARD, FRAME_SHAPE, Timing
+from wm.spec import (
+    ACTION_HIGH,
+    ACTION_LOW,
+    ACTION_SIZE,
+    FAILURE_REWARD,
+    FRAME_REWARD,
+    FRAME_SHAPE,
+    LAP_POINTS,
+    Timing,
+)
 from wm.track.renderer import shrink
 
 PIXELS_SHAPE = (96, 96, 3)
@@ -25,6 +34,7 @@ ENVIRONMENT = re.compile(r"CarRacing-v\d+|RealCarRacing-v\d+")
 TILE_POINTS = 1.0  # less than any tile is worth
 MOST_TILES = 1000  # more than any track has
 ROUNDING = 1e-3  # points
+POSSIBLE = f"at most {LAP_POINTS:.0f} points, those of a lap"
 UNREADABLE = (  # what NumPy, zipfile and Minari raise on damaged files
     OSError,
     EOFError,
@@ -61,7 +71,7 @@ class Drive:
 
 
 def read(folder: Path, count: int, timing: Timing) -> Iterator[Drive]:
-    """The first `count` drives of a folder, one at a time. Raises BadInput, if there are fewer, too."""
+    """The first `count` drives of a folder, checked, one at a time. Raises BadInput, also for fewer."""
     dataset = (folder / "data" / "metadata.json").exists()
     if not dataset and not any(folder.glob("*.npz")):
         expected = "expected .npz files, one per drive, or a Minari dataset with its data/metadata.json"
@@ -69,6 +79,7 @@ def read(folder: Path, count: int, timing: Timing) -> Iterator[Drive]:
     drives = _minari(folder, timing) if dataset else map(_npz, sorted(folder.glob("*.npz")))
     number = 0
     for drive in islice(drives, count):
+        check(drive, timing)
         yield drive
         number += 1
     if number < count:
@@ -88,6 +99,8 @@ def _npz(path: Path) -> Drive:
     if missing or unknown:
         expected = f"expected {listed(COLUMNS)}, and perhaps {listed(OPTIONAL)}"
         raise BadInput(f"{path}: found arrays {shown(listed(arrays))}, {expected}")
+    for name, array in arrays.items():
+        _expect(isinstance(array, np.ndarray), path, name, "other bytes", "an array in NumPy's format")
     for name in ("warm_up_reward", "seed"):
         if name in arrays:
             _expect(arrays[name].shape == (), path, name, f"shape {arrays[name].shape}", "one number")
@@ -144,11 +157,10 @@ def _expect(fits: Any, place: Any, name: str, found: Any, expected: str) -> None
 
 
 def episode(drive: Drive, seed: int, source: str, timing: Timing) -> Episode:
-    """The drive as an episode on the track `seed`. Raises BadInput unless it could be one of CarRacing's.
+    """The drive, which `read` has checked, as an episode on the track `seed`.
 
     `terminated` may be Gymnasium's, true for a finished lap, too.
     """
-    check(drive, timing)
     length, ended = len(drive.rewards), bool(drive.terminated[-1])
     failed = ended and bool(drive.rewards[-1] < FAILURE_REWARD / 2)
     last = np.arange(length) == length - 1
@@ -192,8 +204,9 @@ def check(drive: Drive, timing: Timing) -> None:
         _check_array(drive, "missed", ("int16", "int32", "int64"), (steps,))
         bad = drive.missed[(drive.missed < 0) | (drive.missed > MOST_TILES)]
         _expect(not len(bad), place, "missed", bad[:1], "counts of tiles")
-    number = isinstance(drive.warm_up_reward, int | float) and np.isfinite(drive.warm_up_reward)
-    _expect(number, place, "warm_up_reward", shown(drive.warm_up_reward), "a number")
+    number = isinstance(drive.warm_up_reward, int | float | np.number)
+    possible = number and abs(drive.warm_up_reward) <= LAP_POINTS  # false for NaN
+    _expect(possible, place, "warm_up_reward", shown(drive.warm_up_reward), f"a number, {POSSIBLE}")
     whole = drive.seed is None or isinstance(drive.seed, int | np.integer)
     _expect(whole, place, "seed", shown(drive.seed), "a whole number")
     _check_actions(drive)
@@ -218,7 +231,8 @@ def _check_actions(drive: Drive) -> None:
 def _check_rewards(drive: Drive, timing: Timing) -> None:
     """An action earns the points of its frames and of its new tiles."""
     rewards, idle = drive.rewards, timing.idle_reward
-    _expect(np.isfinite(rewards).all(), drive.place, "rewards", "NaN or infinity", "finite numbers")
+    if len(bad := np.flatnonzero(~(np.abs(rewards) <= LAP_POINTS))):  # NaN, too
+        _expect(False, drive.place, "rewards", f"{rewards[bad[0]]} in row {bad[0]}", f"numbers, {POSSIBLE}")
     above = rewards[:-1] - idle  # the last action may be cut short, or a failure
     bad = np.flatnonzero((above < -ROUNDING) | ((above > ROUNDING) & (above < TILE_POINTS)))
     if len(bad):
