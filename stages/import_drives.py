@@ -16,6 +16,7 @@ def main(params: Params, source: str) -> None:
     first, count = params.evaluate.seed, params.evaluate.episodes
     evaluated = range(first, first + count)
     numbers: dict[int, int] = {}  # by recorded seed: drives on one track stay on one side of the split
+    tracks = set()
     drives = recorded.read(Path(settings.path), settings.episodes, timing)
     with files.replacing(RAW / source) as folder:
         writer = Writer(folder, source)
@@ -25,4 +26,9 @@ def main(params: Params, source: str) -> None:
                 raise BadInput(f"{drive.place}: seed: found {drive.seed}, {taken}")
             number = i if drive.seed is None else numbers.setdefault(drive.seed, i)
             writer.write(recorded.episode(drive, number, source, timing))
+            tracks.add(number)
+        if len(tracks) == 1:
+            found = f"found {settings.episodes} drives on one track, expected at least two tracks"
+            remedy = "since validation takes one. Without `seed`, every drive counts as a track"
+            raise BadInput(f"{settings.path}: seed: {found}, {remedy}.")
         writer.finish()

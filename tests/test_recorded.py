@@ -145,6 +145,16 @@ def test_drives_of_one_track_and_mirror_images_stay_on_one_side_of_the_split(pro
     assert sum(one.validation for one, _ in both) == 2
 
 
+def test_drives_on_a_single_track_are_refused_since_none_would_be_left_to_train_on(project):
+    save("a", seed=7)
+    save("b", seed=7)
+    with pytest.raises(BadInput, match=r"mine: seed: found 2 drives on one track, expected at least two"):
+        made()
+    assert not list(Path("data/raw").iterdir())
+    save("b", seed=8)
+    assert [drive.record.seed for drive in made()] == [500_000, 500_001]
+
+
 nan = np.full((STEPS, 3), np.nan, np.float32)
 MISTAKES = {
     "frames of another size": ({"frames": np.zeros((STEPS, 84, 84, 3), np.uint8)}, "frames: found uint8"),
