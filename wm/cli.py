@@ -97,11 +97,11 @@ class Drives:
     """Which agent drives which tracks, and how the result is printed."""
 
     models: Path = Path(PUBLISHED)
-    """folder of the agent, or published; that of a round is models/rounds/NAME"""
+    """folder of an agent, such as models/rounds/r6; published: the agent in models/pretrained"""
     episodes: PositiveCount = 100
-    """number of tracks"""
+    """number of drives, one per track"""
     seed: Count = 0
-    """seed of the first track; the others follow"""
+    """seed of the first track; later drives use the seeds that follow"""
     json: bool = False
     """print one JSON object and nothing else"""
 
@@ -122,7 +122,7 @@ def profile(name: str, /) -> None:
     Parameters
     ----------
     name
-        default, quick, best, smoke or paper: a file in profiles/
+        default, quick, best, smoke, paper, or another file in profiles/
     """
     from wm.export import output
     from wm.params import profiles
@@ -157,7 +157,7 @@ def schema() -> None:
 
 @app.command
 def status() -> None:
-    """Show what of the pipeline is done, what runs, and about how long the rest takes."""
+    """Show which stages are done or running, and about how many minutes the rest takes."""
     from wm.pipeline import status
 
     print("\n".join(status.lines()))
@@ -165,7 +165,7 @@ def status() -> None:
 
 @app.command
 def devices() -> None:
-    """Show the devices that JAX computes on, their memory for JAX, and the cores for real drives."""
+    """Show the devices that JAX uses, the memory that it may use, and the CPU cores for real drives."""
     from wm.runtime import memory
 
     startup.check_jax()
@@ -179,7 +179,7 @@ def publish(round_name: Annotated[str | None, Parameter(name="ROUND")] = None, /
     Parameters
     ----------
     round_name
-        its name in params.yaml; by default the round that `rank` chose
+        the round's name in params.yaml; by default the one that rank chose
     """
     from wm.params import file
     from wm.runtime import results
@@ -210,7 +210,7 @@ def evaluate(
     Parameters
     ----------
     workers
-        processes (0: one per core); with --scheduler slurm: jobs at once
+        processes (0: one per core); with --scheduler slurm: concurrent jobs
     scheduler
         local, slurm, or the address of a Dask scheduler, tcp://host:8786
     sampled
@@ -228,7 +228,7 @@ def evaluate(
 
 @app.command
 def dream(*, drives: Drives = Drives()) -> None:
-    """Drive dreams with an agent and print its scores. Each starts from the first frame of a real track."""
+    """Drive dreams with an agent and print its scores. A dream starts from a real track's first frame."""
     folder, seeds = found_agent(drives.models), drives.seeds
     from wm.agent import evaluation
 
@@ -261,14 +261,14 @@ def show(world: str, summary: dict[str, Any], returns: Any, *, as_json: bool, se
 
 @app.command
 def worker(scheduler: str, /, *, workers: Count = 0) -> None:
-    """Work for a Dask scheduler until it ends.
+    """Run worker processes for a Dask scheduler until the scheduler stops.
 
     Parameters
     ----------
     scheduler
-        its address, tcp://host:8786
+        address of the scheduler, tcp://host:8786
     workers
-        processes; 0: one per core
+        number of processes; 0: one per core
     """
     from wm.params.compute import DASK_ADDRESS
     from wm.runtime import dask
@@ -312,9 +312,9 @@ def export_dataset(
     Parameters
     ----------
     format
-        the library
+        the other library
     source
-        folder of shards with frames
+        folder of drives with frames: data/raw/NAME or data/processed/init
     out
         Minari's root folder; by default the one that Minari itself reads
     """
@@ -331,14 +331,14 @@ def export_web(
     out: Path = Path("dream.html"),
     weights: Literal["float16", "int8"] = "float16",
 ) -> None:
-    """Write the page on which a person drives the dream.
+    """Write an HTML page on which you drive the dream in a browser.
 
     Parameters
     ----------
     models
         folder of the agent, with starts.npz
     out
-        file to write, which needs no other file
+        file to write; it needs no other file and no network
     weights
         type of the weights; int8 halves the file
     """
@@ -372,7 +372,7 @@ def watch(
     steps
         steps of the drives; 0: all of them
     dream_steps
-        dreamt steps after which the dream sees reality again; 0: never
+        dreamt steps after which the dream is reset to the real drive's state; 0: never
     replay
         the dream repeats the actions of the real drive: an open-loop dream
     """
@@ -406,7 +406,7 @@ def play(
     world
         what to drive
     agent
-        let the agent drive, each world by its own latents, until you press an arrow key
+        let the agent drive until you press an arrow key; in each world it sees that world's latents
     temperature
         temperature of the dream; by default that of evolution
     """
