@@ -1,6 +1,9 @@
 """Progress on standard error: plain lines now and then, or a bar on a terminal."""
 
+import os
+import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -174,3 +177,14 @@ def test_a_bar_is_drawn_again_in_silence_instead_of_lines(capsys, terminal, quic
     with heartbeat("play"), shown_elsewhere():
         time.sleep(0.3)
     assert "working" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("size", "shown"), [((0, 0), "work: 2 of 2, "), ((30, 100), "work: 100%|")])
+def test_a_terminal_without_a_size_shows_lines_instead_of_a_bar(size, shown):
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, size)
+    code = "from wm.runtime.progress import progress; list(progress(range(2), 'work', 2))"
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True)
+    os.close(theirs)
+    assert shown in os.read(ours, 10_000).decode()
+    os.close(ours)

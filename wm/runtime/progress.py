@@ -1,5 +1,6 @@
 """Progress of long work on standard error: a bar on a terminal, otherwise a line now and then."""
 
+import os
 import sys
 import threading
 import time
@@ -35,7 +36,7 @@ class Progress:
         self._start = time.monotonic()
         self._timed = self.share, self._start
         self._next_line = self._start + FIRST_LINE_SECONDS
-        if sys.stderr.isatty():
+        if _shows_bars():
             self._bar = tqdm(desc=self.label, total=self.total, initial=self.done, bar_format=BAR)
             _refresh.add(self._bar.refresh)
         try:
@@ -132,6 +133,15 @@ def shown_elsewhere() -> Iterator[None]:
 
 
 def _nothing() -> None: ...
+
+
+def _shows_bars() -> bool:
+    """Whether standard error is a terminal that has a size: where it has none, as in some containers, bars
+    would be empty."""
+    try:
+        return min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except OSError:
+        return sys.stderr.isatty()
 
 
 def _beat(label: str, stop: threading.Event) -> None:
