@@ -164,6 +164,20 @@ def test_a_worker_needs_an_address(scheduler):
     assert (ended.returncode, ended.stderr) == (2, f"error: worker: found {scheduler!r}, {expected}\n")
 
 
+def test_ctrl_c_while_a_worker_starts_is_one_line():
+    command = [sys.executable, "-m", "wm", "worker", "tcp://127.0.0.1:9"]
+    environment = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
+    running = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert running.stderr
+    while "distributed" not in running.stderr.readline():
+        pass
+    os.killpg(running.pid, signal.SIGINT)
+    code, lines = running.wait(60), running.communicate()[1].splitlines()
+    assert (code, [line for line in lines if not line.startswith("import time:")]) == (130, ["interrupted"])
+
+
 def test_a_worker_of_other_code_is_refused(monkeypatch):
     task = workers.SameCode(abs)
     assert task(-3) == 3

@@ -13,6 +13,14 @@ from wm.packaged import installing
 from wm.runtime import startup
 
 CONNECT_SECONDS = 10
+WORKER = """
+from wm.runtime import interrupt
+
+interrupt.install()  # until Dask handles the signals itself; its import takes a while
+from distributed.cli.dask_worker import main
+
+main()
+"""
 
 
 @contextmanager
@@ -56,6 +64,6 @@ def work(address: str, count: int) -> None:
     """Replaces this process by single-threaded workers (0: one per core) of a Dask scheduler."""
     if find_spec("distributed") is None:
         raise BadInput(f"worker: distributed is not installed. {installing('dask')}")
-    dask = [sys.executable, "-m", "distributed.cli.dask_worker", address]
+    dask = [sys.executable, "-c", WORKER, address]
     command = [*dask, "--nworkers", str(count or startup.cores()), "--nthreads", "1", "--no-dashboard"]
     os.execve(sys.executable, command, os.environ | startup.one_thread())
