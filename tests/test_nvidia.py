@@ -89,6 +89,12 @@ def test_nothing_is_said_without_a_gpu_or_with_one_that_is_used_or_not_wanted(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("said", ["No devices were found", "'[N/A]'"])
+def test_what_nvidia_smi_says_without_a_gpu_is_no_version(machine, said):
+    machine(said, True)
+    assert nvidia.driver() == ""
+
+
 def test_the_devices_and_their_memory_are_shown(monkeypatch):
     card = SimpleNamespace(
         platform="gpu",

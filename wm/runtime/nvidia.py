@@ -24,7 +24,8 @@ def driver() -> str:
     command = [path, "--query-gpu=driver_version", "--format=csv,noheader"]
     with suppress(OSError, subprocess.SubprocessError):
         said = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
-        return said.stdout.partition("\n")[0].strip()
+        version = said.stdout.partition("\n")[0].strip()
+        return version if version[:1].isdecimal() else ""  # "No devices were found", "[N/A]"
     return ""
 
 
