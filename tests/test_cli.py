@@ -125,6 +125,7 @@ REFUSED = {
     "publish r9": "round: found 'r9', expected one of r0, r1",
     "publish r33": "round: found 'r33', expected one of r0, r1, .*. Did you mean r3?",
     "evaluate --models models/pretraind": "models/pretraind: not found. Did you mean models/pretrained?",
+    "dream --models publishd": "publishd: not found. Did you mean published?",
     "export-web --out docs": "docs: found a folder, expected a file to write",
 }
 

@@ -35,7 +35,7 @@ def agent_file(folder: Path, name: str) -> Path:
 def found_agent(models: Path) -> Path:
     """The folder of an agent. Raises BadInput unless all its models exist; does not read them."""
     folder = agent_folder(models)
-    beside = [path.name for path in folder.parent.glob("*/")]
+    beside = [path.name for path in folder.parent.glob("*/")] + [PUBLISHED] * (folder.parent == Path())
     if not folder.exists() and (near := closest(folder.name, beside)):
         raise BadInput(f"{folder}: not found. Did you mean {folder.parent / near}?")
     for name in AGENT_MODELS:
