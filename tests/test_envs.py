@@ -228,7 +228,8 @@ def test_wrong_options_are_named(models, options, message):
 def test_an_unknown_option_is_named(models):
     for make in (gymnasium.make, gymnasium.make_vec):
         with pytest.raises(
-            BadInput, match=r"^CarRacingDreams?: option: found 'temperatur', expected one of "
+            BadInput,
+            match=r"^CarRacingDreams?: option: found 'temperatur', .* Did you mean temperature\?",
         ):
             make(DREAM, models=models, temperatur=1.0)
     expected = "^RealCarRacing: option: found 'obs', expected one of models, observation, "

@@ -27,6 +27,9 @@ VARIABLES = {
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "JAX_SOFTMAX_CUSTOM_JVP": "1",
+    "JAX_DISABLE_JIT": "1",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_HIGH_DYNAMIC_RANGE_GUMBEL": "1",
 }
 OTHERWISE = {  # settings in a program that uses the library
     "jax_enable_x64": lambda: jax.enable_x64(True),
@@ -34,6 +37,7 @@ OTHERWISE = {  # settings in a program that uses the library
     "jax_threefry_partitionable": lambda: jax.threefry_partitionable(False),
     "jax_default_matmul_precision": lambda: jax.default_matmul_precision("bfloat16"),
     "jax_numpy_dtype_promotion": lambda: jax.numpy_dtype_promotion("strict"),
+    "jax_disable_jit": jax.disable_jit,
 }
 
 

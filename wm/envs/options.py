@@ -12,7 +12,7 @@ from wm.agent.start_frames import start_frames
 from wm.dream.playing import Dreams
 from wm.dream.starts import StartFrames
 from wm.envs.view import View
-from wm.errors import BadInput, listed
+from wm.errors import BadInput, unknown
 
 COMMON = ("models", "observation", "render_mode")  # options of all environments
 
@@ -33,15 +33,15 @@ def check_options(environment: str, options: Iterable[str], own: Iterable[str] =
     known = [*COMMON, *own]
     for name in options:
         if name not in known:
-            raise BadInput(f"{environment}: option: found {name!r}, expected one of {listed(known)}")
+            raise BadInput(unknown(f"{environment}: option", name, known))
 
 
 def check_reset(environment: str, options: dict[str, Any] | None, *known: str) -> dict[str, Any]:
     """The options of a reset. Raises ValueError for one that is not `known`."""
+    otherwise = "" if known else "The seed chooses the track."
     for name in options or {}:
         if name not in known:
-            expected = f"one of {listed(known)}" if known else "none: the seed chooses the track"
-            raise ValueError(f"{environment}.reset: option: found {name!r}, expected {expected}")
+            raise ValueError(unknown(f"{environment}.reset: option", name, known, otherwise))
     return options or {}
 
 
@@ -52,8 +52,9 @@ def start_indices(start: Any, count: int, dreams: Dreams) -> Int[np.ndarray, " b
     frames, indices = len(dreams.starts.mu), np.asarray(start)
     whole = indices.dtype.kind in "iu" and indices.shape in ((), (count,))
     if not whole or not ((indices >= 0) & (indices < frames)).all():
-        expected = f"expected a whole number of 0 or more and less than {frames}, or {count}, one per dream"
-        raise ValueError(f"CarRacingDream.reset: start: found {start!r}, {expected}")
+        expected = f"expected a whole number of 0 or more and less than {frames}"
+        several = f", or {count}, one per dream" if count > 1 else ""
+        raise ValueError(f"CarRacingDream.reset: start: found {start!r}, {expected}{several}")
     return np.broadcast_to(indices, count)
 
 

@@ -11,7 +11,7 @@ class ReplayableTrack(RealTrack):
     """A RealTrack that can be copied and pickled at any moment; original and copy then go on independently.
 
     Box2D's world cannot be copied, so a copy makes the track of the seed again and repeats all actions so
-    far. It takes as long as they did, drawing included.
+    far, drawing included: after n steps it costs a reset and n steps, about half a second for a whole drive.
     """
 
     def __init__(self, action_repeat: int, warm_up_frames: int) -> None:

@@ -35,6 +35,9 @@ RESULTS_DEPEND_ON = {  # settings of JAX, with the values that all results are c
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
     "jax_softmax_custom_jvp": False,
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_high_dynamic_range_gumbel": False,
 }
 IMPORTED_BY = os.getpid()
 
@@ -133,7 +136,7 @@ def check_jax() -> None:
 
     settings: Any = jax.config
     for name, expected in RESULTS_DEPEND_ON.items():
-        value = getattr(settings, name)
+        value = getattr(settings, name, expected)  # not every setting can be read
         found = getattr(value, "value", value)  # of an enumeration
         if found != expected:
             remedy = f"Unset {name.upper()}, or call jax.config.update({name!r}, {expected!r})."
