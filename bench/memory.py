@@ -1,6 +1,7 @@
 """Time and memory of the stages that read drives, with the default number of drives and ten times as many.
 
     uv run python -m bench.memory
+    uv run python -m bench.memory --rounds 20    # instead: a round's stages at the smoke profile's sizes
 
 The drives are copies of a few real ones, each with another track's seed. Training and evolution have few
 steps. Time is that of a whole process, memory its peak according to Linux. Takes about twenty minutes and
@@ -15,15 +16,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 from bench import ablations, process
 from bench.scale import TIMING
 from stages import collect
 from wm.data.shards import Writer
-from wm.params import file
+from wm.params import file, profiles
 from wm.params.file import PARAMS
+from wm.params.names import INIT
 from wm.runtime import run
 
 FIRST_TRACK, REAL = 930_000_000, 8  # REAL: real drives of each source
@@ -45,8 +47,16 @@ def main() -> None:
     parser.add_argument(
         "--factors", type=int, nargs="+", default=FACTORS, help="multiples of the default number of drives"
     )
+    parser.add_argument("--rounds", type=int, help="measure this many small rounds instead")
+    arguments = parser.parse_args()
+    if arguments.rounds:
+        with tempfile.TemporaryDirectory() as scratch:
+            print("stage,round,seconds,megabytes")
+            for name, number, seconds, megabytes in in_rounds(Path(scratch), arguments.rounds):
+                print(f"{name},{number},{seconds:.0f},{megabytes:.0f}", flush=True)
+        return
     print("stage,drives,seconds,megabytes")
-    for factor in parser.parse_args().factors:
+    for factor in arguments.factors:
         with tempfile.TemporaryDirectory() as scratch:
             for name, drives, seconds, megabytes in measured(Path(scratch), factor):
                 print(f"{name},{drives},{seconds:.0f},{megabytes:.0f}", flush=True)
@@ -63,6 +73,20 @@ def measured(folder: Path, factor: int) -> Iterator[tuple[str, int, float, float
     drives = factor * sum(section["episodes"] for section in params["collect"].values())
     for name, *arguments in STAGES:
         yield name, drives, *cost([sys.executable, "-m", "stages", name, *arguments], folder)
+
+
+def in_rounds(folder: Path, count: int) -> Iterator[tuple[str, int, float, float]]:
+    """Name, round, seconds and peak MB of each stage of `count` rounds at the smoke profile's sizes."""
+    names = [INIT, *(f"r{k}" for k in range(count))]
+    params = profiles.content("smoke")
+    params["rounds"] = {name: {"prev": prev} for prev, name in pairwise(names)}
+    ablations.write(params, folder)
+    for arguments in (*(("collect", source) for source in params["collect"]), *STAGES[:4]):
+        cost([sys.executable, "-m", "stages", *arguments], folder)
+    for number, (prev, name) in enumerate(pairwise(names)):
+        for stage in ("train_rnn", "evolve", "explore", "encode_explored"):
+            words = [stage, name] if stage == "explore" else [stage, name, prev]
+            yield stage, number, *cost([sys.executable, "-m", "stages", *words], folder)
 
 
 def write(source: str, count: int, seed: int, folder: Path) -> None:

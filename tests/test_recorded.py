@@ -1,12 +1,12 @@
 """Recorded drives, in .npz files and in datasets that Minari writes, become drives like all others."""
 
 import os
-import pickle
 import shutil
 import sys
 import zipfile
 from dataclasses import replace
 from functools import cache
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +245,7 @@ DAMAGE = {
     "cut short": lambda content: content[: len(content) // 2],
     "empty": lambda content: b"",
     "a flipped bit": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
-    "a pickle": lambda content: pickle.dumps(Touch()),
+    "a pickle": lambda content: bytes(ForkingPickler.dumps(Touch())),
     "text": lambda content: b"frames",
 }
 
@@ -362,7 +362,8 @@ def test_what_this_project_exports_it_reads(project):
 def test_an_export_of_another_action_repeat_is_refused(project, capsys):
     pytest.importorskip("minari")
     save("a")
-    made(1)
+    save("b")
+    made()
     path = minari_export.export(Path("data/raw/mine"), project / "recorded")
     shutil.rmtree("data")
     write_params(path=f"recorded/{path.name}")
