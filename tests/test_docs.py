@@ -7,6 +7,7 @@ import math
 import re
 import runpy
 import shlex
+import statistics
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -336,6 +337,13 @@ def test_the_minutes_of_the_gpu_page_are_those_of_the_measurement():
     first = {row["stage"]: row["seconds_before_first_step"] for row in rows}
     compiled = [int(first[stage]) for stage in ("train_vae", "train_rnn r0", "evolve r0")]
     assert f"took {min(compiled)} to {max(compiled)}" in text
+
+
+@pytest.mark.parametrize("stage", ["train_rnn", "evolve", "explore", "encode_explored"])
+def test_no_stage_needs_more_memory_in_later_rounds(stage):
+    peaks = [int(row["megabytes"]) for row in document.read("memory_rounds") if row["stage"] == stage]
+    assert len(peaks) == 20
+    assert statistics.median(peaks[-5:]) < 1.1 * statistics.median(peaks[:5])
 
 
 def test_the_extrapolation_follows_from_the_default_run():
