@@ -1,34 +1,54 @@
 """Runs `dvc repro` and prints how many minutes each stage took, as CSV.
 
     uv run python -m bench.stage_minutes > minutes.csv
+    uv run python -m bench.stage_minutes --folder ../old evaluate@r1    # a clone; until this stage
 
 A stage's time runs from its line "Running stage" to the next one, so start-up and DVC's own work count.
-Stages that DVC skips have no line and take no time.
+Stages that DVC skips have no line and no row.
 """
 
+import argparse
 import csv
+import os
 import re
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from bench import process
+from wm.runtime import run
 
 STARTED = re.compile(r"Running stage '([\w@-]+)'")
 
 
 def main() -> None:
-    process = subprocess.Popen(
-        ["dvc", "repro"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    assert process.stdout is not None
-    seconds = durations((line, time.monotonic()) for line in shown(process.stdout))
+    parser = argparse.ArgumentParser(prog="python -m bench.stage_minutes", description=__doc__)
+    parser.add_argument("targets", nargs="*", help="stages to run, with those before them; default: all")
+    parser.add_argument("--folder", type=Path, default=Path(), help="clone to run; default: this one")
+    arguments = parser.parse_args()
+    child = repro(arguments.folder, arguments.targets)
+    assert child.stdout is not None
+    seconds = durations((line, time.monotonic()) for line in shown(child.stdout))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["stage", "minutes"])
     writer.writerows([name, f"{value / 60:.2f}"] for name, value in seconds.items())
-    sys.exit(process.wait())
+    sys.exit(child.wait())
+
+
+def repro(folder: Path, targets: list[str]) -> subprocess.Popen[str]:
+    """`dvc repro` in the environment of a clone."""
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    return subprocess.Popen(
+        ["uv", "run", "dvc", "repro", *targets],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
 
 
 def shown(lines: Iterable[str]) -> Iterable[str]:
@@ -40,19 +60,16 @@ def shown(lines: Iterable[str]) -> Iterable[str]:
 
 
 def durations(lines: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Seconds of each stage, the rounds of one stage added up, from lines and the times they appeared."""
-    seconds: dict[str, float] = defaultdict(float)
-    stage, since, now = "", 0.0, 0.0
+    """Seconds of each stage, from lines and the times they appeared."""
+    began: list[tuple[str, float]] = []
+    now = 0.0
     for line, now in lines:
-        if found := STARTED.match(line):
-            if stage:
-                seconds[stage] += now - since
-            stage, since = found[1].partition("@")[0], now
-    if stage:
-        seconds[stage] += now - since
-    return dict(seconds)
+        if name := STARTED.match(line):
+            began.append((name[1], now))
+    ends = [start for _, start in began[1:]] + [now]
+    return {stage: end - start for (stage, start), end in zip(began, ends, strict=True)}
 
 
 if __name__ == "__main__":
     process.set_up()
-    main()
+    run.run(main)

@@ -390,16 +390,10 @@ def test_the_columns_of_the_speed_table_are_those_that_the_bench_prints():
     assert list(document.read("speed")[0]) == ["machine", *Row("path", "unit", 1.0).record]
 
 
-def test_stage_minutes_adds_up_the_rounds():
-    lines = [
-        "Running stage 'collect@erratic':",
-        "x",
-        "Running stage 'evolve@r0':",
-        "Running stage 'evolve@r1':",
-        "",
-    ]
-    found = stage_minutes.durations(zip(lines, [10.0, 15.0, 20.0, 50.0, 90.0], strict=True))
-    assert found == {"collect": 10.0, "evolve": 70.0}
+def test_stage_minutes_times_each_stage_until_the_next():
+    lines = ["Running stage 'collect@erratic':", "x", "Running stage 'evolve@r0':", "Running stage 'rank':"]
+    found = stage_minutes.durations(zip([*lines, ""], [10.0, 15.0, 20.0, 50.0, 90.0], strict=True))
+    assert found == {"collect@erratic": 10.0, "evolve@r0": 30.0, "rank": 40.0}
 
 
 def test_the_test_files_that_reliability_names_exist():
