@@ -6,16 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax.random as jr
 import pytest
 from commands import wm
+from tiny_agent import tiny_agent
 
 from wm.agent.folder import AgentFolder
 from wm.errors import BadInput
-from wm.models.controller import Controller
-from wm.models.rnn import RNN
-from wm.models.vae import VAE
-from wm.runtime import model_file, places
+from wm.runtime import places
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,12 +26,7 @@ def wm_process(*words):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    model_file.save(folder / "vae.eqx", VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0)))
-    model_file.save(folder / "rnn.eqx", RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(1)))
-    model_file.save(folder / "controller.eqx", Controller(features=12))
-    (folder / "environment.json").write_text('{"action_repeat": 40, "warm_up_frames": 50}')
-    return folder
+    return tiny_agent(tmp_path_factory.mktemp("models"))
 
 
 SCORES = {"mean", "std", "sem", "min", "median", "max", "n"}

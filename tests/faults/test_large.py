@@ -8,32 +8,23 @@ import time
 import tracemalloc
 from dataclasses import replace
 
-import jax.random as jr
 import numpy as np
 import pytest
 import small
 from short_drives import short_drive
+from tiny_agent import tiny_agent
 
 from wm.agent import driving, evaluation
 from wm.data.episode import Record
 from wm.data.resumable import resumable_episodes, saved_episode
 from wm.data.shards import Shards
 from wm.dream.starts import unseen_starts
-from wm.models.controller import Controller
-from wm.models.rnn import RNN
-from wm.models.vae import VAE
-from wm.runtime import model_file
 from wm.runtime.workers import Where
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    model_file.save(folder / "vae.eqx", VAE(latent_size=4, widths=(4, 4, 4, 4), key=jr.key(0)))
-    model_file.save(folder / "rnn.eqx", RNN(latent_size=4, hidden_size=8, mixtures=2, key=jr.key(1)))
-    model_file.save(folder / "controller.eqx", Controller(features=12))
-    (folder / "environment.json").write_text('{"action_repeat": 40, "warm_up_frames": 50}')
-    return folder
+    return tiny_agent(tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.parametrize("command", ["evaluate", "dream"])

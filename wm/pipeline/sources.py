@@ -21,8 +21,8 @@ def of_stage(stage: str, params: Params) -> list[str]:
 
 
 def check(params: Params) -> None:
-    """Raises BadInput where recorded drives of params.yaml lie where stages write, or are not those of
-    dvc.yaml: they would be left out, or imported without a source."""
+    """Raises BadInput if recorded drives lie in a folder that stages overwrite, or if dvc.yaml names other
+    sources of recorded drives than params.yaml."""
     for name, source in params.recorded.items():
         if Path(source.path).resolve().is_relative_to(RAW.resolve()):
             found, expected = f"found {source.path}", f"a folder outside {RAW}, which stages overwrite"

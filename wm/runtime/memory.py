@@ -20,8 +20,8 @@ class TooLarge(Halted):
 
 
 def checked(program: Any) -> Any:
-    """The function `program`, of `eqx.filter_jit`, which raises TooLarge at its first call if it does not
-    fit. JAX runs the program that was compiled for the check."""
+    """`program`, a function made by `eqx.filter_jit`, with a check at its first call, which raises TooLarge
+    if the device has too little memory. The program is compiled once, for the check and for the call."""
     pending = True
 
     @wraps(program)
@@ -46,8 +46,8 @@ def expect_room(program: Any, *arguments: Any) -> None:
 
 
 def needs(program: Any, *arguments: Any, in_use: int = 0) -> int:
-    """Bytes of arguments, results and temporary values of the compiled program, by XLA's analysis; of
-    `in_use` bytes on the device the arguments are a part. 0 without an analysis."""
+    """Bytes of arguments, results and temporary values of the compiled program, by XLA's analysis; 0 if XLA
+    has none. `in_use`: bytes already on the device, which include the arguments."""
     sizes = program.lower(*arguments).compile().compiled.memory_analysis()
     if sizes is None:
         return 0

@@ -51,8 +51,8 @@ def of_pipeline(path: Path) -> bool:
 
 
 def remedy(path: Path, *, missing: bool = False, otherwise: str = "") -> str:
-    """What to do about a file that is missing or damaged: one in git, one that `dvc repro` makes and DVC may
-    have in its cache, or else (`otherwise`; by default one of an agent) a copy."""
+    """What to do about a file that is missing or damaged. It depends on where a good copy is: in git, in
+    DVC's cache, or elsewhere; `otherwise` is the advice for the last case, by default that for an agent."""
     if path.absolute().is_relative_to(packaged(PRETRAINED)):
         return restoring(path)
     if of_pipeline(path) and in_checkout():
