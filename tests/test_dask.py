@@ -10,23 +10,26 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import jax.random as jr
 import numpy as np
 import pytest
+from tiny_agent import tiny_agent
 
 from stages import collect
 from wm.agent import driving
 from wm.errors import BadInput, Halted
+from wm.models.controller import Controller
 from wm.params import section
 from wm.params.compute import Compute
-from wm.runtime import dask, workers
+from wm.runtime import dask, model_file, workers
 from wm.spec import Timing
 
 ROOT = Path(__file__).parents[1]
-TASKS = [("erratic", Timing(action_repeat=4, warm_up_frames=50), seed) for seed in range(12)]
+TASKS = [("erratic", Timing(action_repeat=8, warm_up_frames=50), seed) for seed in range(12)]
 
 
 def evaluate(*options):
-    """`wm evaluate` with the published agent."""
+    """`wm evaluate`."""
     command = [sys.executable, "-m", "wm.cli", "evaluate", "--seed", "5", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
@@ -96,12 +99,22 @@ def wait_for(scheduler, count):
         client.wait_for_workers(count, timeout=120)
 
 
+@pytest.fixture
+def agent(tmp_path):
+    """The folder of a small agent whose actions depend on what it sees."""
+    controller = Controller(features=12)
+    random = controller.with_parameters(jr.normal(jr.key(2), controller.parameters.shape))
+    model_file.save(tiny_agent(tmp_path) / "controller.eqx", random)
+    return tmp_path
+
+
 def compared(episode):
     return (episode.record, *(part.tobytes() for part in (episode.actions, episode.rewards)))
 
 
-def test_an_agent_scores_the_same_on_the_cluster(scheduler, two_workers):
-    given = ("--episodes", str(driving.CARS + 1), "--json")  # more than one worker drives at once
+def test_an_agent_scores_the_same_on_the_cluster(scheduler, two_workers, agent):
+    """There are so many drives that more than one worker drives at once."""
+    given = ("--models", str(agent), "--episodes", str(driving.CARS + 1), "--json")
     home, away = (json.loads(evaluate(*given, *more).stdout) for more in ((), ("--scheduler", scheduler)))
     assert (home["real"], home["returns"]) == (away["real"], away["returns"])
 
