@@ -18,9 +18,11 @@ from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS, Timing, idle_r
 
 
 class State(NamedTuple):
-    """The state of a dream: the current latent, and the memories of simulator and watcher."""
+    """The state of a dream: the current latent as the agent sees it and as the simulator reads it, and the
+    memories of simulator and watcher. Only in a denoised dream the two latents differ."""
 
     z: Float[Array, "*batch latent"]
+    noisy: Float[Array, "*batch latent"]
     memory: Memory
     watched: Memory
 
@@ -73,23 +75,32 @@ def step(
     masks: Masks | None = None,
 ) -> tuple[State, Outcome]:
     """One step of the dream under `action`; the dropout masks apply to the simulator only."""
-    memory = rnn.step(simulation.simulator, state.z, action, state.memory, masks)
+    memory = rnn.step(simulation.simulator, state.noisy, action, state.memory, masks)
     expected = simulation.simulator.predict(memory.hidden)
-    z = next_latent(expected.mixture, noise, simulation.rules)
+    z, noisy = next_latent(expected.mixture, noise, simulation.rules)
     watched = rnn.step(simulation.watcher, state.z, action, state.watched)
     outcome = Outcome(expected.reward, expected.missed, jax.nn.sigmoid(expected.done_logit))
-    return State(z, memory, watched), outcome
+    return State(z, noisy, memory, watched), outcome
 
 
-def next_latent(mixture: mdn.Mixture, noise: mdn.Noise, rules: Rules) -> Float[Array, "*batch latent"]:
-    """The next latent, chosen from the mixture by the rules."""
-    if rules.sampling == "mean":
-        return mdn.expectation(mixture)
-    if rules.sampling == "mode":
-        return mdn.mode(mixture)
+def next_latent(
+    mixture: mdn.Mixture, noise: mdn.Noise, rules: Rules
+) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
+    """The next latent, chosen from the mixture by the rules, as the agent sees it and as the simulator reads it.
+
+    The simulator was trained on latents with the encoder's noise and makes bends of it: without, its roads are
+    too straight. On the track, the agent sees the encoder's mean.
+    """
     if rules.denoised:
-        mixture = mdn.narrowed(mixture, jnp.asarray(rules.encoder_variance))
-    return mdn.sample(mixture, noise, rules.temperature)
+        variance = jnp.asarray(rules.encoder_variance)
+        return mdn.sample_denoised(mixture, noise, rules.temperature, variance)
+    if rules.sampling == "mean":
+        z = mdn.expectation(mixture)
+    elif rules.sampling == "mode":
+        z = mdn.mode(mixture)
+    else:
+        z = mdn.sample(mixture, noise, rules.temperature)
+    return z, z
 
 
 class Progress(NamedTuple):

@@ -81,7 +81,8 @@ def _unroll(
     simulator, rules = simulation.simulator, simulation.rules
     population = controllers.bias.shape[0]
     latent_key, mask_key, noise_key = jr.split(key, 3)
-    z = starts.mu if rules.denoised else starts.sample(latent_key)
+    noisy = starts.sample(latent_key)
+    z = starts.mu if rules.denoised else noisy
     masks = rnn.draw_masks(simulator, simulation.dropout, z.shape[:1], mask_key)
     act = jax.vmap(jax.vmap(Controller.__call__, in_axes=(None, 0, 0)))
 
@@ -91,7 +92,7 @@ def _unroll(
         after, outcome = step(simulation, state, action, noise, masks)
         return after, (outcome, action, observe(after.z))
 
-    start = State(z, starts.memory, starts.watched)
+    start = State(z, noisy, starts.memory, starts.watched)
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (population, *leaf.shape)), start)
     end, recorded = jax.lax.scan(advance, start, jr.split(noise_key, steps))
     return Unrolled(end, *recorded)

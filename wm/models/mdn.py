@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-MIN_VARIANCE = 1e-6  # of a component after `narrowed`
-
 
 class Mixture(NamedTuple):
     """`logits` of the components (not normalised), their means and the logarithms of their sigmas.
@@ -25,10 +23,11 @@ class Mixture(NamedTuple):
 
 class Noise(NamedTuple):
     """The random numbers of a sample: standard Gumbel to choose the component (a joint mixture uses those of
-    the first dimension), and standard normal within it."""
+    the first dimension), standard normal within it, and standard normal for the encoder's noise."""
 
     gumbel: Float[Array, "*batch mixture latent"]
     normal: Float[Array, "*batch latent"]
+    encoder: Float[Array, "*batch latent"]
 
 
 @jax.custom_vjp
@@ -66,26 +65,41 @@ log_density.defvjp(_log_density_forward, _log_density_backward)
 def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...], mixtures: int) -> Noise:
     """Noise for samples of shape (..., latent)."""
     gumbel_key, normal_key = jr.split(key)
-    return Noise(jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1])), jr.normal(normal_key, shape))
+    gumbel = jr.gumbel(gumbel_key, (*shape[:-1], mixtures, shape[-1]))
+    return Noise(gumbel, jr.normal(normal_key, shape), jr.normal(jr.fold_in(key, 2), shape))
 
 
 def sample(
     mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float
 ) -> Float[Array, "*batch latent"]:
     """A sample; the temperature divides the logits, and its square root multiplies sigma."""
+    mean, sigma = _chosen_component(mixture, noise, temperature)
+    return mean + sigma * noise.normal
+
+
+def sample_denoised(
+    mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float, variance: Float[Array, " latent"]
+) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
+    """A sample without and with the encoder's noise.
+
+    Every component contains noise of this variance, or is nothing but noise if its own is smaller.
+    """
+    mean, sigma = _chosen_component(mixture, noise, temperature)
+    encoder = jnp.minimum(variance, sigma**2)
+    clean = mean + jnp.sqrt(sigma**2 - encoder) * noise.normal
+    return clean, clean + jnp.sqrt(encoder) * noise.encoder
+
+
+def _chosen_component(
+    mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float
+) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
+    """Mean and sigma of the component that the noise chooses, at this temperature."""
     gumbel = noise.gumbel[..., : mixture.logits.shape[-1]]
     chosen = jnp.argmax(mixture.logits / temperature + gumbel, axis=-2, keepdims=True)
     one_hot = jnp.arange(mixture.logits.shape[-2])[:, None] == chosen
     mean = jnp.sum(jnp.where(one_hot, mixture.mean, 0), axis=-2)
     log_sigma = jnp.sum(jnp.where(one_hot, mixture.log_sigma, 0), axis=-2)
-    return mean + jnp.exp(log_sigma) * jnp.sqrt(temperature) * noise.normal
-
-
-def narrowed(mixture: Mixture, variance: Float[Array, " latent"]) -> Mixture:
-    """The mixture without noise of this variance, which every component contains: it is subtracted from each
-    component's variance, down to `MIN_VARIANCE`."""
-    left = jnp.maximum(jnp.exp(2 * mixture.log_sigma) - variance, MIN_VARIANCE)
-    return Mixture(mixture.logits, mixture.mean, jnp.log(left) / 2)
+    return mean, jnp.exp(log_sigma) * jnp.sqrt(temperature)
 
 
 def mode(mixture: Mixture) -> Float[Array, "*batch latent"]:

@@ -188,15 +188,15 @@ def reconstruction(models: Models, state: State) -> UInt8[np.ndarray, "64 64 3"]
 @eqx.filter_jit
 def _first_state(models: Models, frame: Array) -> State:
     z, _ = models.agent.vae.encode(frame)
-    return State(z, models.simulator.start(), models.agent.rnn.start())
+    return State(z, z, models.simulator.start(), models.agent.rnn.start())
 
 
 @eqx.filter_jit
 def _watch(models: Models, state: State, action: Array, frame: Array) -> tuple[State, Array]:
-    memory = rnn.step(models.simulator, state.z, action, state.memory)
+    memory = rnn.step(models.simulator, state.noisy, action, state.memory)
     watched = rnn.step(models.agent.rnn, state.z, action, state.watched)
     z, _ = models.agent.vae.encode(frame)
-    return State(z, memory, watched), models.agent.rnn.predict(watched.hidden).reward
+    return State(z, z, memory, watched), models.agent.rnn.predict(watched.hidden).reward
 
 
 @eqx.filter_jit
