@@ -11,13 +11,13 @@ const packed = JSON.parse(part("model"));
 
 const answers = {
   /** The dream from z with the given noise; the agent drives where a step has no action. */
-  dream({ simulator, z, steps, temperature }) {
+  dream({ simulator, z, noisy, steps, temperature }) {
     const models = new Models(packed);
-    const dream = new Dream(models, models.simulators[simulator], Float32Array.from(z));
-    return steps.map(({ action, gumbel, normal }) => {
+    const dream = new Dream(models, models.simulators[simulator], Float32Array.from(z), Float32Array.from(noisy));
+    return steps.map(({ action, gumbel, normal, encoder }) => {
       const taken = action ?? dream.agentAction();
-      const outcome = dream.step(Float32Array.from(taken), { gumbel: gumbel.flat(), normal }, temperature);
-      return { z: [...dream.z], picture: [...models.decoder.decode(dream.z)], action: [...taken], ...outcome };
+      const outcome = dream.step(Float32Array.from(taken), { gumbel: gumbel.flat(), normal, encoder }, temperature);
+      return { z: [...dream.z], noisy: [...dream.noisy], picture: [...models.decoder.decode(dream.z)], action: [...taken], ...outcome };
     });
   },
 

@@ -125,7 +125,7 @@ def test_pytorchs_dream_equals_ours():
     rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     repeated = jnp.tile(z, (population, 1, 1))
     shape = (population, rollouts)
-    state = State(repeated, simulator.start(*shape), watcher.start(*shape))
+    state = State(repeated, repeated, simulator.start(*shape), watcher.start(*shape))
     found, points, survival = dreams.start(torch.from_numpy(z)), 0.0, 1.0
     for i in range(4):
         noise = mdn.draw_noise(jr.key(i), z.shape, bench_rnn.MIXTURES)

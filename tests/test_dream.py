@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from wm.dream import open_loop, scoring, unroll
-from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, apply_stuck_rule
+from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, State, apply_stuck_rule, step
 from wm.dream.scoring import as_episodes, whole_episodes
 from wm.dream.starts import StartFrames, Starts, starts_at
-from wm.models import rnn
+from wm.models import mdn, rnn
 from wm.models.controller import Controller, stack
 from wm.models.rnn import RNN, Batch
 from wm.spec import FAILURE_REWARD
@@ -170,12 +170,26 @@ def test_start_states_remember_the_drive_before_them(model):
     assert np.allclose(result.watched.hidden[0, 1], watched.hidden[4, 0], atol=1e-6)
 
 
-def test_denoised_start_states_remember_the_encoders_mean(model):
+def test_denoised_start_states_remember_the_encoders_mean_where_the_agent_does(model):
+    """The watcher has seen the encoder's mean, the simulator latents with noise."""
     mu, action, zeros = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3)), jnp.zeros((2, 9))
     batch = Batch(mu, jnp.ones_like(mu), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
     simulation = Simulation(model, model, rules(sampling="denoised", encoder_variance=(0.1,) * 4))
     result = starts_at(simulation, batch, jnp.array([[5], [8]]), jr.key(0))
-    assert np.allclose(result.memory.hidden[0, 0], rnn.unroll(model, mu, action).hidden[4, 0], atol=1e-6)
+    noisy = rnn.sample_latents(batch, jr.key(0))
+    for memory, z in ((result.watched, mu), (result.memory, noisy)):
+        assert np.allclose(memory.hidden[0, 0], rnn.unroll(model, z, action).hidden[4, 0], atol=1e-6)
+
+
+def test_in_a_denoised_dream_the_simulator_reads_noise_that_the_agent_does_not_see(model):
+    """One step: the simulator goes on from `noisy`, the watcher and the controller from `z`."""
+    simulation = Simulation(model, model, rules(sampling="denoised", encoder_variance=(0.1,) * 4))
+    z, noisy, action = jr.normal(jr.key(1), (4,)), jr.normal(jr.key(2), (4,)), jnp.array([0.1, 0.5, 0.0])
+    noise = mdn.draw_noise(jr.key(3), (4,), model.mixtures)
+    after, _ = step(simulation, State(z, noisy, model.start(), model.start()), action, noise)
+    for memory, read in ((after.memory, noisy), (after.watched, z)):
+        assert np.allclose(memory.hidden, rnn.step(model, read, action, model.start()).hidden, atol=1e-6)
+    assert np.allclose(after.noisy - after.z, np.sqrt(0.1) * noise.encoder, atol=1e-6)
 
 
 def test_a_perfect_model_has_no_drift(model):

@@ -43,21 +43,24 @@ def test_temperature_divides_logits_and_multiplies_sigma_by_its_root():
     assert samples[low].std() == pytest.approx(2.0, rel=0.02)
 
 
-def test_noise_removed_from_a_mixture_and_added_again_restores_it(mixture):
+def test_a_denoised_sample_with_its_noise_has_the_distribution_of_a_sample(mixture):
     variance = 0.9 * jnp.exp(2 * mixture.log_sigma).min(axis=0)
-    keys = jr.split(jr.key(3))
-    narrow = mdn.sample(mdn.narrowed(mixture, variance), mdn.draw_noise(keys[0], (200_000, 4), 5), 1.0)
-    again = narrow + jnp.sqrt(variance) * jr.normal(keys[1], narrow.shape)
-    whole = mdn.sample(mixture, mdn.draw_noise(keys[0], (200_000, 4), 5), 1.0)
-    assert np.allclose(again.mean(0), whole.mean(0), atol=0.02)
-    assert np.allclose(again.std(0), whole.std(0), rtol=0.02)
-    assert (narrow.std(0) < whole.std(0)).all()
+    noise = mdn.draw_noise(jr.key(3), (200_000, 4), 5)
+    clean, noisy = mdn.sample_denoised(mixture, noise, 1.0, variance)
+    whole = mdn.sample(mixture, noise, 1.0)
+    assert np.allclose(noisy.mean(0), whole.mean(0), atol=0.02)
+    assert np.allclose(noisy.std(0), whole.std(0), rtol=0.02)
+    assert np.allclose((noisy - clean).std(0), np.sqrt(variance), rtol=0.02)
+    assert np.allclose(
+        [np.corrcoef(c, n - c)[0, 1] for c, n in zip(clean.T, noisy.T, strict=True)], 0, atol=0.01
+    )
 
 
-def test_a_component_with_less_noise_than_is_removed_becomes_nearly_deterministic(mixture):
-    narrow = mdn.narrowed(mixture, 2 * jnp.exp(2 * mixture.log_sigma).max(axis=0))
-    assert np.allclose(np.exp(2 * narrow.log_sigma), mdn.MIN_VARIANCE, rtol=1e-4)
-    assert np.array_equal(narrow.mean, mixture.mean)
+def test_a_component_with_less_variance_than_the_noise_is_all_noise(mixture):
+    noise = mdn.draw_noise(jr.key(3), (200_000, 4), 5)
+    clean, noisy = mdn.sample_denoised(mixture, noise, 1.0, 2 * jnp.exp(2 * mixture.log_sigma).max(axis=0))
+    assert np.isclose(np.asarray(clean)[:, None], mixture.mean).any(axis=1).all()
+    assert np.allclose(noisy.std(0), mdn.sample(mixture, noise, 1.0).std(0), rtol=0.02)
 
 
 def test_the_mode_is_the_mean_of_the_component_with_the_largest_weight():

@@ -82,8 +82,9 @@ def order(models, seed, simulator=0, driven=False, temperature=1.0):
         | {name: np.asarray(part).tolist() for name, part in noise._asdict().items()}
         for action, noise in zip(actions, noises, strict=True)
     ]
-    z = np.asarray(jr.normal(keys[1], (latents,)) / 2).tolist()
-    return {"do": "dream", "simulator": simulator, "z": z, "steps": steps, "temperature": temperature}
+    z, noisy = np.asarray(jr.normal(keys[1], (2, latents)) / 2).tolist()
+    first = {"z": z, "noisy": noisy}
+    return {"do": "dream", "simulator": simulator, **first, "steps": steps, "temperature": temperature}
 
 
 def in_jax(models: Agent, simulators, order, answer, rules=RULES):
@@ -94,19 +95,19 @@ def in_jax(models: Agent, simulators, order, answer, rules=RULES):
     """
     simulator, rules = simulators[order["simulator"]], rules.replace(temperature=order["temperature"])
     simulation = Simulation(simulator, models.rnn, rules)
-    state = State(jnp.array(order["z"]), simulator.start(), models.rnn.start())
+    first = jnp.array(order["z"]), jnp.array(order["noisy"])
+    state = State(*first, simulator.start(), models.rnn.start())
     rows = []
     for step, answered in zip(order["steps"], answer, strict=True):
         taken = jnp.array(answered["action"])
         action = taken if step["action"] else models.controller(state.z, state.watched.hidden)
-        noise = mdn.Noise(jnp.array(step["gumbel"]), jnp.array(step["normal"]))
+        noise = mdn.Noise(*(jnp.array(step[part]) for part in mdn.Noise._fields))
         state, outcome = dynamics.step(simulation, state, taken, noise)
         mixture = simulator.predict(state.memory.hidden).mixture
-        if rules.denoised:
-            mixture = mdn.narrowed(mixture, jnp.array(rules.encoder_variance))
         predicted = outcome.reward, outcome.failure
-        rows.append((state.z, models.vae.decode(state.z).ravel(), action, *predicted, *spread(mixture)))
-    names = ("z", "picture", "action", "reward", "failure", "sigma", "entropy")
+        pictured = models.vae.decode(state.z).ravel()
+        rows.append((state.z, state.noisy, pictured, action, *predicted, *spread(mixture)))
+    names = ("z", "noisy", "picture", "action", "reward", "failure", "sigma", "entropy")
     return {name: np.stack(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
 

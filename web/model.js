@@ -7,7 +7,8 @@
  * @typedef {{hidden: Float32Array, cell: Float32Array}} Memory  (hidden)
  * @typedef {{logits: Float32Array, mean: Float32Array, logSigma: Float32Array}} Mixture  (mixture, latent) each, or
  *   logits (mixture, 1): one choice of component for all latents
- * @typedef {{gumbel: Float32Array, normal: Float32Array}} Noise  (mixture, latent) and (latent)
+ * @typedef {{gumbel: Float32Array, normal: Float32Array, encoder: Float32Array}} Noise  (mixture, latent), (latent) and
+ *   (latent); `encoder` is for denoised dreams alone
  */
 
 const ACTION_SIZE = 3;
@@ -150,34 +151,29 @@ class RNN {
 }
 
 /**
- * The mixture's log sigma without noise of the given variance (`narrowed` of wm/models/mdn.py).
- * @param {Float32Array} logSigma (mixture, latent)
- * @param {number[]} variance (latent); empty: no noise is removed
- * @returns {Float32Array} (mixture, latent)
- */
-function narrowed(logSigma, variance, leastVariance) {
-  if (!variance.length) return logSigma;
-  const remaining = (value, i) => Math.max(Math.exp(2 * value) - variance[i % variance.length], leastVariance);
-  return logSigma.map((value, i) => Math.log(remaining(value, i)) / 2);
-}
-
-/**
- * A latent drawn from the mixture; temperature divides the logits and multiplies sigma by its square root.
+ * A latent drawn from the mixture, without and with the encoder's noise (`sample` and `sample_denoised` of
+ * wm/models/mdn.py); temperature divides the logits and multiplies sigma by its square root.
  * @param {Mixture} mixture
  * @param {Noise} noise
- * @returns {Float32Array} (latent)
+ * @param {number[]} variance (latent) of the encoder's noise; empty: the latents are the same, with it
+ * @returns {{z: Float32Array, noisy: Float32Array}} (latent) each
  */
-function sample({ logits, mean, logSigma }, { gumbel, normal }, temperature) {
+function sample({ logits, mean, logSigma }, { gumbel, normal, encoder }, temperature, variance) {
   const size = normal.length;
   const choices = (logits.length * size) / mean.length;
-  return Float32Array.from(normal, (noise, i) => {
+  const [z, noisy] = [new Float32Array(size), new Float32Array(size)];
+  for (let i = 0; i < size; i++) {
     const choice = i % choices;
     const logit = (k) => logits[k * choices + choice] / temperature + gumbel[k * size + choice];
     let best = 0;
     for (let k = 1; k * size < mean.length; k++) if (logit(k) > logit(best)) best = k;
     const at = best * size + i;
-    return mean[at] + Math.exp(logSigma[at]) * Math.sqrt(temperature) * noise;
-  });
+    const whole = Math.exp(2 * logSigma[at]) * temperature;
+    const taken = variance.length ? Math.min(variance[i], whole) : 0;
+    z[i] = mean[at] + Math.sqrt(whole - taken) * normal[i];
+    noisy[i] = taken ? z[i] + Math.sqrt(taken) * encoder[i] : z[i];
+  }
+  return { z, noisy };
 }
 
 /**
@@ -326,8 +322,7 @@ class Controller {
 /** The models of a page, from the content that `wm export-web` wrote into it. */
 class Models {
   constructor({ tensors, sizes }) {
-    this.encoderVariance = sizes.encoder_variance; // removed from the mixtures; empty: none
-    this.leastVariance = sizes.least_variance;
+    this.encoderVariance = sizes.encoder_variance; // of the noise that the agent does not see; empty: it sees it
     const byName = new Map(tensors.map((packed) => [packed.name, unpacked(packed)]));
     const within = (part) => (name) => byName.get(`${part}.${name}`);
     this.simulators = Array.from({ length: sizes.simulators }, (_, i) => new RNN(within(`simulator${i}`), sizes));
@@ -337,12 +332,15 @@ class Models {
   }
 }
 
-/** One dream from a first latent: the current latent and the memories of simulator and watcher (`step` of
- * wm/dream/dynamics.py). */
+/** One dream from a first latent: the current latent as the agent sees it and as the simulator reads it, and the
+ * memories of simulator and watcher (`step` of wm/dream/dynamics.py). */
 class Dream {
-  /** @param {Float32Array} z (latent) */
-  constructor(models, simulator, z) {
-    Object.assign(this, { models, simulator, z });
+  /**
+   * @param {Float32Array} z (latent)
+   * @param {Float32Array} noisy (latent)
+   */
+  constructor(models, simulator, z, noisy) {
+    Object.assign(this, { models, simulator, z, noisy });
     this.memory = simulator.start();
     this.watched = models.watcher.start();
   }
@@ -358,13 +356,10 @@ class Dream {
    * @param {Noise} noise
    */
   step(action, noise, temperature) {
-    const input = Float32Array.from([...this.z, ...action]);
-    this.memory = this.simulator.step(input, this.memory);
+    this.memory = this.simulator.step(Float32Array.from([...this.noisy, ...action]), this.memory);
     const { mixture, reward, failure } = this.simulator.predict(this.memory.hidden);
-    const { encoderVariance, leastVariance } = this.models;
-    mixture.logSigma = narrowed(mixture.logSigma, encoderVariance, leastVariance);
-    this.watched = this.models.watcher.step(input, this.watched);
-    this.z = sample(mixture, noise, temperature);
+    this.watched = this.models.watcher.step(Float32Array.from([...this.z, ...action]), this.watched);
+    Object.assign(this, sample(mixture, noise, temperature, this.models.encoderVariance));
     return { reward, failure, ...spread(mixture, this.z.length) };
   }
 }

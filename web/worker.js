@@ -52,10 +52,10 @@ class Dreams {
     this.start = Math.floor(this.random.uniform() * mu.length);
     const normal = this.random.normal(mu[this.start].length);
     const denoised = this.models.encoderVariance.length > 0;
-    const sigma = (i) => (denoised ? 0 : Math.exp(logvar[this.start][i] / 2));
-    const z = normal.map((noise, i) => mu[this.start][i] + sigma(i) * noise);
+    const noisy = normal.map((noise, i) => mu[this.start][i] + Math.exp(logvar[this.start][i] / 2) * noise);
+    const z = denoised ? Float32Array.from(mu[this.start]) : noisy;
     const { simulators } = this.models;
-    this.dream = new Dream(this.models, simulators[this.number % simulators.length], z);
+    this.dream = new Dream(this.models, simulators[this.number % simulators.length], z, noisy);
     this.episode = new Episode(this.rules, warm_up_reward[this.start]);
     this.action = new Float32Array(3);
     this.before = z;
@@ -67,7 +67,9 @@ class Dreams {
     this.action = this.agentDrives ? this.dream.agentAction() : this.personAction();
     this.before = this.dream.z;
     const latents = this.before.length;
-    const noise = { gumbel: this.random.gumbel(this.mixtures * latents), normal: this.random.normal(latents) };
+    const { random } = this;
+    const [gumbel, normal] = [random.gumbel(this.mixtures * latents), random.normal(latents)];
+    const noise = { gumbel, normal, encoder: random.normal(latents) };
     this.outcome = this.dream.step(this.action, noise, this.temperature);
     this.episode.count(this.outcome);
   }

@@ -86,10 +86,10 @@ def step(
 def next_latent(
     mixture: mdn.Mixture, noise: mdn.Noise, rules: Rules
 ) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
-    """The next latent, chosen from the mixture by the rules, as the agent sees it and as the simulator reads it.
+    """The next latent, chosen from the mixture by the rules: as the agent sees it, as the simulator reads it.
 
-    The simulator was trained on latents with the encoder's noise and makes bends of it: without, its roads are
-    too straight. On the track, the agent sees the encoder's mean.
+    The simulator was trained on latents with the encoder's noise and makes bends of it: without, its roads
+    are too straight. On the track, the agent sees the encoder's mean.
     """
     if rules.denoised:
         variance = jnp.asarray(rules.encoder_variance)

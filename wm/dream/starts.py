@@ -95,8 +95,8 @@ def starts_at(
 ) -> Starts:
     """The start states at the moments `times` of real drives, (batch, chosen).
 
-    Both memories have seen the drive up to that moment: the simulator as samples of the encoder's distribution,
-    the watcher too, or, in denoised dreams, as the encoder's mean.
+    Both memories have seen the drive up to that moment: the simulator as samples of the encoder's
+    distribution, the watcher too, or, in denoised dreams, as the encoder's mean.
     """
     rows = jnp.arange(times.shape[0])[:, None]
     noisy = rnn.sample_latents(drives, key)
