@@ -96,6 +96,7 @@ def dreams(params: Params, inputs: Inputs, drives: DriveSample, sampling: Sampli
         action_repeat=params.environment.action_repeat,
         sampling=sampling,
         encoder_variance=drives.encoder_variance() if sampling == "denoised" else (),
+        noisy_simulator=sampling == "denoised",
     )
     return Dream(inputs.rnns.simulators, inputs.rnns.own, rules, params.environment.warm_up_frames)
 

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from wm.dream import open_loop, scoring, unroll
-from wm.dream.dynamics import Dream, Outcome, Rules, Simulation, State, apply_stuck_rule, step
+from wm.dream.dynamics import (
+    Dream,
+    Outcome,
+    Rules,
+    Simulation,
+    State,
+    apply_stuck_rule,
+    first_latent,
+    next_latent,
+    step,
+)
 from wm.dream.scoring import as_episodes, whole_episodes
 from wm.dream.starts import StartFrames, Starts, starts_at
 from wm.models import mdn, rnn
@@ -170,11 +180,14 @@ def test_start_states_remember_the_drive_before_them(model):
     assert np.allclose(result.watched.hidden[0, 1], watched.hidden[4, 0], atol=1e-6)
 
 
+DENOISED = rules(sampling="denoised", encoder_variance=(0.1,) * 4, noisy_simulator=True)
+
+
 def test_denoised_start_states_remember_the_encoders_mean_where_the_agent_does(model):
     """The watcher has seen the encoder's mean, the simulator latents with noise."""
     mu, action, zeros = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3)), jnp.zeros((2, 9))
     batch = Batch(mu, jnp.ones_like(mu), action, zeros, zeros.astype(int), zeros > 0, zeros == 0)
-    simulation = Simulation(model, model, rules(sampling="denoised", encoder_variance=(0.1,) * 4))
+    simulation = Simulation(model, model, DENOISED)
     result = starts_at(simulation, batch, jnp.array([[5], [8]]), jr.key(0))
     noisy = rnn.sample_latents(batch, jr.key(0))
     for memory, z in ((result.watched, mu), (result.memory, noisy)):
@@ -183,7 +196,7 @@ def test_denoised_start_states_remember_the_encoders_mean_where_the_agent_does(m
 
 def test_in_a_denoised_dream_the_simulator_reads_noise_that_the_agent_does_not_see(model):
     """One step: the simulator goes on from `noisy`, the watcher and the controller from `z`."""
-    simulation = Simulation(model, model, rules(sampling="denoised", encoder_variance=(0.1,) * 4))
+    simulation = Simulation(model, model, DENOISED)
     z, noisy, action = jr.normal(jr.key(1), (4,)), jr.normal(jr.key(2), (4,)), jnp.array([0.1, 0.5, 0.0])
     noise = mdn.draw_noise(jr.key(3), (4,), model.mixtures)
     after, _ = step(simulation, State(z, noisy, model.start(), model.start()), action, noise)
@@ -211,3 +224,11 @@ def test_a_perfect_model_has_no_drift(model):
     assert np.allclose(points, 0, atol=1e-4)
     latent, points = measure(batch._replace(reward=reward + 1))
     assert np.allclose(points, np.arange(1, 7), atol=1e-4)
+
+
+def test_the_simulator_of_an_early_agents_denoised_dream_reads_what_the_agent_sees(model):
+    early = DENOISED.replace(noisy_simulator=False)
+    mixture = model.predict(jnp.zeros(model.hidden_size)).mixture
+    z, noisy = next_latent(mixture, mdn.draw_noise(jr.key(0), (4,), model.mixtures), early)
+    assert np.array_equal(z, noisy)
+    assert np.array_equal(*first_latent(jnp.ones(4), jnp.zeros(4), early))

@@ -59,7 +59,8 @@ def test_a_denoised_sample_with_its_noise_has_the_distribution_of_a_sample(mixtu
 def test_a_component_with_less_variance_than_the_noise_is_all_noise(mixture):
     noise = mdn.draw_noise(jr.key(3), (200_000, 4), 5)
     clean, noisy = mdn.sample_denoised(mixture, noise, 1.0, 2 * jnp.exp(2 * mixture.log_sigma).max(axis=0))
-    assert np.isclose(np.asarray(clean)[:, None], mixture.mean).any(axis=1).all()
+    off = np.abs(np.asarray(clean)[:, None] - mixture.mean).min(axis=1)
+    assert off.max() < 6 * np.sqrt(mdn.MIN_VARIANCE)
     assert np.allclose(noisy.std(0), mdn.sample(mixture, noise, 1.0).std(0), rtol=0.02)
 
 

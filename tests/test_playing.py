@@ -79,7 +79,8 @@ def test_rules_are_read_as_they_were_stored(tmp_path):
         "action_repeat": REPEAT,
         "sampling": "sampled",
     }
-    for rules in (plain, plain.replace(sampling="denoised", encoder_variance=(0.25, 0.0, 1.0))):
+    denoised = plain.replace(sampling="denoised", encoder_variance=(0.25, 0.0, 1.0), noisy_simulator=True)
+    for rules in (plain, denoised):
         files.write_json(tmp_path / "dream.json", {"rules": rules.stored})
         read = AgentFolder(tmp_path).rules(latent_size=3)
         assert read == rules

@@ -173,9 +173,10 @@ def test_other_agents_dream_on_the_page(tiny, precision, simulator, temperature)
     assert max(result.values()) < 1e-4, result
 
 
-def test_denoised_dreams_are_the_same_on_the_page(tiny):
+@pytest.mark.parametrize("noisy", [False, True])
+def test_denoised_dreams_are_the_same_on_the_page(tiny, noisy):
     """With a different share of the encoder's noise in each dimension."""
-    rules = RULES.replace(sampling="denoised", encoder_variance=(0.1, 0.3, 0.9, 20.0))
+    rules = RULES.replace(sampling="denoised", encoder_variance=(0.1, 0.3, 0.9, 20.0), noisy_simulator=noisy)
     web.export(tiny, tiny / "dream.html", "float16", rules)
     whole = loaded(tiny)
     models, simulators = (web.rounded_weights(one, "float16") for one in whole)
@@ -183,8 +184,10 @@ def test_denoised_dreams_are_the_same_on_the_page(tiny):
     (answer,) = in_node(tiny / "dream.html", asked)
     result = errors(answer, in_jax(models, simulators, asked, answer, rules))
     assert max(result.values()) < 1e-4, result
-    noisy = errors(answer, in_jax(models, simulators, asked, answer))
-    assert noisy["z"] > 0.1
+    other = errors(
+        answer, in_jax(models, simulators, asked, answer, rules.replace(noisy_simulator=not noisy))
+    )
+    assert other["z"] > 0.1
 
 
 @pytest.mark.parametrize("precision", web.WEIGHTS)

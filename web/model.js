@@ -155,10 +155,11 @@ class RNN {
  * wm/models/mdn.py); temperature divides the logits and multiplies sigma by its square root.
  * @param {Mixture} mixture
  * @param {Noise} noise
- * @param {number[]} variance (latent) of the encoder's noise; empty: the latents are the same, with it
+ * @param {{variance: number[], leastVariance: number}} encoderNoise  its variance (latent), empty if both latents
+ *   are to have it; the least variance of a component without it
  * @returns {{z: Float32Array, noisy: Float32Array}} (latent) each
  */
-function sample({ logits, mean, logSigma }, { gumbel, normal, encoder }, temperature, variance) {
+function sample({ logits, mean, logSigma }, { gumbel, normal, encoder }, temperature, { variance, leastVariance }) {
   const size = normal.length;
   const choices = (logits.length * size) / mean.length;
   const [z, noisy] = [new Float32Array(size), new Float32Array(size)];
@@ -168,10 +169,10 @@ function sample({ logits, mean, logSigma }, { gumbel, normal, encoder }, tempera
     let best = 0;
     for (let k = 1; k * size < mean.length; k++) if (logit(k) > logit(best)) best = k;
     const at = best * size + i;
-    const whole = Math.exp(2 * logSigma[at]) * temperature;
-    const taken = variance.length ? Math.min(variance[i], whole) : 0;
-    z[i] = mean[at] + Math.sqrt(whole - taken) * normal[i];
-    noisy[i] = taken ? z[i] + Math.sqrt(taken) * encoder[i] : z[i];
+    const whole = Math.exp(2 * logSigma[at]);
+    const left = variance.length ? Math.max(whole - variance[i], leastVariance) : whole;
+    z[i] = mean[at] + Math.sqrt(left * temperature) * normal[i];
+    noisy[i] = variance.length ? z[i] + Math.sqrt(Math.min(whole, variance[i])) * encoder[i] : z[i];
   }
   return { z, noisy };
 }
@@ -322,7 +323,9 @@ class Controller {
 /** The models of a page, from the content that `wm export-web` wrote into it. */
 class Models {
   constructor({ tensors, sizes }) {
-    this.encoderVariance = sizes.encoder_variance; // of the noise that the agent does not see; empty: it sees it
+    // the noise that the agent does not see, and, unless `noisySimulator`, nor do the simulators
+    this.encoderNoise = { variance: sizes.encoder_variance, leastVariance: sizes.least_variance };
+    this.noisySimulator = sizes.noisy_simulator;
     const byName = new Map(tensors.map((packed) => [packed.name, unpacked(packed)]));
     const within = (part) => (name) => byName.get(`${part}.${name}`);
     this.simulators = Array.from({ length: sizes.simulators }, (_, i) => new RNN(within(`simulator${i}`), sizes));
@@ -359,7 +362,8 @@ class Dream {
     this.memory = this.simulator.step(Float32Array.from([...this.noisy, ...action]), this.memory);
     const { mixture, reward, failure } = this.simulator.predict(this.memory.hidden);
     this.watched = this.models.watcher.step(Float32Array.from([...this.z, ...action]), this.watched);
-    Object.assign(this, sample(mixture, noise, temperature, this.models.encoderVariance));
+    const { z, noisy } = sample(mixture, noise, temperature, this.models.encoderNoise);
+    Object.assign(this, { z, noisy: this.models.noisySimulator ? noisy : z });
     return { reward, failure, ...spread(mixture, this.z.length) };
   }
 }

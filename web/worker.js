@@ -51,9 +51,10 @@ class Dreams {
     const { mu, logvar, warm_up_reward } = this.starts;
     this.start = Math.floor(this.random.uniform() * mu.length);
     const normal = this.random.normal(mu[this.start].length);
-    const denoised = this.models.encoderVariance.length > 0;
-    const noisy = normal.map((noise, i) => mu[this.start][i] + Math.exp(logvar[this.start][i] / 2) * noise);
-    const z = denoised ? Float32Array.from(mu[this.start]) : noisy;
+    const denoised = this.models.encoderNoise.variance.length > 0;
+    const sampled = normal.map((noise, i) => mu[this.start][i] + Math.exp(logvar[this.start][i] / 2) * noise);
+    const z = denoised ? Float32Array.from(mu[this.start]) : sampled;
+    const noisy = this.models.noisySimulator ? sampled : z;
     const { simulators } = this.models;
     this.dream = new Dream(this.models, simulators[this.number % simulators.length], z, noisy);
     this.episode = new Episode(this.rules, warm_up_reward[this.start]);

@@ -18,8 +18,8 @@ from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS, Timing, idle_r
 
 
 class State(NamedTuple):
-    """The state of a dream: the current latent as the agent sees it and as the simulator reads it, and the
-    memories of simulator and watcher. Only in a denoised dream the two latents differ."""
+    """The state of a dream: the current latent as the agent sees it and as the simulator does, and the
+    memories of simulator and watcher. The two latents differ only if the dream is denoised."""
 
     z: Float[Array, "*batch latent"]
     noisy: Float[Array, "*batch latent"]
@@ -86,14 +86,11 @@ def step(
 def next_latent(
     mixture: mdn.Mixture, noise: mdn.Noise, rules: Rules
 ) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
-    """The next latent, chosen from the mixture by the rules: as the agent sees it, as the simulator reads it.
-
-    The simulator was trained on latents with the encoder's noise and makes bends of it: without, its roads
-    are too straight. On the track, the agent sees the encoder's mean.
-    """
+    """The next latent, chosen from the mixture by the rules: for the agent and for the simulator."""
     if rules.denoised:
         variance = jnp.asarray(rules.encoder_variance)
-        return mdn.sample_denoised(mixture, noise, rules.temperature, variance)
+        z, noisy = mdn.sample_denoised(mixture, noise, rules.temperature, variance)
+        return z, noisy if rules.noisy_simulator else z
     if rules.sampling == "mean":
         z = mdn.expectation(mixture)
     elif rules.sampling == "mode":
@@ -101,6 +98,15 @@ def next_latent(
     else:
         z = mdn.sample(mixture, noise, rules.temperature)
     return z, z
+
+
+def first_latent(
+    mu: Float[Array, "*batch latent"], sampled: Float[Array, "*batch latent"], rules: Rules
+) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
+    """A real frame's latent, from the encoder's mean and a sample of its distribution: as the agent sees it,
+    and as the simulator does."""
+    z = mu if rules.denoised else sampled
+    return z, sampled if rules.noisy_simulator else z
 
 
 class Progress(NamedTuple):

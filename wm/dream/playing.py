@@ -73,10 +73,10 @@ class Dreams(eqx.Module):
         mu, logvar, score = (part[setup.start] for part in self.starts)
         key = jax.vmap(jr.key)(setup.seed)
         progress = dynamics.begin(score, dream.warm_up_frames, dream.rules)
-        noisy = jax.vmap(latent.sample)(mu, logvar, _at(key, progress.steps))
-        z = mu if dream.rules.denoised else noisy
+        sampled = jax.vmap(latent.sample)(mu, logvar, _at(key, progress.steps))
+        first = dynamics.first_latent(mu, sampled, dream.rules)
         memories = [model.start(len(mu)) for model in (dream.simulators[0], dream.watcher)]
-        return Running(key, setup.simulator, State(z, noisy, *memories), progress, score)
+        return Running(key, setup.simulator, State(*first, *memories), progress, score)
 
     def advance_or_begin(
         self,

@@ -28,7 +28,8 @@ class Rules(Section):
     `sampling` names what becomes the next latent: a sample of the mixture ("sampled"), the mean of the most
     likely component ("mode"), the mean of the mixture ("mean"), or a sample without the encoder's noise
     ("denoised"). M is trained on samples from the encoder's distribution, so its mixtures contain that noise
-    and the uncertainty about the road. While driving the agent sees the encoder's mean, without noise.
+    and the uncertainty about the road. While driving the agent sees the encoder's mean, without noise. The
+    simulator makes bends of the noise: if it reads latents without, its roads are too straight.
     """
 
     temperature: PositiveFloat
@@ -42,6 +43,9 @@ class Rules(Section):
     """what becomes the next latent; early agents' files do not name it"""
     encoder_variance: Variances = Field(default=(), validate_default=True)
     """mean variance of the encoder in each latent dimension, if denoised"""
+    noisy_simulator: bool = False
+    """whether the simulator of a denoised dream reads latents with the encoder's noise; in dreams of early
+    agents, whose files do not name it, it does not"""
 
     @field_validator("encoder_variance")
     @classmethod
@@ -57,8 +61,8 @@ class Rules(Section):
 
     @property
     def stored(self) -> dict[str, Any]:
-        """The content of dream.json's `rules`: without the encoder's variance unless denoised."""
-        return self.model_dump(exclude=None if self.denoised else {"encoder_variance"})
+        """The content of dream.json's `rules`: without what only denoised dreams have unless denoised."""
+        return self.model_dump(exclude=None if self.denoised else {"encoder_variance", "noisy_simulator"})
 
     def replace(self, **changes: Any) -> "Rules":
         """The same rules except for `changes`."""

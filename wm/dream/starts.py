@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from wm.data.shards import Shards
-from wm.dream.dynamics import Simulation
+from wm.dream.dynamics import Simulation, first_latent
 from wm.errors import BadInput
 from wm.models import latent, rnn
 from wm.models.rnn import RNN, Memory
@@ -95,17 +95,16 @@ def starts_at(
 ) -> Starts:
     """The start states at the moments `times` of real drives, (batch, chosen).
 
-    Both memories have seen the drive up to that moment: the simulator as samples of the encoder's
-    distribution, the watcher too, or, in denoised dreams, as the encoder's mean.
+    Both memories have seen the drive up to that moment; by the simulation's rules it consists of latents that
+    are samples, or the encoder's mean.
     """
     rows = jnp.arange(times.shape[0])[:, None]
-    noisy = rnn.sample_latents(drives, key)
-    seen = drives.mu if simulation.rules.denoised else noisy
+    z, noisy = first_latent(drives.mu, rnn.sample_latents(drives, key), simulation.rules)
 
-    def warmed(model: RNN, z: Float[Array, "batch time latent"]) -> Memory:
-        memories = rnn.unroll(model, z, drives.action)
+    def warmed(model: RNN, latents: Float[Array, "batch time latent"]) -> Memory:
+        memories = rnn.unroll(model, latents, drives.action)
         after = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), memories)
         return jax.tree.map(lambda leaf: jnp.where((times > 0)[..., None], leaf[rows, times - 1], 0.0), after)
 
     mu, logvar = drives.mu[rows, times], drives.logvar[rows, times]
-    return Starts(mu, logvar, warmed(simulation.simulator, noisy), warmed(simulation.watcher, seen))
+    return Starts(mu, logvar, warmed(simulation.simulator, noisy), warmed(simulation.watcher, z))

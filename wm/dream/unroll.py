@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from wm.dream import dynamics
 from wm.dream.dynamics import Outcome, Simulation, State, step
 from wm.dream.starts import Starts
 from wm.models import mdn, rnn
@@ -81,8 +82,7 @@ def _unroll(
     simulator, rules = simulation.simulator, simulation.rules
     population = controllers.bias.shape[0]
     latent_key, mask_key, noise_key = jr.split(key, 3)
-    noisy = starts.sample(latent_key)
-    z = starts.mu if rules.denoised else noisy
+    z, noisy = dynamics.first_latent(starts.mu, starts.sample(latent_key), rules)
     masks = rnn.draw_masks(simulator, simulation.dropout, z.shape[:1], mask_key)
     act = jax.vmap(jax.vmap(Controller.__call__, in_axes=(None, 0, 0)))
 

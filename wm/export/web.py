@@ -16,7 +16,7 @@ from wm.dream.dynamics import Rules
 from wm.dream.starts import StartFrames
 from wm.errors import BadInput
 from wm.export.output import replacing
-from wm.models import rnn
+from wm.models import mdn, rnn
 from wm.models.rnn import RNN
 from wm.packaged import packaged, restoring
 from wm.runtime.base64_text import base64_text
@@ -80,6 +80,8 @@ def sizes(agent: Agent, simulators: Sequence[RNN], rules: Rules) -> dict[str, An
         "reward_unit": rnn.REWARD_UNIT,
         "min_log_sigma": rnn.MIN_LOG_SIGMA,
         "encoder_variance": list(rules.encoder_variance),
+        "noisy_simulator": rules.noisy_simulator,
+        "least_variance": mdn.MIN_VARIANCE,
     }
 
 

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+MIN_VARIANCE = 1e-6  # of a component after `narrowed`
+
 
 class Mixture(NamedTuple):
     """`logits` of the components (not normalised), their means and the logarithms of their sigmas.
@@ -73,33 +75,37 @@ def sample(
     mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float
 ) -> Float[Array, "*batch latent"]:
     """A sample; the temperature divides the logits, and its square root multiplies sigma."""
-    mean, sigma = _chosen_component(mixture, noise, temperature)
-    return mean + sigma * noise.normal
+    mean, log_sigma = _chosen_component(mixture, noise, temperature)
+    return mean + jnp.exp(log_sigma) * jnp.sqrt(temperature) * noise.normal
 
 
 def sample_denoised(
     mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float, variance: Float[Array, " latent"]
 ) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
-    """A sample without and with the encoder's noise.
-
-    Every component contains noise of this variance, or is nothing but noise if its own is smaller.
-    """
-    mean, sigma = _chosen_component(mixture, noise, temperature)
-    encoder = jnp.minimum(variance, sigma**2)
-    clean = mean + jnp.sqrt(sigma**2 - encoder) * noise.normal
-    return clean, clean + jnp.sqrt(encoder) * noise.encoder
+    """A sample of the `narrowed` mixture, and the same sample with the encoder's noise added again."""
+    clean = sample(narrowed(mixture, variance), noise, temperature)
+    _, log_sigma = _chosen_component(mixture, noise, temperature)
+    removed = jnp.minimum(variance, jnp.exp(2 * log_sigma))
+    return clean, clean + jnp.sqrt(removed) * noise.encoder
 
 
 def _chosen_component(
     mixture: Mixture, noise: Noise, temperature: Float[Array, ""] | float
 ) -> tuple[Float[Array, "*batch latent"], Float[Array, "*batch latent"]]:
-    """Mean and sigma of the component that the noise chooses, at this temperature."""
+    """Mean and log sigma of the component that the noise chooses."""
     gumbel = noise.gumbel[..., : mixture.logits.shape[-1]]
     chosen = jnp.argmax(mixture.logits / temperature + gumbel, axis=-2, keepdims=True)
     one_hot = jnp.arange(mixture.logits.shape[-2])[:, None] == chosen
     mean = jnp.sum(jnp.where(one_hot, mixture.mean, 0), axis=-2)
     log_sigma = jnp.sum(jnp.where(one_hot, mixture.log_sigma, 0), axis=-2)
-    return mean, jnp.exp(log_sigma) * jnp.sqrt(temperature)
+    return mean, log_sigma
+
+
+def narrowed(mixture: Mixture, variance: Float[Array, " latent"]) -> Mixture:
+    """The mixture without noise of this variance, which every component contains: it is subtracted from each
+    component's variance, down to `MIN_VARIANCE`."""
+    left = jnp.maximum(jnp.exp(2 * mixture.log_sigma) - variance, MIN_VARIANCE)
+    return Mixture(mixture.logits, mixture.mean, jnp.log(left) / 2)
 
 
 def mode(mixture: Mixture) -> Float[Array, "*batch latent"]:
