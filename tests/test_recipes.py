@@ -119,6 +119,7 @@ def evaluated(project, sampled):
     """The score of the published agent's drive, as the stage evaluates it."""
     change(project / "params.yaml", "evaluate", "sampled", value=sampled)
     change(project / "params.yaml", "evaluate", "episodes", value=1)
+    change(project / "params.yaml", "compute", "workers", value=1)
     for path in (ROOT / "models/pretrained").glob("*.eqx"):
         for folder in ("models", "models/rounds/r0"):
             (project / folder).mkdir(parents=True, exist_ok=True)
