@@ -160,10 +160,10 @@ def minutes(round_name: str) -> dict[str, str]:
     )
 
 
-def commit() -> str:
+def commit(clone: Path = ROOT) -> str:
     """Abbreviated hash of the commit that is checked out; empty outside a git repository."""
     command = ["git", "rev-parse", "--short=7", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, cwd=clone, check=False, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

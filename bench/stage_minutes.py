@@ -4,7 +4,7 @@
     uv run python -m bench.stage_minutes --folder ../old evaluate@r1    # a clone; until this stage
 
 A stage's time runs from its line "Running stage" to the next one, so start-up and DVC's own work count.
-Stages that DVC skips have no line and no row.
+Stages that DVC skips have no line and no row. The first column is the clone's commit.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench import process
+from bench import process, runs
 from wm.runtime import run
 
 STARTED = re.compile(r"Running stage '([\w@-]+)'")
@@ -31,9 +31,10 @@ def main() -> None:
     child = repro(arguments.folder, arguments.targets)
     assert child.stdout is not None
     seconds = durations((line, time.monotonic()) for line in shown(child.stdout))
+    commit = runs.commit(arguments.folder)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["stage", "minutes"])
-    writer.writerows([name, f"{value / 60:.2f}"] for name, value in seconds.items())
+    writer.writerow(["commit", "stage", "minutes"])
+    writer.writerows([commit, name, f"{value / 60:.2f}"] for name, value in seconds.items())
     sys.exit(child.wait())
 
 

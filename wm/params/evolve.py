@@ -113,7 +113,7 @@ class Evolve(Section):
     """temperature of all dreams: divides the mixture's logits; its square root multiplies sigma"""
     sampling: Sampling
     """how dreams of evolution and of search scores take the next latent from the mixture: sampled; denoised
-    (sampled without the encoder's noise); mode; or mean"""
+    (sampled; the agent does not see the encoder's noise, as on the track); mode; or mean"""
     missed_tile_cost: NonNegativeFloat
     """points subtracted per missed tile, in addition to the lost reward"""
     cvar_level: float = Field(gt=0, le=1)
@@ -139,7 +139,7 @@ class Evolve(Section):
     score_episodes: PositiveInt
     """whole dreamt episodes that a search score or a dream score averages over"""
     score_sampling: Sampling
-    """the same as sampling, for the dream score; denoised matches what the agent sees while driving"""
+    """the same as sampling, for the dream score"""
     action_limits: ActionLimits
     """[lowest, highest] of each action"""
     pedal_activation: Literal["sigmoid", "tanh"]
