@@ -1,6 +1,6 @@
 """Compares dream and reality: `python -m stages fidelity`.
 
-Of the chosen round: the open-loop drift, and the exploitation test by window. Of all rounds: controllers of
+Of the chosen round: open-loop and closed-loop drift, and the exploitation test. Of all rounds: controllers of
 all qualities, their scores in the dreams of `rank` and on real tracks, and the rank correlation of the two.
 """
 
@@ -10,11 +10,12 @@ import jax
 import jax.random as jr
 import numpy as np
 
+from wm.agent.exploration import exploration
 from wm.data.episode import Record
 from wm.data.shards import Shards
 from wm.dream.dynamics import Dream
 from wm.dream.results import DreamResult
-from wm.fidelity import controllers, plans, ranking
+from wm.fidelity import closed_loop, continuations, controllers, plans, ranking
 from wm.fidelity.controllers import RoundControllers
 from wm.fidelity.drift import mean_drift
 from wm.models import rnn_files
@@ -36,24 +37,24 @@ class Chosen(NamedTuple):
 
 
 def main(params: Params) -> None:
-    settings, timing = params.fidelity, params.environment.timing
+    settings, rank, timing = params.fidelity, params.rank, params.environment.timing
     name = results.chosen_round(params.rounds)
     chosen = read(name, timing.warm_up_frames)
     rounds = read_controllers(params)
-    dreams = ranking.common_dreams(
-        list(params.rounds)[-params.rank.simulator_rounds :],
-        timing.warm_up_frames,
-        params.rank.dreams_per_controller,
-        params.rank.seed,
-    )
-    drift_key, plan_key, _ = keys(params, name)
+    newest = list(params.rounds)[-rank.simulator_rounds :]
+    dreams = ranking.common_dreams(newest, timing.warm_up_frames, rank.dreams_per_controller, rank.seed)
+    drift_key, plan_key, _, closed_key = keys(params, name)
+    own = continuations.own_records(chosen.shards, name, own_tracks(params, name), settings.plan_steps)
     long = plans.longer_than(settings.plan_steps, chosen.unseen, chosen.shards)
     drift = mean_drift(chosen.dream.simulators, chosen.shards, chosen.unseen, drift_key)
     moments = plans.sample_moments(chosen.shards, long, settings.plans, settings.plan_steps, settings.seed)
     made, promised = plans.make_plans(chosen.dream, chosen.controller, moments, settings.plan_steps, plan_key)
     with workers.pool(params.compute.scheduler, params.compute.workers) as pool:
         replays = list(progress(plans.replay_all(made, timing, pool), "exploitation test", len(made)))
+        drives = continuations.read_labelled(chosen.shards, own, timing, pool)
         real = real_scores(params, rounds, pool)
+    compared = closed_loop.compare(drives, chosen.dream, chosen.controller, settings.plan_steps, closed_key)
+    closed = closed_loop.rows(compared, window=settings.window_steps, timing=timing, seed=settings.seed)
     table = plans.windows(promised, replays, window=settings.window_steps, timing=timing)
     rows = [
         {"round": each, "controller": key, **dreams.score(models.watcher, controller)}
@@ -62,10 +63,11 @@ def main(params: Params) -> None:
     ]
     rows = [row | {"real": score} for row, score in zip(rows, real, strict=True)]
     files.write_csv(METRICS / "exploitation.csv", table)
+    files.write_csv(METRICS / "closed_loop.csv", closed)
     files.write_csv(METRICS / "controllers.csv", rows)
     exploitation = {key: value for key, value in table[-1].items() if key != "steps"}
-    measured = {"drift": drift, "exploitation": exploitation, **ranking.agreement(rows)}
-    files.write_json(METRICS / "fidelity.json", measured)
+    measured = {"drift": drift, "exploitation": exploitation, "probes": compared.explained}
+    files.write_json(METRICS / "fidelity.json", measured | ranking.agreement(rows))
 
 
 def read(round_name: str, warm_up_frames: int) -> Chosen:
@@ -80,9 +82,17 @@ def read(round_name: str, warm_up_frames: int) -> Chosen:
 
 
 def keys(params: Params, round_name: str) -> jax.Array:
-    """The keys of a round's drift, plans and parameter noise."""
+    """The keys of a round's drift, plans, parameter noise and closed-loop dreams."""
     key = jr.fold_in(jr.key(params.fidelity.seed), len(params.rounds_until(round_name)))
-    return jr.split(key, 3)
+    return jr.split(key, 4)
+
+
+def own_tracks(params: Params, round_name: str) -> list[int]:
+    """The tracks that the round's agent drove without action noise; its models were trained on none."""
+    settings = params.explore
+    first = settings.first_track(len(params.rounds_until(round_name)))
+    drives = exploration(first, settings.episodes, settings.action_noise)
+    return [drive.seed for drive in drives if drive.is_agents_own]
 
 
 def read_controllers(params: Params) -> dict[str, RoundControllers]:

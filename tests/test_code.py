@@ -157,6 +157,7 @@ def test_a_stage_depends_on_the_sections_that_it_reads():
     assert code.sections_read("initialise") == {"initialise"}
     assert code.sections_read("fidelity") == {
         "environment",
+        "explore",
         "fidelity",
         "rank",
         "rounds",

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
+from matplotlib.collections import FillBetweenPolyCollection
 
 from wm.agent import summary
 from wm.data.episode import Record
@@ -54,6 +55,9 @@ def a_choice(results):
     """A round whose evaluation scored what its exploring drives did."""
     rng, steps = np.random.default_rng(0), range(1, 6)
     promises = ("dream_reward", "real_reward", "dream_winning", "real_winning", "real_on_road")
+    compared = [
+        (quantity, name) for quantity in charts.CLOSED_LOOP for name in ("dream", "real", "difference")
+    ]
     return ChosenResults(
         name=results.name,
         dream=results.dream,
@@ -61,6 +65,19 @@ def a_choice(results):
         tracks=[{"score": str(results.real.score.mean + n), "lap_finished": str(n > 3)} for n in steps],
         drift={f"{kind}_{n}": 0.1 * n for kind in ("latent", "reward") for n in (5, 20)},
         exploitation=[{"steps": str(n)} | {key: str(rng.random()) for key in promises} for n in steps],
+        closed_loop=[
+            {
+                "seconds": str(n),
+                "quantity": quantity,
+                "series": name,
+                "mean": "0.5",
+                "low": "0.4",
+                "high": "0.7",
+            }
+            for n in steps
+            for quantity, name in [*compared, ("speed", "game")]
+        ],
+        probes={"speed": 0.97, "curvature": 0.5, "grass": 0.3},
         train_rnn=results.train_rnn,
     )
 
@@ -103,7 +120,8 @@ def document():
 def without_charts(monkeypatch):
     """Leaves out the charts, which take a second a page, in tests that read the words alone."""
     monkeypatch.setattr(charts, "rounds", lambda *_: b"")
-    for name in ("score_histogram", "vae_loss", "rnn_loss", "evolution", "drift", "exploitation"):
+    drawn = ("score_histogram", "vae_loss", "rnn_loss", "evolution", "drift", "exploitation", "closed_loop")
+    for name in drawn:
         monkeypatch.setattr(charts, name, lambda *_: [])
 
 
@@ -156,7 +174,7 @@ def test_hostile_names_and_values_are_shown_as_text(document):
 
 def test_charts_are_complete_and_the_film_is_the_rounds_film(document):
     drawings = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', document)
-    assert len(drawings) == 10  # four figures of two charts, two of one
+    assert len(drawings) == 16  # four figures of two charts, two of one, one of six
     for drawing in drawings:
         assert ET.fromstring(base64.b64decode(drawing)).tag == "{http://www.w3.org/2000/svg}svg"
     film = re.findall(r'src="data:video/webm;base64,([^"]*)"', document)
@@ -167,6 +185,25 @@ def test_the_figure_of_the_rounds_is_the_file_of_that_name(document):
     shown = content(a_round(HOSTILE), a_round("r1", dream=712.0, real=724.0)).rounds_figure
     assert shown.startswith(b"\x89PNG")
     assert f"data:image/png;base64,{base64.b64encode(shown).decode()}" in document
+
+
+def closed_loop_row(series, seconds, mean):
+    row = {"seconds": str(seconds), "quantity": "grass", "series": series, "mean": str(mean)}
+    return row | {"low": str(mean - 0.05), "high": str(mean + 0.1)}
+
+
+def test_a_panel_shows_reality_as_a_band_and_the_dream_with_its_interval():
+    places = [(0.2, 0.1), (0.6, 0.3)]
+    rows = [closed_loop_row(name, *place) for name in ("dream", "real", "difference") for place in places]
+    rows[0]["mean"], rows[1]["mean"] = "0.125", "0.35"
+    axes = charts.closed_loop_panel(rows, "grass")
+    (band,) = [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]
+    corners = {(round(x, 6), round(y, 6)) for x, y in band.get_paths()[0].vertices.tolist()}
+    assert corners == {(0.2, 5.0), (0.2, 20.0), (0.6, 25.0), (0.6, 40.0)}  # per cent
+    (bars,) = axes.containers
+    assert bars.lines[0].get_xydata().round(6).tolist() == [[0.2, 12.5], [0.6, 35.0]]
+    ends = [segment[:, 1].round(6).tolist() for segment in bars.lines[2][0].get_segments()]
+    assert ends == [[5.0, 20.0], [25.0, 40.0]]
 
 
 def test_the_same_results_give_the_same_bytes(document):

@@ -37,6 +37,7 @@ from wm.runtime.model_header import BadModelFile
 
 ROOT = Path(__file__).parents[2]
 LATENT, HIDDEN, STEPS = 4, 8, 30
+FIRST_EXPLORED = 310_000  # track of the first round; every third drive is by the agent alone
 SIZES: dict[str, Any] = {"latent_size": LATENT, "hidden_size": HIDDEN, "mixtures": 2}
 SCORE = {"mean": 1.0, "std": 0.2, "sem": 0.1, "min": 0.5, "median": 1.0, "max": 1.5, "n": 4}
 DRIVES = {"laps": 0, "lap_frames": None, "missed": 0.5, "failures": 0.0}
@@ -70,7 +71,7 @@ def write_shards(folder, source, *, latents):
     with files.replacing(folder) as unfinished:
         writer = Writer(unfinished, source)
         for seed in range(4):
-            writer.write(drive(seed, source, latents))
+            writer.write(drive(seed + FIRST_EXPLORED * (source == "r0"), source, latents))
         writer.finish()
 
 
@@ -101,6 +102,8 @@ def write_chosen(metrics):
     files.write_json(metrics / "fidelity.json", {"drift": drift, "rank_correlation": 0.5})
     promises = "dream_reward,real_reward,agreement,dream_winning,real_winning,real_on_road"
     (metrics / "exploitation.csv").write_text(f"steps,{promises}\n10,0.5,0.5,0.5,0.5,0.5,0.5\n")
+    closed = "steps,seconds,quantity,series,mean,low,high\n10,0.2,speed,dream,0.5,0.4,0.6\n"
+    (metrics / "closed_loop.csv").write_text(closed)
     (metrics / "controllers.csv").write_text("round,controller,dream,real\nr0,snapshot_1,0.5,2.0\n")
 
 
@@ -157,6 +160,7 @@ def contents(home):
 
 
 SHOWN = (
+    "closed_loop.csv",
     "controllers.csv",
     "drive.png",
     "drive.webm",

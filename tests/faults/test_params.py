@@ -281,6 +281,10 @@ WRONG = {
         set_in("fidelity", plan_steps=475),
         "fidelity.plan_steps: found 475, expected at most 474",
     ),
+    "fewer than two drives by the agent itself": (
+        set_in("explore", episodes=3),
+        "explore.episodes: found 3, expected at least 4",
+    ),
     "a window longer than a plan": (
         set_in("fidelity", window_steps=121),
         "fidelity.window_steps: found 121, expected at most 120",

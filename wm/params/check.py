@@ -13,6 +13,7 @@ from wm.params.rounds import NAME
 from wm.params.section import validated
 
 FILE = "params.yaml"
+LEAST_EXPLORED = 4  # drives; the first and the fourth are by the agent itself
 RESERVED = {INIT, "pretrained", *DRIVERS}  # names of folders beside those of rounds
 
 
@@ -23,6 +24,7 @@ def check(content: dict[str, Any]) -> Params:
     _check_rounds(params)
     _check_sources(params)
     _check_split(params)
+    _check_explored(params)
     _check_steps(params)
     _check_search(params)
     _check_simulators(params)
@@ -73,6 +75,13 @@ def _check_split(params: Params) -> None:
     if sum(tracks) == sum(max(1, round(share * count)) for count in tracks):
         expected = f"a share that leaves at least one of the drivers' {sum(tracks)} tracks to train on"
         _refuse("process.validation_share", share, expected)
+
+
+def _check_explored(params: Params) -> None:
+    """Two drives must be by the agent itself: what `fidelity` fits on one it measures on another."""
+    if params.explore.episodes < LEAST_EXPLORED:
+        expected = f"at least {LEAST_EXPLORED}, of which two are by the agent itself, for fidelity"
+        _refuse("explore.episodes", params.explore.episodes, expected)
 
 
 def _check_steps(params: Params) -> None:

@@ -16,6 +16,14 @@ from wm.report.numbers import Curves, Rows, column, half_interval, round_tracks,
 from wm.spec import PAPER_SCORE
 
 DREAM, REAL, GREY = "tab:purple", "tab:green", "0.45"
+CLOSED_LOOP = {  # by quantity in closed_loop.csv: the unit of its chart's y-axis, and how many of it are one
+    "speed": ("speed (units per second)", 1),
+    "curvature": ("curvature of the road ahead (radians per 100 units)", 100),
+    "grass": ("wheels on grass (%)", 100),
+    "reward": ("reward (points per step)", 1),
+    "missed": ("missed tiles (per 100 steps)", 100),
+    "auc": ("AUC: dreamt against real latents", 1),
+}
 BIN_WIDTHS = (10, 20, 25, 50, 100, 200, 250, 500)  # points
 
 
@@ -196,6 +204,37 @@ def exploitation(rows: Rows) -> list[bytes]:
     right.set_xlim(0, None)
     right.legend(fontsize="small")
     return svgs(left, right)
+
+
+def closed_loop(rows: Rows) -> list[bytes]:
+    """Dream and reality under the same agent by dreamt time, a chart for each quantity in the rows of
+    closed_loop.csv."""
+    return svgs(*(closed_loop_panel(rows, quantity) for quantity in CLOSED_LOOP))
+
+
+def closed_loop_panel(rows: Rows, quantity: str) -> Axes:
+    """A quantity's mean in the dream with error bars, and in reality as a band: 95 % intervals."""
+    axes, (label, scale) = chart(), CLOSED_LOOP[quantity]
+    for name in ("real", "game", "dream"):
+        of_series = [row for row in rows if (row["quantity"], row["series"]) == (quantity, name)]
+        if not of_series:
+            continue
+        seconds = column(of_series, "seconds")
+        mean, low, high = (scale * column(of_series, part) for part in ("mean", "low", "high"))
+        if name == "dream":
+            errors = np.maximum([mean - low, high - mean], 0)
+            axes.errorbar(seconds, mean, errors, fmt="o-", color=DREAM, capsize=3, label="dream")
+        elif name == "real":
+            axes.fill_between(seconds, low, high, color=REAL, alpha=0.3, linewidth=0)
+            axes.plot(seconds, mean, color=REAL, label="real track")
+        else:
+            axes.plot(seconds, mean, ":", color="black", label="real track, stated by the game")
+    if quantity == "auc":
+        axes.axhline(0.5, color=REAL, label="0.5: no difference found")
+        axes.set_ylim(min(0.4, axes.get_ylim()[0]), 1.02)
+    axes.set(xlabel="dreamt seconds", ylabel=label, xlim=(0, None))
+    axes.legend(fontsize="small")
+    return axes
 
 
 def score_histogram(rows: Rows) -> list[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from wm.data.episode import Record
 from wm.data.shards import Shards
@@ -19,7 +20,7 @@ from wm.runtime import results
 from wm.runtime.places import LATENTS, METRICS, RAW, ROUND_METRICS, remedy
 from wm.runtime.results import DriveSummary, Explored
 
-COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold numbers
+COLUMNS = {  # that the report reads; all but `TEXT_COLUMNS` hold numbers
     "controllers.csv": ("round", "dream", "real"),
     "train_vae.csv": ("step", "train_loss", "loss", "squared_error", "kl"),
     "real.csv": ("score", "lap_finished"),
@@ -33,8 +34,9 @@ COLUMNS = {  # that the report reads; all but `round` and `lap_finished` hold nu
         "real_winning",
         "real_on_road",
     ),
+    "closed_loop.csv": ("seconds", "quantity", "series", "mean", "low", "high"),
 }
-TEXT_COLUMNS = ("round", "lap_finished")
+TEXT_COLUMNS = ("round", "lap_finished", "quantity", "series")
 LIBRARIES = (
     "jax",
     "equinox",
@@ -51,6 +53,12 @@ LIBRARIES = (
 )
 
 
+class FidelityResults(results.Fidelity):
+    """fidelity.json with the R2 of the closed-loop drift's probes, by label; older files have none."""
+
+    probes: dict[str, float] = Field(default_factory=dict)
+
+
 class RoundResults(NamedTuple):
     """The results of one round; the tables are the CSV files of its folder in metrics/rounds."""
 
@@ -62,7 +70,8 @@ class RoundResults(NamedTuple):
 
 
 class ChosenResults(NamedTuple):
-    """The results of the published agent. `real` and `tracks` are its evaluation, real.json and real.csv."""
+    """The results of the published agent. `real` and `tracks` are its evaluation, real.json and real.csv;
+    `probes` are the shares of variance that the probes of `closed_loop` explain."""
 
     name: str
     dream: DriveSummary
@@ -70,6 +79,8 @@ class ChosenResults(NamedTuple):
     tracks: Rows
     drift: Mapping[str, float]
     exploitation: Rows
+    closed_loop: Rows
+    probes: Mapping[str, float]
     train_rnn: Rows  # of its round
 
 
@@ -121,12 +132,12 @@ def read(rounds: Sequence[str], params: Mapping[str, Any]) -> Content:
 def from_metrics(rounds: Sequence[str], params: Mapping[str, Any]) -> Content:
     """What the tables and numbers in metrics/ say, without drives, pictures and film. Raises BadInput."""
     chosen = results.chosen_round(rounds)
-    fidelity = results.read(METRICS / "fidelity.json", results.Fidelity)
+    fidelity = results.read(METRICS / "fidelity.json", FidelityResults)
     ranked = read_csv(METRICS / "controllers.csv")
     by_name = {name: read_round(name, ROUND_METRICS / name) for name in rounds}
     return Content(
         rounds=list(by_name.values()),
-        chosen=read_chosen(by_name[chosen], fidelity.drift),
+        chosen=read_chosen(by_name[chosen], fidelity),
         train_vae=read_csv(METRICS / "train_vae.csv"),
         active_dimensions=results.read(METRICS / "train_vae.json", results.VAEResults).active_dimensions,
         ranked=ranked,
@@ -148,15 +159,17 @@ def read_round(name: str, folder: Path) -> RoundResults:
     )
 
 
-def read_chosen(results_of_round: RoundResults, drift: Mapping[str, float]) -> ChosenResults:
+def read_chosen(results_of_round: RoundResults, fidelity: FidelityResults) -> ChosenResults:
     """The results of the published agent, from its round's and the files in metrics/. Raises BadInput."""
     return ChosenResults(
         name=results_of_round.name,
         dream=results_of_round.dream,
         real=results.read(METRICS / "real.json", results.DriveSummary),
         tracks=read_csv(METRICS / "real.csv"),
-        drift=drift,
+        drift=fidelity.drift,
         exploitation=read_csv(METRICS / "exploitation.csv"),
+        closed_loop=read_csv(METRICS / "closed_loop.csv"),
+        probes=fidelity.probes,
         train_rnn=results_of_round.train_rnn,
     )
 

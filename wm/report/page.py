@@ -135,6 +135,7 @@ def drawn(content: Content) -> dict[str, list[bytes]]:
         "evolution": charts.evolution({results.name: results.evolve for results in content.rounds}),
         "drift": charts.drift(content.chosen.drift),
         "exploitation": charts.exploitation(content.chosen.exploitation),
+        "closed_loop": charts.closed_loop(content.chosen.closed_loop),
     }
 
 
