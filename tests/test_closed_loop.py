@@ -58,6 +58,14 @@ def test_a_track_is_read_by_the_probe_of_the_other_half():
     assert np.allclose(probe(z), -label, atol=0.02)
 
 
+def test_a_probe_reads_the_steps_before_each_step():
+    z = np.arange(20.0).reshape(2, 10, 1)
+    found = probes.recent(z)
+    assert found.shape == (2, 10, 5)
+    assert found[0, 9].tolist() == [9, 8, 7, 5, 1]
+    assert found[1, 3].tolist() == [13, 12, 11, 10, 10]
+
+
 def test_padding_is_not_read():
     z = np.random.default_rng(0).normal(size=(4, 300, 2))
     mask = np.arange(300) < 200
@@ -78,31 +86,41 @@ def noise(seed, width=1.0):
     """Smooth sequences (track, start, step, latent), different from track to track."""
     rng = np.random.default_rng(seed)
     steps = rng.normal(size=(TRACKS, 20, STEPS, LATENT)).cumsum(axis=2)
-    return width * (steps / 4 + rng.normal(size=(TRACKS, 1, 1, LATENT)))
+    return width * (steps / 4 + rng.normal(size=(TRACKS, 1, 1, LATENT)) / 4)
 
 
-def auc(dreamt, real):
-    return closed_loop.auc_interval(dreamt[:, :, :WINDOW], real[:, :, :WINDOW], 0)
+def auc(dreamt, real, name):
+    feature = two_sample.FEATURES[name]
+    worlds = (feature(closed_loop.sequences(z[:, :, :WINDOW])) for z in (dreamt, real))
+    return closed_loop.auc_interval(*worlds, seed=0)
 
 
-def test_worlds_of_the_same_distribution_cannot_be_told_apart():
-    found = auc(noise(0), noise(1))
+@pytest.mark.parametrize("name", two_sample.FEATURES)
+def test_worlds_of_the_same_distribution_cannot_be_told_apart(name):
+    found = auc(noise(0), noise(1), name)
     assert found["low"] < 0.5 < found["high"]
     assert found["mean"] == pytest.approx(0.5, abs=0.06)
 
 
 @pytest.mark.parametrize(
-    "dreamt",
+    ("name", "dreamt"),
     [
-        pytest.param(noise(0) + 2, id="another mean"),
-        pytest.param(noise(0, width=0.4), id="less to both sides"),
-        pytest.param(noise(0) + np.random.default_rng(2).normal(size=(1, 1, STEPS, 1)), id="rougher"),
+        pytest.param("level", noise(0) + 2, id="another mean"),
+        pytest.param("change", noise(0, width=0.4), id="smoother"),
+        pytest.param("change", noise(0) + np.random.default_rng(2).normal(size=noise(0).shape), id="rougher"),
     ],
 )
-def test_worlds_that_differ_are_told_apart_on_tracks_not_fitted(dreamt):
-    found = auc(dreamt, noise(1))
+def test_worlds_that_differ_are_told_apart_on_tracks_not_fitted(name, dreamt):
+    found = auc(dreamt, noise(1), name)
     assert found["low"] > 0.6
-    assert found["low"] < found["mean"] < found["high"]
+    assert found["low"] <= found["mean"] <= found["high"]
+
+
+def test_features_of_a_sequence():
+    z = np.array([[1.0, 0.0], [2.0, 0.0], [6.0, 0.0]])
+    assert two_sample.level(z).tolist() == [3, 0]
+    assert two_sample.change(z).tolist() == [(1 + 16) / 2, 0]
+    assert two_sample.change(z[:1]).tolist() == [0, 0]
 
 
 def test_a_sequence_lies_within_one_dream():
@@ -145,6 +163,22 @@ def test_reality_pairs_the_state_after_a_step_with_the_reward_of_the_step():
     assert found.label is not None
     assert found.label[1, 0, :, 2].tolist() == [204, 205, 206, 207]
     assert found.missed[1, 0].tolist() == [3, 4, 5, 5]  # at most MAX_MISSED, as M is trained
+
+
+def test_what_came_before_ends_with_the_start_state():
+    time = np.tile(np.arange(50.0), (2, 1))[..., None]
+    found = continuations.before(time, np.array([[9, 20], [2, 0]]), 4)
+    assert found[0, 1, :, 0].tolist() == [17, 18, 19, 20]
+    assert found[1, 0, :, 0].tolist() == [0, 0, 1, 2]
+
+
+def test_probes_read_the_first_steps_with_the_drive_before_them(drives):
+    """Reality, read as a continuation, is what is read from the whole drives."""
+    result = compared(drives)
+    z, times = np.asarray(drives.batch.mu), continuations.start_times(drives.mask.sum(axis=1), STEPS)
+    expected = continuations.following(result.probe(probes.recent(z)), times + 1, STEPS)
+    found = closed_loop.quantities(result, result.real)
+    assert np.allclose(found["speed"], expected[..., 0], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +251,10 @@ def latents_of(labels):
 
 @pytest.fixture(scope="module")
 def drives():
-    """Smooth drives whose labels are linear in z."""
+    """Drives whose labels are linear in z."""
     rng = np.random.default_rng(5)
     z = rng.normal(size=(TRACKS, TIME, LATENT)).cumsum(axis=1) / 8
+    z += rng.normal(size=z.shape) / 2
     reward = (2 + rng.normal(size=(TRACKS, TIME))).astype(np.float32)
     missed = (rng.random((TRACKS, TIME)) < 0.01).astype(int)
     return LabelledDrives(batch(z.astype(np.float32), reward, missed, [TIME] * TRACKS), labels_of(z))
@@ -231,7 +266,8 @@ def compared(drives, change=lambda world: world, shift=0):
     times = continuations.start_times(mask.sum(axis=1), STEPS + shift)
     real = continuations.real(drives, z, times, STEPS)
     dream = change(continuations.real(drives, z, times + shift, STEPS)._replace(label=None))
-    return Compared(dream, real, cross_fitted(z, drives.label, mask), {})
+    past = continuations.before(z, times, max(probes.LAGS))
+    return Compared(dream, real, past, cross_fitted(probes.recent(z), drives.label, mask), {})
 
 
 def table(result):
@@ -242,7 +278,8 @@ def table(result):
 def test_a_dream_that_is_reality_a_little_later_does_not_drift(drives):
     rows = table(compared(drives, shift=3))
     for steps in range(WINDOW, STEPS + 1, WINDOW):
-        assert rows["auc", "dream", steps]["mean"] == pytest.approx(0.5, abs=0.05)
+        for feature in two_sample.FEATURES:
+            assert rows["auc", feature, steps]["mean"] == pytest.approx(0.5, abs=0.06)
         for quantity in ("speed", "curvature", "grass", "reward", "missed"):
             dream, real = (rows[quantity, series, steps] for series in ("dream", "real"))
             assert dream["low"] <= real["high"]
@@ -262,7 +299,7 @@ def test_a_dream_that_is_a_fifth_faster_shows_in_the_speed_alone(drives):
         assert speed["game"]["mean"] == pytest.approx(speed["real"]["mean"], rel=0.01)
         assert speed["difference"]["mean"] == pytest.approx(0.2 * speed["real"]["mean"], rel=0.05)
         assert speed["difference"]["low"] > 0
-        assert rows["auc", "dream", steps]["mean"] > 0.8
+        assert rows["auc", "level", steps]["mean"] > 0.8
         for quantity in ("curvature", "grass"):
             found = rows[quantity, "difference", steps]["mean"]
             assert abs(found) < 0.02 * abs(rows[quantity, "real", steps]["mean"])
@@ -284,7 +321,7 @@ def test_windows_lie_at_the_seconds_of_the_drive(drives):
     rows = closed_loop.rows(compared(drives), window=WINDOW, timing=TIMING, seed=1)
     seconds = {row["steps"]: row["seconds"] for row in rows}
     assert seconds == {10: 0.2, 20: 0.6, 30: 1.0, 40: 1.4}  # 25 steps per second
-    assert len(rows) == 4 * (5 * 3 + 3 + 1)
+    assert len(rows) == 4 * (5 * 3 + 3 + 2)
     assert closed_loop.rows(compared(drives), window=WINDOW, timing=TIMING, seed=1) == rows
 
 
@@ -293,21 +330,19 @@ def test_charts_and_the_plot_of_dvc_show_every_quantity(drives):
     quantities = {row["quantity"] for row in rows}
     text = (ROOT / ".dvc/plots/dream_and_reality.json").read_text()
     template = json.loads(text)
-    assert quantities == set(charts.CLOSED_LOOP) == set(template["facet"]["sort"])
+    assert quantities == {*charts.CLOSED_LOOP, "auc"} == set(template["facet"]["sort"])
     derived = {step["as"] for step in template["transform"] if "as" in step}
     used = set(re.findall(r"datum\.(\w+)", text)) | set(re.findall(r'"field": "(\w+)"', text))
     assert used - derived - {"rev"} <= set(rows[0])
-    assert {series for series in ("dream", "real") if f"datum.series == '{series}'" in text} == {
-        "dream",
-        "real",
-    }
+    shown = set(template["spec"]["encoding"]["color"]["scale"]["domain"])
+    assert shown == {row["series"] for row in rows} - {"difference", "game"}
 
 
 def test_an_interval_covers_the_mean_of_the_tracks():
-    rng = np.random.default_rng(0)
+    rng, weights = np.random.default_rng(0), closed_loop.resampled(40, 0)
     covered = []
     for _ in range(200):
-        found = closed_loop.mean_interval(rng.normal(loc=3.0, size=40), 0)
+        found = closed_loop.mean_interval(rng.normal(loc=3.0, size=40), weights)
         covered.append(found["low"] < 3.0 < found["high"])
         assert found["low"] < found["mean"] < found["high"]
     assert 0.88 < np.mean(covered) < 0.99
@@ -324,7 +359,7 @@ def test_a_real_agent_is_compared_from_end_to_end(models, drives):
     assert found.explained == pytest.approx({"speed": 1, "curvature": 1, "grass": 1}, abs=0.01)
     assert found.dream.z.shape == found.real.z.shape == (TRACKS, continuations.STARTS, STEPS, LATENT)
     rows = table(found)
-    assert rows["auc", "dream", STEPS]["mean"] > 0.9  # an untrained simulator
+    assert rows["auc", "change", STEPS]["mean"] > 0.9  # an untrained simulator
     again = closed_loop.compare(known, dream, a_controller(), STEPS, jr.key(0))
     assert np.array_equal(again.dream.z, found.dream.z)
 

@@ -75,7 +75,7 @@ def a_choice(results):
                 "high": "0.7",
             }
             for n in steps
-            for quantity, name in [*compared, ("speed", "game")]
+            for quantity, name in [*compared, ("speed", "game"), ("auc", "level"), ("auc", "change")]
         ],
         probes={"speed": 0.97, "curvature": 0.5, "grass": 0.3},
         train_rnn=results.train_rnn,

@@ -30,26 +30,28 @@ class CrossFitted(NamedTuple):
     odd: Probe
 
     def __call__(
-        self, z: Float[np.ndarray, "track *batch latent"]
+        self, x: Float[np.ndarray, "track *batch feature"]
     ) -> Float[np.ndarray, "track *batch label"]:
-        return interleaved(self.even(z[::2]), self.odd(z[1::2]))
+        return interleaved(self.even(x[::2]), self.odd(x[1::2]))
 
 
 def cross_fitted(
-    z: Float[np.ndarray, "track time latent"],
+    x: Float[np.ndarray, "track time feature"],
     label: Float[np.ndarray, "track time label"],
     mask: Bool[np.ndarray, "track time"],
 ) -> CrossFitted:
-    """The probes of these drives."""
-    odd, even = (probes.fit(z[i::2][mask[i::2]], label[i::2][mask[i::2]]) for i in (0, 1))
+    """The probes that read the labels of these drives from features."""
+    odd, even = (probes.fit(x[i::2][mask[i::2]], label[i::2][mask[i::2]]) for i in (0, 1))
     return CrossFitted(even, odd)
 
 
 class Compared(NamedTuple):
-    """How dream and reality go on from the same moments, the probes that read both, and the probes' R2."""
+    """How dream and reality go on from the same moments, the last latents `past` before that, the probes that
+    read both worlds, and the probes' R2 on the drives."""
 
     dream: Continuation
     real: Continuation
+    past: Float[np.ndarray, "track start step latent"]
     probe: CrossFitted
     explained: dict[str, float]
 
@@ -61,13 +63,15 @@ def compare(
     z_key, dream_key = jr.split(key)
     z, mask = drives.latents(dream.rules, z_key), drives.mask
     times = continuations.start_times(mask.sum(axis=1), steps)
-    probe = cross_fitted(z, drives.label, mask)
-    explained = probes.explained(probe(z)[mask], drives.label[mask])
+    x = probes.recent(z)
+    probe = cross_fitted(x, drives.label, mask)
+    explained = probes.explained(probe(x)[mask], drives.label[mask]).round(4).tolist()
     return Compared(
         continuations.dreamt(dream, controller, drives.batch, times, steps, dream_key),
         continuations.real(drives, z, times, steps),
+        continuations.before(z, times, max(probes.LAGS)),
         probe,
-        {name: round(float(share), 4) for name, share in by_label(explained).items()},
+        dict(zip(Labels._fields, explained, strict=True)),
     )
 
 
@@ -85,25 +89,28 @@ def rows(compared: Compared, *, window: int, timing: Timing, seed: int) -> list[
     the tracks in each series and its 95 % interval, by resampling the tracks.
 
     The series are `dream` and `real`; `difference`, dream minus real; and `game`, the real value where the
-    game states it and a probe reads it. The quantity `auc` is that of the two-sample test. `seconds` is the
-    middle of the window.
+    game states it and a probe reads it. The quantity `auc` is that of the two-sample test, its series are the
+    features. `seconds` is the middle of the window.
     """
     values, table = series(compared), []
+    weights = resampled(len(compared.dream.z), seed)
     for start in range(0, compared.dream.reward.shape[2] - window + 1, window):
         part = slice(start, start + window)
         seconds = (start + window / 2) / timing.steps_per_second
         moment = {"steps": start + window, "seconds": round(seconds, 4)}
         for (quantity, name), value in values.items():
-            interval = mean_interval(value[:, :, part].mean(axis=(1, 2)), seed)
+            interval = mean_interval(value[:, :, part].mean(axis=(1, 2)), weights)
             table.append(moment | {"quantity": quantity, "series": name} | interval)
-        auc = auc_interval(compared.dream.z[:, :, part], compared.real.z[:, :, part], seed)
-        table.append(moment | {"quantity": "auc", "series": "dream"} | auc)
+        worlds = [sequences(world.z[:, :, part]) for world in (compared.dream, compared.real)]
+        for name, feature in two_sample.FEATURES.items():
+            auc = auc_interval(*map(feature, worlds), seed=seed)
+            table.append(moment | {"quantity": "auc", "series": name} | auc)
     return table
 
 
 def series(compared: Compared) -> dict[tuple[str, str], Float[np.ndarray, "track start step"]]:
     """The values of the series, by quantity and name of the series."""
-    dream, real = (quantities(world, compared.probe) for world in (compared.dream, compared.real))
+    dream, real = quantities(compared, compared.dream), quantities(compared, compared.real)
     game = {} if compared.real.label is None else by_label(compared.real.label)
     named = {"dream": dream, "real": real, "difference": {name: dream[name] - real[name] for name in dream}}
     named["game"] = game
@@ -115,9 +122,10 @@ def series(compared: Compared) -> dict[tuple[str, str], Float[np.ndarray, "track
     }
 
 
-def quantities(world: Continuation, probe: CrossFitted) -> dict[str, Float[np.ndarray, "track start step"]]:
-    """What is compared, by name: what the probes read from z, the reward in points, missed tiles."""
-    return by_label(probe(world.z)) | {"reward": world.reward, "missed": world.missed}
+def quantities(compared: Compared, world: Continuation) -> dict[str, Float[np.ndarray, "track start step"]]:
+    """What is compared, by name: what the probes read from latents, the reward in points, missed tiles."""
+    x = probes.recent(np.concatenate([compared.past, world.z], axis=2))[:, :, compared.past.shape[2] :]
+    return by_label(compared.probe(x)) | {"reward": world.reward, "missed": world.missed}
 
 
 def by_label(labels: Float[np.ndarray, "*batch label"]) -> dict[str, Float[np.ndarray, "*batch"]]:
@@ -125,20 +133,22 @@ def by_label(labels: Float[np.ndarray, "*batch label"]) -> dict[str, Float[np.nd
     return dict(zip(Labels._fields, np.moveaxis(labels, -1, 0), strict=True))
 
 
-def mean_interval(by_track: Float[np.ndarray, " track"], seed: int) -> dict[str, float]:
-    """The mean over the tracks and its 95 % interval."""
-    return _interval(float(by_track.mean()), resampled(len(by_track), seed) @ by_track)
+def mean_interval(
+    by_track: Float[np.ndarray, " track"], weights: Float[np.ndarray, "draw track"]
+) -> dict[str, float]:
+    """The mean over the tracks and its 95 % interval, from resampled tracks."""
+    return _interval(float(by_track.mean()), weights @ by_track)
 
 
 def auc_interval(
-    dreamt: Float[np.ndarray, "track start step latent"],
-    real: Float[np.ndarray, "track start step latent"],
+    dreamt: Float[np.ndarray, "track sequence feature"],
+    real: Float[np.ndarray, "track sequence feature"],
+    *,
     seed: int,
 ) -> dict[str, float]:
     """The AUC of the two-sample test on tracks that the classifier was not fitted on, a mean over the two
     halves, and its 95 % interval."""
-    worlds = [two_sample.features(sequences(z)) for z in (dreamt, real)]
-    halves = []
+    worlds, halves = (dreamt, real), []
     for i in (0, 1):
         weight = two_sample.fit(*(world[1 - i :: 2].reshape(-1, world.shape[-1]) for world in worlds))
         halves.append(two_sample.wins(*(world[i::2] @ weight for world in worlds)))

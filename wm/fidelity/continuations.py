@@ -105,6 +105,14 @@ def real(
     )
 
 
+def before(
+    values: Float[np.ndarray, "track time *more"], times: Int[np.ndarray, "track start"], steps: int
+) -> Float[np.ndarray, "track start step *more"]:
+    """The values of the last `steps` steps up to and including the times; before a drive its first value."""
+    tracks = np.arange(len(times))[:, None, None]
+    return values[tracks, np.maximum(times[..., None] + np.arange(1 - steps, 1), 0)]
+
+
 def following(
     values: Float[np.ndarray, "track time *more"], times: Int[np.ndarray, "track start"], steps: int
 ) -> Float[np.ndarray, "track start step *more"]:
@@ -123,7 +131,8 @@ def dreamt(
 ) -> Continuation:
     """How dreams go on from these moments; the simulators generate them in turn."""
     shape, turns = (*times.shape, steps), len(dream.simulators)
-    joined = Continuation(np.zeros((*shape, dream.watcher.latent_size)), np.zeros(shape), np.zeros(shape))
+    z = np.zeros((*shape, dream.watcher.latent_size), np.float32)
+    joined = Continuation(z, np.zeros(shape), np.zeros(shape))
     for i, simulation in enumerate(dream.simulations[: times.shape[1]]):
         turn = jnp.asarray(times[:, i::turns])
         part = _dreamt(simulation, controller, drives, turn, jr.fold_in(key, i), steps)

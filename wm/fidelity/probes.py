@@ -1,33 +1,38 @@
-"""Linear probes: ridge regressions that read what the game knows from the latent z."""
+"""Linear probes: ridge regressions that read from latents what the game knows."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-RIDGE = 1e-3  # penalty on the weights of standardised latents, relative to the mean squared latent, 1
+RIDGE = 1e-3  # penalty on the weights of standardised features
+LAGS = (0, 1, 2, 4, 8)  # steps back, of the latents that are read; a single frame does not show the speed
 
 
 class Probe(NamedTuple):
-    """A linear map from latents to labels, in the labels' units."""
+    """A linear map from features to labels, in the labels' units."""
 
-    mean: Float[np.ndarray, " latent"]
-    spread: Float[np.ndarray, " latent"]
-    weight: Float[np.ndarray, "latent label"]
+    weight: Float[np.ndarray, "feature label"]
     offset: Float[np.ndarray, " label"]
 
-    def __call__(self, z: Float[np.ndarray, "*batch latent"]) -> Float[np.ndarray, "*batch label"]:
-        return (z - self.mean) / self.spread @ self.weight + self.offset
+    def __call__(self, x: Float[np.ndarray, "*batch feature"]) -> Float[np.ndarray, "*batch label"]:
+        return x @ self.weight.astype(x.dtype) + self.offset
 
 
-def fit(z: Float[np.ndarray, "sample latent"], labels: Float[np.ndarray, "sample label"]) -> Probe:
-    """The ridge regression from the standardised latents to the labels, in closed form."""
-    z, labels = z.astype(float), labels.astype(float)
-    mean, spread, offset = z.mean(axis=0), z.std(axis=0) + 1e-6, labels.mean(axis=0)
-    x = (z - mean) / spread
+def recent(z: Float[np.ndarray, "*batch time latent"]) -> Float[np.ndarray, "*batch time feature"]:
+    """What a probe reads at each step: its latent and those of the steps `LAGS` before, or the first one."""
+    steps = np.arange(z.shape[-2])
+    return np.concatenate([z[..., np.maximum(steps - lag, 0), :] for lag in LAGS], axis=-1)
+
+
+def fit(x: Float[np.ndarray, "sample feature"], labels: Float[np.ndarray, "sample label"]) -> Probe:
+    """The ridge regression from the standardised features to the labels, in closed form."""
+    x, labels = x.astype(float), labels.astype(float)
+    mean, spread, offset = x.mean(axis=0), x.std(axis=0) + 1e-6, labels.mean(axis=0)
+    x = (x - mean) / spread
     gram = x.T @ x / len(x) + RIDGE * np.eye(x.shape[1])
-    weight = np.linalg.solve(gram, x.T @ (labels - offset) / len(x))
-    return Probe(mean, spread, weight, offset)
+    weight = np.linalg.solve(gram, x.T @ (labels - offset) / len(x)) / spread[:, None]
+    return Probe(weight, offset - mean @ weight)
 
 
 def explained(

@@ -16,13 +16,12 @@ from wm.report.numbers import Curves, Rows, column, half_interval, round_tracks,
 from wm.spec import PAPER_SCORE
 
 DREAM, REAL, GREY = "tab:purple", "tab:green", "0.45"
-CLOSED_LOOP = {  # by quantity in closed_loop.csv: the unit of its chart's y-axis, and how many of it are one
+CLOSED_LOOP = {  # by quantity in closed_loop.csv: label of its chart's y-axis and the factor to its unit
     "speed": ("speed (units per second)", 1),
-    "curvature": ("curvature of the road ahead (radians per 100 units)", 100),
+    "curvature": ("curvature ahead (rad per 100 units)", 100),
     "grass": ("wheels on grass (%)", 100),
     "reward": ("reward (points per step)", 1),
     "missed": ("missed tiles (per 100 steps)", 100),
-    "auc": ("AUC: dreamt against real latents", 1),
 }
 BIN_WIDTHS = (10, 20, 25, 50, 100, 200, 250, 500)  # points
 
@@ -209,32 +208,57 @@ def exploitation(rows: Rows) -> list[bytes]:
 def closed_loop(rows: Rows) -> list[bytes]:
     """Dream and reality under the same agent by dreamt time, a chart for each quantity in the rows of
     closed_loop.csv."""
-    return svgs(*(closed_loop_panel(rows, quantity) for quantity in CLOSED_LOOP))
+    return svgs(*(closed_loop_panel(rows, quantity) for quantity in CLOSED_LOOP), two_sample_panel(rows))
 
 
 def closed_loop_panel(rows: Rows, quantity: str) -> Axes:
     """A quantity's mean in the dream with error bars, and in reality as a band: 95 % intervals."""
     axes, (label, scale) = chart(), CLOSED_LOOP[quantity]
-    for name in ("real", "game", "dream"):
-        of_series = [row for row in rows if (row["quantity"], row["series"]) == (quantity, name)]
-        if not of_series:
-            continue
-        seconds = column(of_series, "seconds")
-        mean, low, high = (scale * column(of_series, part) for part in ("mean", "low", "high"))
-        if name == "dream":
-            errors = np.maximum([mean - low, high - mean], 0)
-            axes.errorbar(seconds, mean, errors, fmt="o-", color=DREAM, capsize=3, label="dream")
-        elif name == "real":
-            axes.fill_between(seconds, low, high, color=REAL, alpha=0.3, linewidth=0)
-            axes.plot(seconds, mean, color=REAL, label="real track")
-        else:
-            axes.plot(seconds, mean, ":", color="black", label="real track, stated by the game")
-    if quantity == "auc":
-        axes.axhline(0.5, color=REAL, label="0.5: no difference found")
-        axes.set_ylim(min(0.4, axes.get_ylim()[0]), 1.02)
+    dream, real, game = (of_series(rows, quantity, name) for name in ("dream", "real", "game"))
+    seconds, mean, low, high = intervals(real, scale)
+    axes.fill_between(seconds, low, high, color=REAL, alpha=0.3, linewidth=0)
+    axes.plot(seconds, mean, color=REAL, label="real track")
+    if game:
+        seconds, mean, *_ = intervals(game, scale)
+        axes.plot(seconds, mean, ":", color="black", label="real track, as the game states it")
+    with_bars(axes, intervals(dream, scale), color=DREAM, label="dream")
     axes.set(xlabel="dreamt seconds", ylabel=label, xlim=(0, None))
-    axes.legend(fontsize="small")
+    return legend_above(axes)
+
+
+def two_sample_panel(rows: Rows) -> Axes:
+    """How well dreamt latents are told from real ones, by what the classifier reads."""
+    axes = chart()
+    labels = {"level": "from means over 5 steps", "change": "from changes per step"}
+    for (name, label), colour in zip(labels.items(), (DREAM, GREY), strict=True):
+        with_bars(axes, intervals(of_series(rows, "auc", name), 1), color=colour, label=label)
+    axes.axhline(0.5, color=REAL, label="no difference")
+    axes.set(xlabel="dreamt seconds", ylabel="AUC of dreamt against real latents", xlim=(0, None))
+    axes.set_ylim(min(0.4, axes.get_ylim()[0]), 1.03)
+    return legend_above(axes)
+
+
+def legend_above(axes: Axes) -> Axes:
+    """The axes with a legend that covers no curve."""
+    axes.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     return axes
+
+
+def of_series(rows: Rows, quantity: str, name: str) -> Rows:
+    """The rows of one series of closed_loop.csv."""
+    return [row for row in rows if (row["quantity"], row["series"]) == (quantity, name)]
+
+
+def intervals(rows: Rows, scale: float) -> list[np.ndarray]:
+    """The seconds of a series; its mean and the ends of its interval times `scale`."""
+    return [column(rows, "seconds"), *(scale * column(rows, part) for part in ("mean", "low", "high"))]
+
+
+def with_bars(axes: Axes, series: Sequence[np.ndarray], *, color: str, label: str) -> None:
+    """Draws a line with error bars."""
+    seconds, mean, low, high = series
+    errors = np.maximum([mean - low, high - mean], 0)
+    axes.errorbar(seconds, mean, errors, fmt="o-", color=color, capsize=3, label=label)
 
 
 def score_histogram(rows: Rows) -> list[bytes]:

@@ -13,7 +13,7 @@ from wm.spec import Timing
 from wm.track.real_track import WARM_UP_ACTION
 from wm.track.renderer import CarRacing
 
-TILES_AHEAD = 20  # of 3.5 units each
+TILES_AHEAD = 10  # of 3.5 units each: about as much road as a frame shows
 
 
 class Recording(NamedTuple):
