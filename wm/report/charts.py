@@ -17,11 +17,11 @@ from wm.spec import PAPER_SCORE
 
 DREAM, REAL, GREY = "tab:purple", "tab:green", "0.45"
 CLOSED_LOOP = {  # by quantity in closed_loop.csv: label of its chart's y-axis and the factor to its unit
-    "speed": ("speed (units per second)", 1),
-    "curvature": ("curvature ahead (rad per 100 units)", 100),
-    "grass": ("wheels on grass (%)", 100),
-    "reward": ("reward (points per step)", 1),
-    "missed": ("missed tiles (per 100 steps)", 100),
+    "speed": ("speed (units per second)", 1.0),
+    "curvature": ("curvature ahead (rad per 100 units)", 100.0),
+    "grass": ("wheels on grass (%)", 100.0),
+    "reward": ("reward (points per step)", 1.0),
+    "missed": ("missed tiles (per 100 steps)", 100.0),
 }
 BIN_WIDTHS = (10, 20, 25, 50, 100, 200, 250, 500)  # points
 
@@ -231,7 +231,7 @@ def two_sample_panel(rows: Rows) -> Axes:
     axes = chart()
     labels = {"level": "from means over 5 steps", "change": "from changes per step"}
     for (name, label), colour in zip(labels.items(), (DREAM, GREY), strict=True):
-        with_bars(axes, intervals(of_series(rows, "auc", name), 1), color=colour, label=label)
+        with_bars(axes, intervals(of_series(rows, "auc", name), 1.0), color=colour, label=label)
     axes.axhline(0.5, color=REAL, label="no difference")
     axes.set(xlabel="dreamt seconds", ylabel="AUC of dreamt against real latents", xlim=(0, None))
     axes.set_ylim(min(0.4, axes.get_ylim()[0]), 1.03)
