@@ -183,8 +183,7 @@ def test_probes_read_the_first_steps_with_the_drive_before_them(drives):
 
 @pytest.fixture(scope="module")
 def models():
-    sizes = {"latent_size": LATENT, "hidden_size": 8, "mixtures": 2}
-    return [RNN(**sizes, key=jr.key(i)) for i in range(3)]
+    return [RNN(latent_size=LATENT, hidden_size=8, mixtures=2, key=jr.key(i)) for i in range(3)]
 
 
 def a_controller():

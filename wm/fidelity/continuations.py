@@ -132,13 +132,13 @@ def dreamt(
     """How dreams go on from these moments; the simulators generate them in turn."""
     shape, turns = (*times.shape, steps), len(dream.simulators)
     z = np.zeros((*shape, dream.watcher.latent_size), np.float32)
-    joined = Continuation(z, np.zeros(shape), np.zeros(shape))
+    reward, missed = np.zeros(shape), np.zeros(shape)
     for i, simulation in enumerate(dream.simulations[: times.shape[1]]):
         turn = jnp.asarray(times[:, i::turns])
         part = _dreamt(simulation, controller, drives, turn, jr.fold_in(key, i), steps)
-        for whole, values in zip(joined, part, strict=False):
+        for whole, values in zip((z, reward, missed), part, strict=True):
             whole[:, i::turns] = values
-    return joined
+    return Continuation(z, reward, missed)
 
 
 @eqx.filter_jit

@@ -58,7 +58,7 @@ def _labels(
     assert game.car is not None
     nearest = np.hypot(*(centres - np.array(game.car.hull.position)).T).argmin()
     on_grass = [not wheel.tiles for wheel in game.car.wheels]
-    return game.car.hull.linearVelocity.length, curvatures[nearest], np.mean(on_grass).item()
+    return game.car.hull.linearVelocity.length, float(curvatures[nearest]), float(np.mean(on_grass))
 
 
 def curvature_ahead(track: Float[np.ndarray, "tile 4"], tiles: int) -> Float[np.ndarray, " tile"]:
