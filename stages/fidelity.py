@@ -44,8 +44,8 @@ def main(params: Params) -> None:
     newest = list(params.rounds)[-rank.simulator_rounds :]
     dreams = ranking.common_dreams(newest, timing.warm_up_frames, rank.dreams_per_controller, rank.seed)
     drift_key, plan_key, _, closed_key = keys(params, name)
-    own = continuations.own_records(chosen.shards, name, own_tracks(params, name), settings.plan_steps)
     long = plans.longer_than(settings.plan_steps, chosen.unseen, chosen.shards)
+    own = continuations.own_records(chosen.shards, name, own_tracks(params, name), settings.plan_steps)
     drift = mean_drift(chosen.dream.simulators, chosen.shards, chosen.unseen, drift_key)
     moments = plans.sample_moments(chosen.shards, long, settings.plans, settings.plan_steps, settings.seed)
     made, promised = plans.make_plans(chosen.dream, chosen.controller, moments, settings.plan_steps, plan_key)
