@@ -212,7 +212,8 @@ def test_a_dream_is_the_dynamics_from_the_states_of_the_drive(models):
                 model, drives.mu[track : track + 1, :time], drives.action[track : track + 1, :time]
             )
             memories.append(type(past)(*(leaf[-1] for leaf in past)))
-        state = State(drives.mu[track : track + 1, time], *memories)
+        z = drives.mu[track : track + 1, time]
+        state = State(z, z, *memories)
         for step in range(6):
             action = a_controller()(state.z[0], state.watched.hidden[0])[None]
             noise = mdn.draw_noise(jr.key(0), (1, LATENT), 2)
