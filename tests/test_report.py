@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.container import ErrorbarContainer
 
 from wm.agent import summary
 from wm.data.episode import Record
@@ -198,10 +199,11 @@ def test_a_panel_shows_reality_as_a_band_and_the_dream_with_its_interval():
     rows[0]["mean"], rows[1]["mean"] = "0.125", "0.35"
     axes = charts.closed_loop_panel(rows, "grass")
     (band,) = [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]
-    corners = {(round(x, 6), round(y, 6)) for x, y in band.get_paths()[0].vertices.tolist()}
+    corners = {(round(x, 6), round(y, 6)) for x, y in np.asarray(band.get_paths()[0].vertices)}
     assert corners == {(0.2, 5.0), (0.2, 20.0), (0.6, 25.0), (0.6, 40.0)}  # per cent
     (bars,) = axes.containers
-    assert bars.lines[0].get_xydata().round(6).tolist() == [[0.2, 12.5], [0.6, 35.0]]
+    assert isinstance(bars, ErrorbarContainer)
+    assert np.asarray(bars.lines[0].get_xydata()).round(6).tolist() == [[0.2, 12.5], [0.6, 35.0]]
     ends = [segment[:, 1].round(6).tolist() for segment in bars.lines[2][0].get_segments()]
     assert ends == [[5.0, 20.0], [25.0, 40.0]]
 
