@@ -181,7 +181,13 @@ def test_ctrl_c_while_a_worker_starts_is_one_line():
     command = [sys.executable, "-m", "wm", "worker", "tcp://127.0.0.1:9"]
     environment = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
     running = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        pipesize=4096,  # so that the worker's imports wait for their lines to be read
+        text=True,
+        start_new_session=True,
     )
     assert running.stderr
     while "distributed" not in running.stderr.readline():
