@@ -65,7 +65,7 @@ def test_the_curvature_of_a_circle_is_one_over_its_radius(clockwise):
 
 
 def test_the_curvature_is_that_of_the_road_ahead_and_not_of_the_road_behind():
-    """Straight on, but for one turn of 0.5 radians between the tiles 30 and 31."""
+    """A straight road with a single turn of 0.5 radians between tiles 30 and 31."""
     x = 3.5 * np.arange(100.0)
     track = np.stack([0 * x, np.where(np.arange(100) > 30, 0.5, 0.0), x, 0 * x], axis=1)
     ahead = curvature_ahead(track, 20)

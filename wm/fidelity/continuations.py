@@ -44,7 +44,7 @@ class LabelledDrives(NamedTuple):
         return np.asarray(self.batch.mask)
 
     def latents(self, rules: Rules, key: PRNGKeyArray) -> Float[np.ndarray, "track time latent"]:
-        """Their latents, as in `starts_at`: the encoder's mean where dreams are denoised, else samples."""
+        """The latents that the agent sees: the encoder's mean where dreams are denoised, else samples."""
         return np.asarray(self.batch.mu if rules.denoised else rnn.sample_latents(self.batch, key))
 
 

@@ -1,8 +1,8 @@
 """A classifier two-sample test: whether a logistic regression can tell dreamt from real sequences.
 
 Lopez-Paz and Oquab 2017. The classifier is fitted on some tracks; its AUC on other tracks is the probability
-that it takes a random dreamt sequence for more dreamt than a random real one: 0.5 where both have the same
-distribution, 1 where it never errs.
+that it ranks a random dreamt sequence above a random real one: 0.5 if both have the same distribution, 1 if
+it never errs.
 """
 
 from collections.abc import Callable

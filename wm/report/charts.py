@@ -227,7 +227,7 @@ def closed_loop_panel(rows: Rows, quantity: str) -> Axes:
 
 
 def two_sample_panel(rows: Rows) -> Axes:
-    """How well dreamt latents are told from real ones, by what the classifier reads."""
+    """The AUC of the classifier that separates dreamt from real latents, for each of its features."""
     axes = chart()
     labels = {"level": "from means over 5 steps", "change": "from changes per step"}
     for (name, label), colour in zip(labels.items(), (DREAM, GREY), strict=True):

@@ -1,4 +1,4 @@
-"""What the game knows of a drive and no frame states: speed, curvature of the road ahead, wheels on grass.
+"""What the game knows but no single frame shows: speed, curvature of the road ahead, wheels on grass.
 
 CarRacing is deterministic, so replaying a drive's actions without drawing repeats it, at 2 % of the time.
 Lengths are in the simulator's units (the road is 13.3 units wide).
