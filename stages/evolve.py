@@ -53,7 +53,13 @@ def main(params: Params, round_name: str, prev: str) -> None:
         frames = unseen_starts(inputs.shards).draw(settings.score_episodes, settings.seed)
         for share, journal in journals.items():
             label = f"{stage}, off-track share {share}" if len(journals) > 1 else stage
-            moments = StartMoments(drives, settings.starts_per_episode, share, dreamt.rules.action_repeat)
+            moments = StartMoments(
+                drives,
+                per_drive=settings.starts_per_episode,
+                off_track=share,
+                lead=settings.off_track_lead,
+                action_repeat=params.environment.action_repeat,
+            )
             results[share] = searches.run(moments, journal, label)
             scores[share] = dream_score(dreamt, results[share], frames, score_key)
         best = round_search.chosen_share(scores)

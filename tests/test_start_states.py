@@ -29,9 +29,9 @@ class Drives(Shards):
         return Episode(record, {"logvar": logvar}, actions, rewards, steps, steps, steps)
 
 
-def moments(action_repeat=4, off_track=0.0, eventful=2, count=40):
+def moments(action_repeat=4, off_track=0.0, eventful=2, count=40, lead=(12, 100)):
     drives = DriveSample(Drives(eventful), ["r0"], newest_share=0.4, count=count, seed=1)
-    return StartMoments(drives, per_drive=400, off_track=off_track, action_repeat=action_repeat)
+    return StartMoments(drives, per_drive=400, off_track=off_track, lead=lead, action_repeat=action_repeat)
 
 
 def test_an_off_track_event_begins_where_a_drive_visits_no_tile_for_forty_frames():
@@ -45,18 +45,23 @@ def test_an_off_track_event_begins_where_a_drive_visits_no_tile_for_forty_frames
     assert len(moments(4).off_track_events(drive[:5])) == 0
 
 
-def test_dreams_start_anywhere_or_shortly_before_an_off_track_event():
+def test_dreams_start_anywhere_or_around_an_off_track_event():
     drive = np.full(200, 3.0)
     drive[100:] = IDLE
     times = moments().anywhere(drive, np.random.default_rng(0))
     assert times.min() < 20
     assert times.max() > 180
-    times = moments(4).before_off_track(drive, np.random.default_rng(0))
+    times = moments(4).around_off_track(drive, np.random.default_rng(0))
     assert (times.min(), times.max()) == (76, 97)
-    times = moments(3).before_off_track(drive, np.random.default_rng(0))
+    times = moments(3).around_off_track(drive, np.random.default_rng(0))
     assert (times.min(), times.max()) == (68, 96)
     early = np.array([3.0] * 5 + [IDLE] * 30)
-    assert moments(4).before_off_track(early, np.random.default_rng(0)).min() == 0
+    assert moments(4).around_off_track(early, np.random.default_rng(0)).min() == 0
+    times = moments(4, lead=(-40, 100)).around_off_track(drive, np.random.default_rng(0))
+    assert (times.min(), times.max()) == (76, 110)
+    times = moments(4, lead=(-400, 0)).around_off_track(drive, np.random.default_rng(0))
+    assert (times.min(), times.max()) == (101, 199)  # not after the drive's last step
+    assert set(moments(4, lead=(0, 1)).around_off_track(drive, np.random.default_rng(0))) == {100}
 
 
 @pytest.mark.parametrize(("share", "from_all"), [(0.0, 40), (0.25, 30), (1.0, 0)])

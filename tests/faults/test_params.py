@@ -104,7 +104,7 @@ WRONG = {
     "a name like no other": (
         set_in("evolve", foo=1),
         "evolve.foo: unknown name, expected one of seed, from_scratch_rounds, search, refine, rollouts, "
-        "horizon_steps, ... (25 names)",
+        "horizon_steps, ... (26 names)",
     ),
     "unknown section": (
         lambda p: p.update(evolv={}),
@@ -193,6 +193,10 @@ WRONG = {
     "a share given twice": (
         set_in("evolve", off_track_share={"search": [0.5, 0.5], "refine": [0.1]}),
         "evolve.off_track_share.search: found [0.5, 0.5], expected distinct numbers",
+    ),
+    "a latest start before the earliest": (
+        set_in("evolve", off_track_lead=[100, -40]),
+        "evolve.off_track_lead: found [100, -40], expected [fewest, most], the first number smaller",
     ),
     "the same noise twice": (
         set_in("fidelity", noise_scales=[0.5, 1.0, 0.5]),

@@ -43,7 +43,7 @@ class Search(Section):
 
 
 class OffTrackShares(Section):
-    """Shares of dreams that start shortly before an off-track event of a real drive; one search per share."""
+    """Shares of dreams that start around an off-track event of a real drive; one search per share."""
 
     search: Annotated[list[Share], AfterValidator(distinct)] = Field(min_length=1)
     """in rounds that search from scratch"""
@@ -129,7 +129,10 @@ class Evolve(Section):
     newest_share: float = Field(ge=0, le=1)
     """the same as train_rnn.newest_share, for the drives that dreams start from"""
     off_track_share: OffTrackShares
-    """shares of dreams that start shortly before an off-track event of a real drive; one search per share"""
+    """shares of dreams that start around an off-track event of a real drive; one search per share"""
+    off_track_lead: Annotated[list[int], Field(min_length=2, max_length=2)]
+    """frames from the start of such a dream to the event, [fewest, most]; negative: after the event, from
+    where the controller learns to return"""
     start_episodes: PositiveInt
     """number of real drives that dreams start from"""
     starts_per_episode: PositiveInt
@@ -159,6 +162,13 @@ class Evolve(Section):
         """Steps of all dreams in all searches of a round with `rounds` rounds before it."""
         search, shares = self.searches(rounds)
         return len(shares) * search.generations * search.population * self.rollouts * self.horizon_steps
+
+    @field_validator("off_track_lead")
+    @classmethod
+    def _ascending(cls, lead: list[int]) -> list[int]:
+        if lead[0] >= lead[1]:
+            raise ValueError("expected [fewest, most], the first number smaller than the second")
+        return lead
 
     @property
     def start_states(self) -> int:

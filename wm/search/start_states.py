@@ -1,5 +1,6 @@
-"""Start states of the dreams: moments of real drives, some of them shortly before an off-track event."""
+"""Start states of the dreams: moments of real drives, some of them around an off-track event."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -17,19 +18,20 @@ from wm.models import rnn
 from wm.search.real_drives import DriveSample, padded_batches
 
 OFF_TRACK_FRAMES = 40  # without a tile, after which a drive counts as off the track
-FRAMES_BEFORE = (12, 100)  # of the off-track event: where a dream starts
 
 
 @dataclass(frozen=True)
 class StartMoments:
     """Which moments dreams start from: `per_drive` of each of the sampled drives.
 
-    A share `off_track` of the drives have off-track events, and their moments lie shortly before one.
+    A share `off_track` of the drives have off-track events, and their moments lie around one: `lead` is the
+    (fewest, most) frames from a moment to the event, negative for moments after it.
     """
 
     drives: DriveSample
     per_drive: int
     off_track: float
+    lead: Sequence[int]
     action_repeat: int
 
     def draw(self) -> tuple[list[Record], int]:
@@ -51,13 +53,14 @@ class StartMoments:
         """Moments of a drive, all steps equally likely."""
         return rng.integers(len(rewards), size=self.per_drive)
 
-    def before_off_track(
+    def around_off_track(
         self, rewards: Float[np.ndarray, " steps"], rng: np.random.Generator
     ) -> Int[np.ndarray, " moment"]:
-        """Moments of a drive shortly before any of its off-track events, of which there must be one."""
-        bounds = [round(frames / self.action_repeat) for frames in FRAMES_BEFORE]
-        lead = rng.integers(*bounds, size=self.per_drive)
-        return np.maximum(rng.choice(self.off_track_events(rewards), size=self.per_drive) - lead, 0)
+        """Moments of a drive around any of its off-track events, of which there must be one."""
+        fewest, most = (round(frames / self.action_repeat) for frames in self.lead)
+        lead = rng.integers(fewest, max(most, fewest + 1), size=self.per_drive)
+        events = rng.choice(self.off_track_events(rewards), size=self.per_drive)
+        return np.clip(events - lead, 0, len(rewards) - 1)
 
     def off_track_events(self, rewards: Float[np.ndarray, " steps"]) -> Int[np.ndarray, " event"]:
         """The first steps of long stretches in which a drive that was visiting tiles visits none."""
@@ -77,7 +80,7 @@ def start_states(simulation: Simulation, moments: StartMoments, key: PRNGKeyArra
     for number, batch, columns in padded_batches(drives.shards, records, length):
         times = []
         for i, record in enumerate(batch):
-            choose = moments.anywhere if number + i < from_all else moments.before_off_track
+            choose = moments.anywhere if number + i < from_all else moments.around_off_track
             times.append(choose(columns["reward"][i, : record.length], rng))
         drive_key = jr.fold_in(key, number)
         at = jnp.asarray(np.stack(times))
