@@ -1,8 +1,8 @@
 """Latents of a round's drives, and those of the rounds before: `python -m stages encode_explored ROUND PREV`.
 
-The drives are filtered and mirrored as in `process`. Their frames are needed for nothing else, so they are
-not stored in processed form. The first latents of validation drives, from which dreams of the round's agent
-start, are stored beside its models.
+The drives are filtered, cut and mirrored as in `process`. Their frames are needed for nothing else, so they
+are not stored in processed form. The first latents of validation drives, from which dreams of the round's
+agent start, are stored beside its models.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
         writer = Writer(folder, round_name)
         writer.adopt(before)
         for record in progress(kept, f"encode {round_name}", len(kept)):
-            for episode in processing.episodes(shards, record):
+            for episode in processing.episodes(shards, record, params.environment.timing):
                 writer.write(encoded(model, episode, steps))
         writer.finish()
     starts = unseen_starts(Shards(LATENTS / round_name))

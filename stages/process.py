@@ -1,4 +1,4 @@
-"""Filters the scripted drivers' drives, mirrors them, sets tracks aside: `python -m stages process`."""
+"""Filters, cuts and mirrors the scripted drivers' drives, sets tracks aside: `python -m stages process`."""
 
 from wm.data.processing import Processing, check_sides
 from wm.data.shards import Shards, Writer
@@ -10,7 +10,7 @@ from wm.runtime.progress import progress
 
 
 def main(params: Params) -> None:
-    processing = Processing(**params.process.model_dump())
+    processing, timing = Processing(**params.process.model_dump()), params.environment.timing
     shards = {source: Shards(RAW / source) for source in params.collect}
     for each in shards.values():
         each.expect_frames()
@@ -22,6 +22,6 @@ def main(params: Params) -> None:
         writer = Writer(folder, INIT)
         for source, each in shards.items():
             for record in progress(records[source], f"process {source}", len(records[source])):
-                for episode in processing.episodes(each, record):
+                for episode in processing.episodes(each, record, timing):
                     writer.write(episode)
         writer.finish()

@@ -1,7 +1,7 @@
-"""Raw drives as training data: filtered by score, mirrored, some tracks set aside for validation."""
+"""Raw drives as training data: filtered by score, cut, mirrored, some tracks set aside for validation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from wm.data.shards import Shards
 from wm.data.split import marked, validation_tracks
 from wm.errors import BadInput
 from wm.params.file import PARAMS
+from wm.spec import FRAME_REWARD, LAP_POINTS, Timing
+
+COLUMNS = ("actions", "rewards", "missed", "terminated", "truncated")  # of an episode, without observations
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,35 @@ class Processing:
             raise BadInput(f"{place}, expected less than a drive scores; the scores are {_scores(new)}")
         return new
 
-    def episodes(self, shards: Shards, record: Record) -> Iterator[Episode]:
-        """The drive, and its mirror image if it is kept and drives are mirrored."""
-        episode = shards.read(record)
+    def episodes(self, shards: Shards, record: Record, timing: Timing) -> Iterator[Episode]:
+        """The drive's first lap, and its mirror image if it is kept and drives are mirrored."""
+        episode = first_lap(shards.read(record), timing)
         yield episode
         if self.mirror and record.kept:
             yield mirror(episode)
+
+
+def first_lap(episode: Episode, timing: Timing) -> Episode:
+    """The episode up to the step in which the last tile is visited or missed.
+
+    A car that has missed a tile drives on over road that it has visited, which earns nothing. Nothing in a
+    frame announces this moment, so an M trained on it would dream of it in the middle of laps.
+    """
+    points = np.maximum(episode.rewards.astype(float) - timing.idle_reward, 0)  # of tiles
+    points[points < 1] = 0  # rounding; no track has a thousand tiles
+    if not points.any():
+        return episode
+    tile = points[points > 0].min()
+    before = episode.record.warm_up_reward - FRAME_REWARD * timing.warm_up_frames
+    unvisited = np.round((LAP_POINTS - before - np.cumsum(points)) / tile)
+    ends = np.flatnonzero(unvisited <= np.cumsum(episode.missed))
+    length = int(ends[0]) + 1 if len(ends) else len(points)
+    return replace(
+        episode,
+        record=replace(episode.record, length=length),
+        observations={name: rows[:length] for name, rows in episode.observations.items()},
+        **{name: getattr(episode, name)[:length] for name in COLUMNS},
+    )
 
 
 def check_sides(records: Sequence[Record], sides: Mapping[bool, str]) -> None:

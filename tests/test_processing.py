@@ -1,0 +1,59 @@
+"""What becomes of a raw drive: it ends with its first lap."""
+
+import numpy as np
+import pytest
+
+from wm.data.episode import Episode, Record
+from wm.data.processing import first_lap
+from wm.spec import Timing
+
+TIMING = Timing(action_repeat=2, warm_up_frames=50)
+TILES = 100  # of 10 points each; the warm-up visits ten
+
+
+def drive(tiles, missed=()):
+    """A drive that visits so many tiles in each step; `missed` maps steps to tiles missed there."""
+    rewards = np.array([10.0 * count - 0.2 for count in tiles], np.float32)
+    jumps = np.zeros(len(tiles), np.int16)
+    for step, count in dict(missed).items():
+        jumps[step] = count
+    length, none = len(tiles), np.zeros(len(tiles), bool)
+    record = Record(0, 0, "r0", length, 0.0, 10 * 10.0 - 0.1 * 50, False)
+    frames = np.arange(length, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 64, 64, 3), np.uint8)
+    return Episode(record, {"frame": frames}, np.zeros((length, 3), np.float32), rewards, jumps, none, none)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "missed", "length"),
+    [
+        ([1] * 90, {}, 90),  # a lap
+        ([1] * 50 + [0] * 40, {}, 90),  # lost on the way
+        ([1] * 40 + [0] * 5 + [1] * 45 + [0] * 60, {44: 5}, 90),  # the lap ends without five tiles
+        ([1] * 85 + [0] * 20, {84: 4}, 105),  # the last tile is still ahead
+        ([1] * 40 + [2, 0] * 20 + [1] * 5 + [0] * 9, {44: 5}, 85),  # several tiles in a step
+        ([1] * 30 + [0] * 9 + [1] * 20, {38: 60}, 39),  # backwards over the start, then on unvisited road
+        ([0] * 30, {}, 30),
+    ],
+)
+def test_a_drive_ends_with_its_last_tile_visited_or_missed(tiles, missed, length):
+    whole = drive(tiles, missed)
+    cut = first_lap(whole, TIMING)
+    assert cut.record.length == length
+    for rows in (
+        *cut.observations.values(),
+        cut.actions,
+        cut.rewards,
+        cut.missed,
+        cut.terminated,
+        cut.truncated,
+    ):
+        assert len(rows) == length
+    assert np.array_equal(cut.observations["frame"], whole.observations["frame"][:length])
+    assert np.array_equal(cut.rewards, whole.rewards[:length])
+    assert cut.record.score == whole.record.score
+
+
+def test_a_failure_is_no_tile():
+    whole = drive([1] * 20 + [0])
+    whole.rewards[-1] = -100.2
+    assert first_lap(whole, TIMING).record.length == 21
