@@ -165,6 +165,23 @@ def test_a_dreamt_lap_is_complete_with_all_tiles():
     assert float(result.score[0]) == pytest.approx(1000 - 0.1 * float(result.frames[0]), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("missed", "lap", "tiles"), [(0.9, True, 1000.0), (1.2, False, 1000.0), (21.5, False, 930.0)]
+)
+def test_a_dreamt_lap_with_a_missed_tile_lasts_until_the_last_frame(missed, lap, tiles):
+    """A whole tile missed is a tile that the lap lacks."""
+    steps, repeat = 238, 4
+    reward = jnp.full((steps, 1), 10.0 - 0.1 * repeat)
+    jump = jnp.zeros((steps, 1)).at[3].set(missed)
+    outcome = Outcome(reward, jump, jnp.zeros((steps, 1)))
+    result = as_episodes(outcome, jnp.array([-5.0]), rules(action_repeat=repeat), warm_up_frames=50)
+    assert bool(result.lap[0]) == lap
+    assert int(result.frames[0]) == (50 + 100 * repeat if lap else 1000)
+    assert float(result.missed[0]) == pytest.approx(missed)
+    frames = 50 + 100 * repeat if lap else 50 + 238 * repeat
+    assert float(result.score[0]) == pytest.approx(tiles - 0.1 * frames, abs=1e-2)
+
+
 def test_start_states_remember_the_drive_before_them(model):
     mu, action = jr.normal(jr.key(3), (2, 9, 4)), jr.normal(jr.key(4), (2, 9, 3))
     zeros = jnp.zeros((2, 9))

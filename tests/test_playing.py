@@ -207,12 +207,12 @@ def test_nothing_counts_after_the_lap():
     """The second step completes the lap; later rewards, missed tiles and frames do not count."""
     rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=REPEAT)
     progress = dynamics.begin(jnp.array([900.0]), WARM_UP, rules)
-    step = Outcome(jnp.array([50.0]), jnp.array([1.0]), jnp.array([0.5]))
+    step = Outcome(jnp.array([50.0]), jnp.array([0.25]), jnp.array([0.5]))
     counted = []
     for _ in range(4):
         progress, outcome = dynamics.count(progress, step, rules)
         counted.append([float(part[0]) for part in outcome])
-    assert counted == [[50, 1, 0.5], [50, 1, 0.5], [0, 0, 0], [0, 0, 0]]
+    assert counted == [[50, 0.25, 0.5], [50, 0.25, 0.5], [0, 0, 0], [0, 0, 0]]
     assert (int(progress.steps[0]), int(progress.frames[0])) == (2, WARM_UP + 2 * REPEAT)
     assert bool(progress.lap[0])
 

@@ -201,18 +201,20 @@ def test_rounding_changes_a_weight_by_at_most_half_a_unit(precision):
     assert error[:, :5].max(axis=0).all()
 
 
+@pytest.mark.parametrize("missed", [0.0, 0.02])
 @pytest.mark.parametrize("stuck_steps", [0, 3])
 @pytest.mark.parametrize("speed", [1.0, 3.5, 9.0])
-def test_the_page_scores_episodes_as_jax_does(page, stuck_steps, speed):
-    """Slow ones up to the last frame, fast ones up to the last tile, stuck ones, and all with failures."""
+def test_the_page_scores_episodes_as_jax_does(page, stuck_steps, speed, missed):
+    """Slow ones up to the last frame, fast ones up to the last tile, some without tiles, stuck ones; all with
+    failures."""
     rules = RULES.replace(stuck_steps=stuck_steps)
     rng = np.random.default_rng(int(speed))
     reward = rng.normal(speed, 2.5, 238).round(3)
     failure = (rng.uniform(size=238) ** 60).round(4)
     none = jnp.zeros((238, 1))
-    outcome = Outcome(jnp.array(reward)[:, None], none, jnp.array(failure)[:, None])
+    outcome = Outcome(jnp.array(reward)[:, None], none + missed, jnp.array(failure)[:, None])
     expected = as_episodes(outcome, jnp.array([12.0]), rules, warm_up_frames=50)
-    steps = [{"reward": r, "failure": f} for r, f in zip(reward, failure, strict=True)]
+    steps = [{"reward": r, "missed": missed, "failure": f} for r, f in zip(reward, failure, strict=True)]
     played = {"do": "episode", "rules": web.episode_rules(rules, 50), "warmUpReward": 12.0, "steps": steps}
     (result,) = in_node(page, played)
     assert result["score"] == pytest.approx(float(expected.score[0]), abs=0.02)

@@ -134,9 +134,10 @@ class RNN {
   }
 
   /**
-   * The prediction from a memory: the mixture of the next latent, the reward in points, the probability of a failure.
+   * The prediction from a memory: the mixture of the next latent, the reward in points, the number of missed tiles, the
+   * probability of a failure.
    * @param {Float32Array} hidden (hidden)
-   * @returns {{mixture: Mixture, reward: number, failure: number}}
+   * @returns {{mixture: Mixture, reward: number, missed: number, failure: number}}
    */
   predict(hidden) {
     const out = new Float32Array(this.head.bias.length);
@@ -145,8 +146,8 @@ class RNN {
     const end = out.length - 3; // of the mixture; then come reward, missed tiles and done
     const [logits, mean] = [out.subarray(0, end - 2 * part), out.subarray(end - 2 * part, end - part)];
     const logSigma = out.subarray(end - part, end).map((value) => Math.max(value, this.minLogSigma));
-    const reward = this.rewardUnit * out[end];
-    return { mixture: { logits, mean, logSigma }, reward, failure: sigmoid(out[out.length - 1]) };
+    const [reward, missed, failure] = [this.rewardUnit * out[end], out[end + 1], sigmoid(out[end + 2])];
+    return { mixture: { logits, mean, logSigma }, reward, missed, failure };
   }
 }
 
@@ -360,11 +361,11 @@ class Dream {
    */
   step(action, noise, temperature) {
     this.memory = this.simulator.step(Float32Array.from([...this.noisy, ...action]), this.memory);
-    const { mixture, reward, failure } = this.simulator.predict(this.memory.hidden);
+    const { mixture, reward, missed, failure } = this.simulator.predict(this.memory.hidden);
     this.watched = this.models.watcher.step(Float32Array.from([...this.z, ...action]), this.watched);
     const { z, noisy } = sample(mixture, noise, temperature, this.models.encoderNoise);
     Object.assign(this, { z, noisy: this.models.noisySimulator ? noisy : z });
-    return { reward, failure, ...spread(mixture, this.z.length) };
+    return { reward, missed, failure, ...spread(mixture, this.z.length) };
   }
 }
 
@@ -380,14 +381,25 @@ class Episode {
     this.steps = 0;
     this.frames = rules.warm_up_frames;
     this.tilePoints = warmUpReward - rules.frame_reward * rules.warm_up_frames;
+    this.missed = 0; // tiles
     this.recent = []; // tile points of each of the last `stuck_steps` steps
     this.stuck = false;
     this.score = warmUpReward;
     this.survival = 1; // probability that no failure has happened
   }
 
+  /** The number of whole tiles missed. */
+  get wholeMissed() {
+    return Math.floor(Math.max(this.missed, 0));
+  }
+
+  /** Whether every tile is visited or missed. */
+  get passed() {
+    return this.tilePoints + this.rules.tile_points * this.wholeMissed >= this.rules.lap_points;
+  }
+
   get lap() {
-    return this.tilePoints >= this.rules.lap_points;
+    return this.passed && this.wholeMissed === 0;
   }
 
   get over() {
@@ -395,16 +407,18 @@ class Episode {
   }
 
   /** Counts a step: a failure costs its fine and all later rewards, weighted with its probability. */
-  count({ reward, failure }) {
+  count({ reward, missed, failure }) {
     const { action_repeat, frames_per_episode, failure_reward } = this.rules;
     this.steps += 1;
     this.frames = Math.min(this.frames + action_repeat, frames_per_episode);
     this.updateStuck(reward);
-    if (this.stuck) [reward, failure] = [this.idle, 0];
+    if (this.stuck) [reward, missed, failure] = [this.idle, 0, 0];
     const before = this.survival;
     this.survival *= 1 - failure;
     this.score += this.survival * reward + (before - this.survival) * failure_reward;
     this.tilePoints += reward - this.idle;
+    this.missed += missed;
+    this.stuck ||= this.passed && !this.lap;
   }
 
   /** A car without a new tile for more than `stuck_steps` steps is stuck for the rest of the episode. */

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from wm.dream.rules import Rules
 from wm.models import mdn, rnn
 from wm.models.rnn import RNN, Masks, Memory
-from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS, Timing, idle_reward
+from wm.spec import FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS, TILE_POINTS, Timing, idle_reward
 
 
 class State(NamedTuple):
@@ -110,12 +110,13 @@ def first_latent(
 
 
 class Progress(NamedTuple):
-    """The bookkeeping of an episode. `tile_points` leaves out the cost of frames; `recent` holds the tile
-    points of each of the last `stuck_steps` steps."""
+    """The bookkeeping of an episode. `tile_points` leaves out the cost of frames; `missed` is the number of
+    missed tiles; `recent` holds the tile points of each of the last `stuck_steps` steps."""
 
     steps: Int[Array, "*batch"]
     frames: Int[Array, "*batch"]
     tile_points: Float[Array, "*batch"]
+    missed: Float[Array, "*batch"]
     recent: Float[Array, "*batch stuck_steps"]
     stuck: Bool[Array, "*batch"]
     lap: Bool[Array, "*batch"]
@@ -126,14 +127,17 @@ def begin(score: Float[Array, "*batch"], frames: int | Int[Array, "*batch"], rul
     steps = jnp.zeros(score.shape, int)
     never = jnp.zeros(score.shape, bool)
     recent = jnp.zeros((*score.shape, rules.stuck_steps))
-    return Progress(steps, steps + frames, score - FRAME_REWARD * frames, recent, never, never)
+    points = score - FRAME_REWARD * frames
+    return Progress(steps, steps + frames, points, jnp.zeros(score.shape), recent, never, never)
 
 
 def count(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress, Outcome]:
     """The progress after one more step, and the step's outcome as a real episode would count it.
 
-    A lap is complete with all tiles' points, and nothing counts after it. A car without a new tile for more
-    than `stuck_steps` steps is stuck: it collects no more tiles, misses none, and does not fail.
+    A lap is complete with all tiles' points, and nothing counts after it. A car that has missed whole tiles
+    finds none after the points of the others: as on the track, it then drives for nothing until the last
+    frame. It is stuck, like one without a new tile for more than `stuck_steps` steps: it collects no more
+    tiles, misses none, and does not fail.
     """
     idle, driving = idle_reward(rules.action_repeat), ~progress.lap
     steps = progress.steps + driving
@@ -147,8 +151,11 @@ def count(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress,
     counted = Outcome(*(jnp.where(counts, dreamt, uncounted) for dreamt, uncounted in parts))
     frames = jnp.minimum(progress.frames + rules.action_repeat * driving, FRAMES_PER_EPISODE)
     tile_points = progress.tile_points + jnp.where(driving, counted.reward - idle, 0)
-    lap = progress.lap | (tile_points >= LAP_POINTS)
-    return Progress(steps, frames, tile_points, recent, stuck, lap), counted
+    missed = progress.missed + jnp.where(driving, counted.missed, 0)
+    whole = jnp.floor(jnp.maximum(missed, 0))
+    passed = tile_points + TILE_POINTS * whole >= LAP_POINTS
+    lap, stuck = progress.lap | passed & (whole == 0), stuck | passed & (whole > 0)
+    return Progress(steps, frames, tile_points, missed, recent, stuck, lap), counted
 
 
 def count_all(progress: Progress, outcome: Outcome, rules: Rules) -> tuple[Progress, Outcome]:

@@ -20,7 +20,7 @@ from wm.models import mdn, rnn
 from wm.models.rnn import RNN
 from wm.packaged import packaged, restoring
 from wm.runtime.base64_text import base64_text
-from wm.spec import FAILURE_REWARD, FPS, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS
+from wm.spec import FAILURE_REWARD, FPS, FRAME_REWARD, FRAMES_PER_EPISODE, LAP_POINTS, TILE_POINTS
 
 SOURCES = packaged("web")
 MAX_BYTES = 8_000_000
@@ -97,6 +97,7 @@ def episode_rules(rules: Rules, warm_up_frames: int) -> dict[str, float]:
         "frame_reward": FRAME_REWARD,
         "failure_reward": FAILURE_REWARD,
         "lap_points": LAP_POINTS,
+        "tile_points": TILE_POINTS,
         "stuck_below": rnn.REWARD_UNIT,
     }
 

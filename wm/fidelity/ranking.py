@@ -52,10 +52,8 @@ def common_dreams(newest: Sequence[str], warm_up_frames: int, count: int, seed: 
         simulator for name in newest for simulator in rnn_files.read(ROUND_MODELS / name).simulators
     ]
     scored = results.read(ROUND_METRICS / newest[-1] / "dream.json", DreamResult)
-    # with the encoder's noise, which makes dreams harder and so sets good drivers apart from fair ones
-    rules = scored.rules.replace(sampling="sampled", encoder_variance=())
     starts = read_starts(ROUND_MODELS / newest[-1] / "starts.npz", simulators[0].latent_size)
-    return CommonDreams(simulators, rules, warm_up_frames, starts.draw(count, seed), seed)
+    return CommonDreams(simulators, scored.rules, warm_up_frames, starts.draw(count, seed), seed)
 
 
 def chosen(rows: Sequence[dict[str, Any]]) -> str:
