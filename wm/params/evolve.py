@@ -42,6 +42,16 @@ class Search(Section):
     """true: diagonal covariance matrix (sep-CMA-ES); false: a full one"""
 
 
+class MissedTileCost(Section):
+    """Points subtracted per missed tile, in addition to the lost reward."""
+
+    search: NonNegativeFloat
+    """in rounds that search from scratch; a car that stands still misses no tile, so more may teach nothing
+    else"""
+    refine: NonNegativeFloat
+    """in rounds that refine"""
+
+
 class OffTrackShares(Section):
     """Shares of dreams that start around an off-track event of a real drive; one search per share."""
 
@@ -114,7 +124,7 @@ class Evolve(Section):
     sampling: Sampling
     """how dreams of evolution and of search scores take the next latent from the mixture: sampled; denoised
     (sampled; the agent does not see the encoder's noise, as on the track); mode; or mean"""
-    missed_tile_cost: NonNegativeFloat
+    missed_tile_cost: MissedTileCost
     """points subtracted per missed tile, in addition to the lost reward"""
     cvar_level: float = Field(gt=0, le=1)
     """a candidate's fitness is the mean of this share of its dreams, the worst ones; 1: all"""
@@ -157,6 +167,10 @@ class Evolve(Section):
         if self.refines(rounds):
             return self.refine, self.off_track_share.refine
         return self.search, self.off_track_share.search
+
+    def tile_cost(self, rounds: int) -> float:
+        """The cost of a missed tile in a round with `rounds` rounds before it."""
+        return self.missed_tile_cost.refine if self.refines(rounds) else self.missed_tile_cost.search
 
     def dream_steps(self, rounds: int) -> int:
         """Steps of all dreams in all searches of a round with `rounds` rounds before it."""
