@@ -267,7 +267,7 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"the points of the next {evolve['value_steps']} steps",
         f"points that a lap of {evolve['fastest_lap_steps']} steps earns",
         f"the mean over {evolve['rollouts']} dreams",
-        f"cost {cost['refine']:.0f} points each ({cost['search']:.0f} in the first round)",
+        f"costs {cost['refine']:.0f} points ({cost['search']:.0f} in the first round)",
         f"the {evolve['principal_components']} principal components",
         f"It runs in {coordinates} coordinates",
         f"({search['population']} candidates; {search['generations']} generations",

@@ -117,7 +117,7 @@ def dream_program(problem: Problem) -> Callable[..., Any]:
             dreamt = unroll(simulation, population, starts, noise_key, steps=objective.horizon_steps)
             outcome = apply_stuck_rule(dreamt.outcome, rules)
             outcome = objective.payoff.within_lap(outcome, objective.horizon_steps)
-            missed = objective.payoff.missed_tile_cost * outcome.missed.sum(axis=0)
+            missed = objective.payoff.of_missed(outcome.missed.sum(axis=0))
             worth.append(scoring.returns(outcome) - missed + dream.value(dreamt.end.memory.hidden))
         return conditional_value_at_risk(jnp.concatenate(worth, axis=-1), objective.cvar_level)
 

@@ -56,7 +56,7 @@ def terminal_value(
                 points = value.sums_ahead(paid, target.steps)[::STRIDE]
                 yield hidden[i, : len(points) * STRIDE : STRIDE], points
 
-    fault = target.payoff.missed_tile_cost * rnn.MAX_MISSED  # a car that stands still, after one shortcut
+    fault = target.payoff.missed_tile_cost  # a car that stands still, after one shortcut
     lowest, highest = target.payoff.idle * target.steps - fault, target.payoff.pace * target.steps
     fitted = value.least_squares(pairs(validation=False), lowest=lowest, highest=highest, seed=drives.seed)
     return fitted, value.explained(fitted, pairs(validation=True))
