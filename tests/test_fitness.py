@@ -25,12 +25,12 @@ def test_a_dream_pays_at_most_the_horizons_share_of_a_lap():
 def test_a_real_drives_step_pays_no_more_than_the_pace_less_a_missed_tile():
     assert PAYOFF.pace == 5 + IDLE
     paid = PAYOFF.of_drive(np.array([3.0, 9.0, 3.0, IDLE]), np.array([0, 0, 2, 20]))
-    assert np.allclose(paid, [3.0, 4.6, 1.0, IDLE - 2.0])  # the first missed tile counts
+    assert np.allclose(paid, [3.0, 4.6, 1.0, IDLE - 2.0])  # one tile counts in each step
 
 
 def test_a_dream_pays_for_the_first_missed_tile():
     missed = jnp.array([-0.1, 0.0, 0.25, 1.0, 7.5])
-    assert np.allclose(PAYOFF.of_missed(missed), [-0.2, 0.0, 0.5, 2.0, 2.0])
+    assert np.allclose(PAYOFF.of_missed(missed), [0.0, 0.0, 0.5, 2.0, 2.0])
 
 
 def test_fitness_is_the_mean_plus_the_worst_differences_from_the_populations_dreams():

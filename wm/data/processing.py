@@ -45,10 +45,11 @@ def first_lap(episode: Episode, timing: Timing) -> Episode:
     """The episode up to the step in which the last tile is visited or missed.
 
     A car that has missed a tile drives on over road that it has visited, which earns nothing. Nothing in a
-    frame announces this moment, so an M trained on it would dream of it in the middle of laps.
+    frame announces this moment, so an M trained on it would dream of it in the middle of laps. A drive whose
+    `missed` is not known is returned whole.
     """
     points = np.maximum(episode.rewards.astype(float) - timing.idle_reward, 0)  # of tiles
-    points[points < 1] = 0  # rounding; no track has a thousand tiles
+    points[points < 2] = 0  # rounding, or a last step cut short; no track has five hundred tiles
     if not points.any():
         return episode
     tile = points[points > 0].min()

@@ -19,9 +19,9 @@ class CarRacingDream(gymnasium.Env):
     """One dream at a time.
 
     An episode starts from the first frame of a real drive, after its warm-up. It ends `terminated` when a
-    failure is sampled (reward -100) or the lap is complete, and `truncated` after `horizon_steps`. `info`
-    holds the `score` and the `frames` so far, counted as on the real track, warm-up included, and
-    `lap_finished`.
+    failure is sampled (reward -100) or the lap is complete, and `truncated` after `horizon_steps`; after a
+    lap with a missed tile no step earns a tile. `info` holds the `score` and the `frames` so far, counted as
+    on the real track, warm-up included, and `lap_finished`.
 
     `models` is the folder of an agent or "published", `observation` "latent" or "pixels". Raises BadInput.
     A copy, or a pickled dream, goes on independently of the original and exactly like it.

@@ -59,7 +59,7 @@ def rnn_steps(params: Params, key: str) -> int:
 
 
 def search(params: Params, key: str) -> tuple[Search, list[float]]:
-    """The search of a round, and the shares of dreams before off-track events, one search for each."""
+    """The search of a round, and the shares of dreams around off-track events, one search for each."""
     settings, shares = params.evolve, params.evolve.off_track_share
     refines = len(params.rounds_until(key)) > settings.from_scratch_rounds
     return (settings.refine, shares.refine) if refines else (settings.search, shares.search)

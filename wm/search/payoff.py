@@ -18,8 +18,8 @@ from wm.spec import LAP_POINTS, idle_reward
 
 @dataclass(frozen=True)
 class Payoff:
-    """`missed_tile_cost` is in points, in addition to the reward lost, for the first missed tile: it prolongs
-    the drive to the last frame, and further ones cost no more."""
+    """`missed_tile_cost` is in points, in addition to the reward lost, for the first missed tile of a dream,
+    which prolongs the drive to the last frame, and for each step of a real drive that misses tiles."""
 
     fastest_lap_steps: int
     missed_tile_cost: float
@@ -43,7 +43,7 @@ class Payoff:
 
     def of_missed(self, missed: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """The cost of a dream's missed tiles; their number is M's expectation."""
-        return self.missed_tile_cost * jnp.minimum(missed, 1)
+        return self.missed_tile_cost * jnp.clip(missed, 0, 1)
 
     def within_lap(self, outcome: Outcome, horizon_steps: int) -> Outcome:
         """The outcome of dreams, time first, zero after a dream has earned the horizon's share of a lap."""

@@ -1,4 +1,4 @@
-"""The searches of a round: the same dreams and schedule, but other shares of start states before off-track
+"""The searches of a round: the same dreams and schedule, but other shares of start states around off-track
 events."""
 
 from collections.abc import Mapping

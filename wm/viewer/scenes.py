@@ -127,7 +127,7 @@ def _ending(observation: Observation) -> str:
 class DreamWorld:
     """One playable dream with the interface of the real track.
 
-    It follows the rules of all dreams except the stuck rule: a person may drive back to the road.
+    It follows the rules of all dreams except `stuck_steps`: a person may drive back to the road.
     """
 
     def __init__(self, models: Models, seed: int) -> None:
