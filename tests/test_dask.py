@@ -193,8 +193,9 @@ def test_ctrl_c_while_a_worker_starts_is_one_line():
     while "distributed" not in running.stderr.readline():
         pass
     os.killpg(running.pid, signal.SIGINT)
-    code, lines = running.wait(60), running.communicate()[1].splitlines()
-    assert (code, [line for line in lines if not line.startswith("import time:")]) == (130, ["interrupted"])
+    lines = running.communicate(timeout=60)[1].splitlines()
+    said = [line for line in lines if not line.startswith("import time:")]
+    assert (running.returncode, said) == (130, ["interrupted"])
 
 
 def test_a_worker_of_other_code_is_refused(monkeypatch):
