@@ -19,7 +19,7 @@ if not WORKER:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# A shell without job control ignores Ctrl-C in what it starts in the background, and in the children of that.
+# A shell without job control starts background processes with Ctrl-C ignored; their children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

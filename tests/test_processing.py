@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from bench.second_lap import second_laps
 from wm.data.episode import Episode, Record
 from wm.data.processing import first_lap
+from wm.data.shards import Shards
 from wm.spec import Timing
 
 TIMING = Timing(action_repeat=2, warm_up_frames=50)
@@ -57,3 +59,18 @@ def test_a_failure_is_no_tile():
     whole = drive([1] * 20 + [0])
     whole.rewards[-1] = -100.2
     assert first_lap(whole, TIMING).record.length == 21
+
+
+class Drives(Shards):
+    """A lap, a lap without five tiles and sixty steps after it."""
+
+    def __init__(self):
+        self.drives = [drive([1] * 90), drive([1] * 40 + [0] * 5 + [1] * 45 + [0] * 60, {44: 5})]
+        self.records = [each.record for each in self.drives]
+
+    def read(self, record):
+        return next(each for each in self.drives if each.record is record)
+
+
+def test_second_laps_are_the_steps_after_first_laps():
+    assert second_laps(Drives(), TIMING) == (2, 1, f"{100 * 60 / 240:.1f}")

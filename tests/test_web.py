@@ -205,8 +205,8 @@ def test_rounding_changes_a_weight_by_at_most_half_a_unit(precision):
 @pytest.mark.parametrize("stuck_steps", [0, 3])
 @pytest.mark.parametrize("speed", [1.0, 3.5, 9.0])
 def test_the_page_scores_episodes_as_jax_does(page, stuck_steps, speed, missed):
-    """Slow ones up to the last frame, fast ones up to the last tile, some without tiles, stuck ones; all with
-    failures."""
+    """Slow ones up to the last frame, fast ones up to the last tile, some with missed tiles, stuck ones; all
+    with failures."""
     rules = RULES.replace(stuck_steps=stuck_steps)
     rng = np.random.default_rng(int(speed))
     reward = rng.normal(speed, 2.5, 238).round(3)

@@ -46,8 +46,8 @@ class MissedTileCost(Section):
     """Points subtracted for the first missed tile of a dream, in addition to the lost reward."""
 
     search: NonNegativeFloat
-    """in rounds that search from scratch; a car that stands still misses no tile, so too much teaches nothing
-    else"""
+    """in rounds that search from scratch; a car that stands still misses no tile, so a high cost teaches it
+    to stand still"""
     refine: NonNegativeFloat
     """in rounds that refine"""
 
