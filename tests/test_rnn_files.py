@@ -23,10 +23,10 @@ def saved(folder: Path, count: int, hidden_size: int = 8) -> RNNs:
     return rnns
 
 
-def test_the_ensemble_generates_the_dreams(tmp_path):
+def test_the_ensemble_and_the_agents_own_rnn_generate_the_dreams(tmp_path):
     rnns = saved(tmp_path, 2)
     read = rnn_files.read(tmp_path)
-    for found, expected in zip(read.simulators, rnns.ensemble.members, strict=True):
+    for found, expected in zip(read.simulators, [*rnns.ensemble.members, rnns.own], strict=True):
         assert np.array_equal(found.hidden_weight, expected.hidden_weight)
     assert np.array_equal(read.own.hidden_weight, rnns.own.hidden_weight)
     assert [path.name for path in rnn_files.paths(tmp_path)] == ["rnn.eqx", "simulators.eqx"]

@@ -303,7 +303,7 @@ WRONG = {
     ),
     "idle simulators": (
         set_in("initialise", simulators=33),
-        "evolve.rollouts: found 32, expected at least 33",
+        "evolve.rollouts: found 32, expected at least 34, one for each RNN (1 + initialise.simulators)",
     ),
     "limits without brake": (
         lambda p: p["evolve"]["action_limits"].pop("brake"),

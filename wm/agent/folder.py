@@ -68,7 +68,8 @@ class AgentFolder:
         return file.timing()
 
     def simulators(self, agent: Agent) -> list[RNN]:
-        """The RNNs in simulators.eqx, or without them the agent's own. Raises BadModelFile."""
+        """The RNNs that generate dreams: those in simulators.eqx, if any, and the agent's own. Raises
+        BadModelFile."""
         if not (self.path / "simulators.eqx").exists():
             return [agent.rnn]
         return rnn_files.beside(agent.rnn, self.path).simulators

@@ -17,8 +17,8 @@ class RNNs:
 
     @cached_property
     def simulators(self) -> list[RNN]:
-        """The RNNs that generate dreams: the ensemble's, or without any the agent's own."""
-        return self.ensemble.members or [self.own]
+        """The RNNs that generate dreams: the ensemble's and the agent's own."""
+        return [*self.ensemble.members, self.own]
 
     def save(self, folder: Path) -> None:
         """Writes both files."""

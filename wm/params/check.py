@@ -117,8 +117,8 @@ def _check_search(params: Params) -> None:
 
 
 def _check_simulators(params: Params) -> None:
-    """Where simulators take turns, each must generate at least one dream."""
-    simulators = params.initialise.simulators
+    """Where RNNs generate dreams in turn, each must generate at least one."""
+    simulators = params.initialise.simulators + 1
     counts = {
         "evolve.rollouts": params.evolve.rollouts,
         "evolve.score_episodes": params.evolve.score_episodes,
@@ -127,7 +127,7 @@ def _check_simulators(params: Params) -> None:
     }
     for place, dreams in counts.items():
         if dreams < simulators:
-            _refuse(place, dreams, f"at least {simulators}, one for each of initialise.simulators")
+            _refuse(place, dreams, f"at least {simulators}, one for each RNN (1 + initialise.simulators)")
 
 
 def _check_tracks(params: Params) -> None:

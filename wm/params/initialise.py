@@ -21,5 +21,4 @@ class Initialise(Section):
     joint_mixture: bool
     """true: one mixture over all latent dimensions; false: one per dimension, as in the paper"""
     simulators: NonNegativeInt
-    """number of RNNs that generate dreams; the controller does not read their hidden states; 0: the agent's
-    own RNN generates dreams"""
+    """number of RNNs that only generate dreams, in turn with the agent's own"""
