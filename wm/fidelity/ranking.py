@@ -1,8 +1,8 @@
 """Controllers of all rounds in the same dreams, and the choice of a round by it.
 
-The simulators of the last rounds generate the dreams, which start from the last round's validation drives.
+The RNNs of the last rounds generate the dreams, which start from the last round's validation drives.
 Each dream is watched by the RNN of the controller's own round, as on real tracks. The median dream counts:
-simulators sometimes invent an accident that no track has, which costs a good driver hundreds of points, so
+RNNs sometimes invent an accident that no track has, which costs a good driver hundreds of points, so
 that means differ more by accidents than by skill. Real scores choose nothing.
 """
 

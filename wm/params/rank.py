@@ -17,4 +17,4 @@ class Rank(Section):
     dreams_per_controller: PositiveInt
     """number of whole dreamt episodes per controller"""
     simulator_rounds: PositiveInt
-    """number of last rounds whose simulators generate these dreams"""
+    """number of last rounds whose RNNs generate these dreams"""

@@ -56,9 +56,9 @@ def terminal_value(
                 points = value.sums_ahead(paid, target.steps)[::STRIDE]
                 yield hidden[i, : len(points) * STRIDE : STRIDE], points
 
-    fault = target.payoff.missed_tile_cost  # a car that stands still, after one shortcut
-    lowest, highest = target.payoff.idle * target.steps - fault, target.payoff.pace * target.steps
-    fitted = value.least_squares(pairs(validation=False), lowest=lowest, highest=highest, seed=drives.seed)
+    standing = target.payoff.idle * target.steps - target.payoff.highest_cost  # after a shortcut
+    highest = target.payoff.pace * target.steps
+    fitted = value.least_squares(pairs(validation=False), lowest=standing, highest=highest, seed=drives.seed)
     return fitted, value.explained(fitted, pairs(validation=True))
 
 
