@@ -151,7 +151,8 @@ def generation_bytes(params: Params) -> int:
     z = np.zeros((section.start_states, simulator.latent_size), np.float32)
     hidden = np.zeros((section.start_states, simulator.hidden_size), np.float32)
     starts = Starts(z, z, Memory(hidden, hidden), Memory(hidden, hidden))  # pyright: ignore
-    dreams = [SearchDream(simulator, starts, lambda hidden: hidden[..., 0])]  # pyright: ignore
+    dream = SearchDream(simulator, starts, lambda hidden: hidden[..., 0])  # pyright: ignore
+    dreams = [dream] * (1 + params.initialise.simulators)
     count = section.principal_components
     space = ControllerSpace(Controller(features=features), jnp.zeros((count, features)), jnp.zeros(features))
     population = max(section.search.population, section.refine.population)

@@ -1,4 +1,4 @@
-"""Evolves the controller of a round in its simulators' dreams: `python -m stages evolve ROUND PREV`."""
+"""Evolves the controller of a round in the dreams of its RNNs: `python -m stages evolve ROUND PREV`."""
 
 from typing import Any
 

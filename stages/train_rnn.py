@@ -1,6 +1,6 @@
 """Trains the RNNs of a round, starting from those of PREV: `python -m stages train_rnn ROUND PREV`.
 
-The agent's own RNN and the simulators are trained side by side, each on batches of its own.
+The agent's own RNN and the others are trained side by side, each on batches of its own.
 """
 
 from functools import partial

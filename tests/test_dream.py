@@ -132,6 +132,8 @@ def test_simulators_generate_whole_episodes_in_turn(model):
     assert np.allclose(result.failure[::2], 0)
     assert (scores[1::2] < FAILURE_REWARD + 5).all()
     assert (scores[::2] > -50).all()
+    one = StartFrames(*(part[:1] for part in frames))
+    assert np.allclose(whole_episodes(dream, Controller(features=12), one, jr.key(0)).score, scores[0])
 
 
 def test_a_failure_costs_its_fine_and_all_later_rewards():

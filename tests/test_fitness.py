@@ -1,11 +1,21 @@
-"""The fitness of dreams: the cap at a lap's share, and the conditional value at risk."""
+"""The fitness of dreams: the cap at a lap's share, missed tiles, the conditional value at risk, their sum."""
 
+from typing import Any
+
+import equinox as eqx
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
+import pytest
 
-from wm.dream.dynamics import Outcome
-from wm.search.fitness import conditional_value_at_risk
-from wm.search.payoff import Payoff
+from wm.dream.dynamics import Outcome, Rules
+from wm.dream.starts import Starts
+from wm.models.controller import Controller
+from wm.models.rnn import REWARD_UNIT, RNN
+from wm.params.evolve import MissedTileCost
+from wm.search.fitness import Objective, Problem, SearchDream, conditional_value_at_risk, dream_fitness
+from wm.search.payoff import MAX_CHARGED, Payoff
+from wm.search.space import ControllerSpace
 
 IDLE = -0.4
 PAYOFF = Payoff(fastest_lap_steps=200, missed_tile_cost=2.0, action_repeat=4)
@@ -43,3 +53,36 @@ def test_fitness_is_the_mean_plus_the_worst_differences_from_the_populations_dre
     assert np.isnan(fitness[2])
     lowest = conditional_value_at_risk(worth[:2], 0.01)
     assert lowest.tolist() == [usual.mean() - 2.5, usual.mean() - 2]
+
+
+def network(reward, missed):
+    """A small RNN that predicts in every step this reward, in points, these missed tiles, and no failure."""
+    model = RNN(latent_size=2, hidden_size=3, mixtures=1, key=jr.key(0))
+    bias = model.head_bias.at[-3:].set(jnp.array([reward / REWARD_UNIT, missed, -50.0]))
+    weight = model.head_weight.at[:, -3:].set(0)
+    return eqx.tree_at(lambda m: (m.head_bias, m.head_weight), model, (bias, weight))
+
+
+@pytest.mark.parametrize(("missed", "charged"), [(0.0, 0.0), (0.25, 2.5), (1.0, MAX_CHARGED)])
+def test_the_fitness_is_the_mean_over_both_rnns_of_rewards_less_missed_tiles_plus_the_terminal_value(
+    missed, charged
+):
+    """Ten steps of 1 point in one RNN's dreams, of 3 points in the other's; terminal values 20 and 60."""
+    models = network(1.0, missed), network(3.0, missed)
+    z, memory = jnp.zeros((8, 2)), models[0].start(8)
+    starts, values = Starts(z, z, memory, memory), (20.0, 60.0)
+    constants = [lambda hidden, points=points: jnp.full(hidden.shape[:-1], points) for points in values]
+    dreams: Any = [SearchDream(*parts) for parts in zip(models, (starts, starts), constants, strict=True)]
+    rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
+    objective = Objective(
+        PAYOFF, rollouts=8, horizon_steps=10, cvar_level=1.0, dropout=0.0, precision="float32"
+    )
+    space = ControllerSpace(Controller(features=5), jnp.eye(5), jnp.zeros(5))
+    fitness = dream_fitness(Problem(dreams, models[0], rules, objective), space, jr.key(1))
+    expected = 10 * (1 + 3) / 2 - PAYOFF.missed_tile_cost * charged + (20 + 60) / 2
+    assert np.allclose(fitness(0, np.zeros((4, 18))), expected)
+
+
+def test_the_text_of_params_yaml_names_the_number_of_tiles_that_cost_points():
+    assert MAX_CHARGED == 3
+    assert "each of the first three missed tiles" in (MissedTileCost.__doc__ or "")

@@ -34,7 +34,7 @@ def inputs() -> round_search.Inputs:
 
 
 def test_a_value_of_more_steps_than_a_drive_has_is_refused(inputs):
-    message = r"evolve\.value_steps: found 130, expected less than 130, the length .* in data/latents/init"
+    message = r"evolve\.value_steps: found 130, expected less than 130, the length of the longest drive for"
     with pytest.raises(BadInput, match=message):
         inputs.check(130, 5, "evolve")
     inputs.check(129, 5, "evolve")

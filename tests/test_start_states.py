@@ -29,7 +29,7 @@ class Drives(Shards):
         return Episode(record, {"logvar": logvar}, actions, rewards, steps, steps, steps)
 
 
-def moments(action_repeat=4, off_track=0.0, eventful=2, count=40, lead=(12, 100)):
+def moments(action_repeat=4, off_track=0.0, eventful=2, count=64, lead=(12, 100)):
     drives = DriveSample(Drives(eventful), ["r0"], newest_share=0.4, count=count, seed=1)
     return StartMoments(drives, per_drive=400, off_track=off_track, lead=lead, action_repeat=action_repeat)
 
@@ -64,21 +64,27 @@ def test_dreams_start_anywhere_or_around_an_off_track_event():
     assert set(moments(4, lead=(0, 1)).around_off_track(drive, np.random.default_rng(0))) == {100}
 
 
-@pytest.mark.parametrize(("share", "from_all"), [(0.0, 40), (0.25, 30), (1.0, 0)])
+@pytest.mark.parametrize(("share", "from_all"), [(0.0, 64), (0.25, 48), (1.0, 0)])
 def test_a_share_of_the_dreams_starts_in_drives_with_off_track_events(share, from_all):
     chosen = moments(off_track=share)
     drawn, count = chosen.draw()
-    assert (len(drawn), count) == (40, from_all)
+    assert (len(drawn), count) == (64, from_all)
     assert all(record in Drives().eventful for record in drawn[from_all:])
     assert from_all == 0 or len(set(map(str, drawn[:from_all]))) > 10
 
 
 def test_without_off_track_events_dreams_start_anywhere():
     drawn, from_all = moments(off_track=1.0, eventful=0).draw()
-    assert len(drawn) == from_all == 40
+    assert len(drawn) == from_all == 64
 
 
 def test_the_encoders_variance_is_the_mean_over_training_drives():
     first, second = moments(count=2000).drives.encoder_variance()
     assert first == 1.0
     assert second == pytest.approx((np.exp(-2) + np.exp(-4)) / 2, abs=0.005)
+
+
+def test_all_drawn_drives_reach_the_dreams():
+    """Fifty drives fill one batch of 32: eighteen are left out, and the share of off-track starts stays."""
+    drawn, from_all = moments(off_track=0.5, count=50).draw()
+    assert (len(drawn), from_all) == (32, 16)

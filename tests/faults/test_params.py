@@ -305,6 +305,19 @@ WRONG = {
         set_in("initialise", simulators=33),
         "evolve.rollouts: found 32, expected at least 34, one for each RNN (1 + initialise.simulators)",
     ),
+    "too few scored dreams": (
+        set_in("evolve", score_episodes=1),
+        "evolve.score_episodes: found 1, expected at",
+    ),
+    "too few plans": (
+        set_in("fidelity", plans=1),
+        "fidelity.plans: found 1, expected at least 2",
+    ),
+    "too few dreams to rank by": (
+        set_in("rank", dreams_per_controller=5),
+        "rank.dreams_per_controller: found 5, expected at least 6, one for each RNN"
+        " (1 + initialise.simulators, in each of the last 3 rounds)",
+    ),
     "limits without brake": (
         lambda p: p["evolve"]["action_limits"].pop("brake"),
         "evolve.action_limits.brake: is missing",

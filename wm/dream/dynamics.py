@@ -4,6 +4,7 @@ Pure functions, batched by their leading axes. Evolution, scoring, the Gymnasium
 `wm watch` all use these; `web/model.js` mirrors them.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import equinox as eqx
@@ -60,6 +61,12 @@ class Dream(eqx.Module):
     def simulations(self) -> list[Simulation]:
         """One for each simulator."""
         return [Simulation(simulator, self.watcher, self.rules) for simulator in self.simulators]
+
+    def turns(self, count: int) -> Iterator[tuple[int, Simulation, slice]]:
+        """The simulators that generate `count` dreams in turn: number, simulation, and which of the dreams.
+        With fewer dreams than simulators the last ones generate none and are left out."""
+        for i, simulation in enumerate(self.simulations[:count]):
+            yield i, simulation, slice(i, None, len(self.simulators))
 
     @property
     def max_steps(self) -> int:

@@ -89,8 +89,8 @@ def _parts(
 ) -> Iterator[tuple[Episodes, Any]]:
     """Each simulator's share of the episodes, and `observe`'s result for their latents, time first."""
     population = jax.tree.map(lambda leaf: leaf[None], controller)
-    for i, simulation in enumerate(dream.simulations):
-        mu, logvar, warm_up_reward = (part[i :: len(dream.simulators)] for part in starts)
+    for i, simulation, turn in dream.turns(len(starts.mu)):
+        mu, logvar, warm_up_reward = (part[turn] for part in starts)
         memories = [model.start(len(mu)) for model in (simulation.simulator, dream.watcher)]
         dreams = unroll(
             simulation,

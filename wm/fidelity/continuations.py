@@ -130,14 +130,14 @@ def dreamt(
     key: PRNGKeyArray,
 ) -> Continuation:
     """How dreams go on from these moments; the simulators generate them in turn."""
-    shape, turns = (*times.shape, steps), len(dream.simulators)
+    shape = (*times.shape, steps)
     z = np.zeros((*shape, dream.watcher.latent_size), np.float32)
     reward, missed = np.zeros(shape), np.zeros(shape)
-    for i, simulation in enumerate(dream.simulations[: times.shape[1]]):
-        turn = jnp.asarray(times[:, i::turns])
-        part = _dreamt(simulation, controller, drives, turn, jr.fold_in(key, i), steps)
+    for i, simulation, turn in dream.turns(times.shape[1]):
+        starts = jnp.asarray(times[:, turn])
+        part = _dreamt(simulation, controller, drives, starts, jr.fold_in(key, i), steps)
         for whole, values in zip((z, reward, missed), part, strict=True):
-            whole[:, i::turns] = values
+            whole[:, turn] = values
     return Continuation(z, reward, missed)
 
 

@@ -97,11 +97,11 @@ def make_plans(
 ) -> tuple[list[Plan], Float[np.ndarray, "plan steps"]]:
     """A plan from each moment and the rewards that the dream predicts. The simulators take turns."""
     plans, rewards = [], []
-    for i, simulation in enumerate(dream.simulations):
-        turn = moments.part(slice(i, None, len(dream.simulators)))
-        dreamt_plans = plan(simulation, controller, turn, steps, jr.fold_in(key, i))
+    for i, simulation, turn in dream.turns(len(moments.seeds)):
+        part = moments.part(turn)
+        dreamt_plans = plan(simulation, controller, part, steps, jr.fold_in(key, i))
         rewards.append(dreamt_plans.reward)
-        parts = zip(turn.seeds, turn.drives.action, turn.times, dreamt_plans.action, strict=True)
+        parts = zip(part.seeds, part.drives.action, part.times, dreamt_plans.action, strict=True)
         plans += [Plan(seed, np.asarray(before[:time]), dreamt) for seed, before, time, dreamt in parts]
     return plans, np.concatenate(rewards)
 

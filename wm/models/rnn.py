@@ -18,9 +18,7 @@ from wm.models import latent, mdn
 from wm.spec import ACTION_SIZE
 
 REWARD_UNIT = 3.0  # points per unit of the reward head; a tile of a usual track gives about 3.5
-MAX_MISSED = (
-    5  # missed tiles per step that count; a shortcut across the grass misses twenty, but is one fault
-)
+MAX_MISSED = 5  # missed tiles per step that M learns; a shortcut across the grass misses twenty at once
 MIN_LOG_SIGMA = -5.0
 
 

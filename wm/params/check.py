@@ -119,15 +119,21 @@ def _check_search(params: Params) -> None:
 def _check_simulators(params: Params) -> None:
     """Where RNNs generate dreams in turn, each must generate at least one."""
     simulators = params.initialise.simulators + 1
+    ranking = simulators * min(params.rank.simulator_rounds, len(params.rounds))
+    each = "one for each RNN (1 + initialise.simulators"
     counts = {
-        "evolve.rollouts": params.evolve.rollouts,
-        "evolve.score_episodes": params.evolve.score_episodes,
-        "fidelity.plans": params.fidelity.plans,
-        "rank.dreams_per_controller": params.rank.dreams_per_controller,
+        "evolve.rollouts": (params.evolve.rollouts, simulators, f"{each})"),
+        "evolve.score_episodes": (params.evolve.score_episodes, simulators, f"{each})"),
+        "fidelity.plans": (params.fidelity.plans, simulators, f"{each})"),
+        "rank.dreams_per_controller": (
+            params.rank.dreams_per_controller,
+            ranking,
+            f"{each}, in each of the last {ranking // simulators} rounds)",
+        ),
     }
-    for place, dreams in counts.items():
-        if dreams < simulators:
-            _refuse(place, dreams, f"at least {simulators}, one for each RNN (1 + initialise.simulators)")
+    for place, (dreams, fewest, reason) in counts.items():
+        if dreams < fewest:
+            _refuse(place, dreams, f"at least {fewest}, {reason}")
 
 
 def _check_tracks(params: Params) -> None:

@@ -18,7 +18,10 @@ class Hosts(Section):
     @field_validator("launcher")
     @classmethod
     def _command(cls, launcher: str) -> str:
-        words = shlex.split(launcher)
+        try:
+            words = shlex.split(launcher)
+        except ValueError:  # a quote that is not closed
+            words = []
         if launcher and not (words and shutil.which(words[0])):
             raise ValueError("expected an installed command, e.g. srun --nodes 2 --ntasks-per-node 1")
         return launcher

@@ -33,7 +33,7 @@ def _share_done(params: Params, stage: str, key: str, folder: Path) -> float | N
         parts = len(list(folder.glob("[0-9]" * 6)))
         return min(1, parts * EPISODES_PER_PART / work.units(params, f"{stage}@{key}"))  # fewer in the last
     if stage == "evolve":
-        schedule, shares = work.search(params, key)
+        schedule, shares = params.evolve.searches(work.rounds_before(params, key))
         lines = sum(path.read_bytes().count(b"\n") for path in folder.glob("journal-*.jsonl"))
         return lines / (schedule.generations * len(shares))
     if stage == "train_vae":

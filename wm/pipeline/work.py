@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-from wm.params.evolve import Search
 from wm.params.model import Params
 from wm.runtime.stage_log import Note
 
@@ -58,18 +57,14 @@ def rnn_steps(params: Params, key: str) -> int:
     return params.train_rnn.first_round_steps if first else params.train_rnn.steps
 
 
-def search(params: Params, key: str) -> tuple[Search, list[float]]:
-    """The search of a round, and the shares of dreams around off-track events, one search for each."""
-    settings, shares = params.evolve, params.evolve.off_track_share
-    refines = len(params.rounds_until(key)) > settings.from_scratch_rounds
-    return (settings.refine, shares.refine) if refines else (settings.search, shares.search)
+def rounds_before(params: Params, key: str) -> int:
+    """The number of rounds before this one."""
+    return len(params.rounds_until(key)) - 1
 
 
 def dream_steps(params: Params, key: str) -> int:
     """Dreamt steps of a round's searches."""
-    schedule, shares = search(params, key)
-    dreams = schedule.generations * schedule.population * params.evolve.rollouts * len(shares)
-    return dreams * params.evolve.horizon_steps
+    return params.evolve.dream_steps(rounds_before(params, key))
 
 
 def compared_drives(params: Params, _: str) -> float:

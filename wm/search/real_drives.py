@@ -47,6 +47,12 @@ class DriveSample:
         return tuple(round(float(variance), 6) for variance in np.exp(logvar).mean(axis=0))
 
 
+def in_whole_batches(count: int) -> int:
+    """How many of `count` drives fill whole batches."""
+    size = min(DRIVES_PER_BATCH, count)
+    return count // size * size
+
+
 def padded_batches(
     shards: Shards, records: Sequence[Record], length: int
 ) -> Iterator[tuple[int, Sequence[Record], dict[str, np.ndarray]]]:
@@ -55,6 +61,6 @@ def padded_batches(
     Drives at the end that fill no whole batch are left out, so that all batches have one shape.
     """
     size = min(DRIVES_PER_BATCH, len(records))
-    for start in range(0, len(records) - size + 1, size):
+    for start in range(0, in_whole_batches(len(records)), size):
         batch = records[start : start + size]
         yield start, batch, stacked(shards, batch, length)

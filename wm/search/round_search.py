@@ -49,7 +49,8 @@ class Inputs(NamedTuple):
         kept = [self.shards.kept(validation=validation) for validation in (False, True)]
         length = min(longest(records) for records in kept)
         if value_steps >= length:
-            limit = f"expected less than {length}, the length of the longest drive in {self.shards.folder}"
+            which = f"the longest drive for training or validation in {self.shards.folder}"
+            limit = f"expected less than {length}, the length of {which}"
             raise BadInput(f"{place}.value_steps: found {value_steps}, {limit}")
         if components > self.features:
             limit = f"expected at most {self.features}, the number of the controller's features"

@@ -15,7 +15,7 @@ from wm.data.episode import Record
 from wm.dream.dynamics import Simulation
 from wm.dream.starts import Starts, starts_at
 from wm.models import rnn
-from wm.search.real_drives import DriveSample, padded_batches
+from wm.search.real_drives import DriveSample, in_whole_batches, padded_batches
 
 OFF_TRACK_FRAMES = 40  # without a tile, after which a drive counts as off the track
 
@@ -42,10 +42,11 @@ class StartMoments:
         drives, rng = self.drives, self.drives.generator()
         records = drives.shards.kept(validation=False)
         eventful = [r for r in records if len(self.off_track_events(drives.shards.read(r).rewards))]
-        count = round(self.off_track * drives.count) if eventful else 0
-        groups = (records, drives.count - count), (eventful, count)
+        total = in_whole_batches(drives.count)
+        count = round(self.off_track * total) if eventful else 0
+        groups = (records, total - count), (eventful, count)
         drawn = [drives.draw_from(group, size, rng) for group, size in groups if size]
-        return [record for group in drawn for record in group], drives.count - count
+        return [record for group in drawn for record in group], total - count
 
     def anywhere(
         self, rewards: Float[np.ndarray, " steps"], rng: np.random.Generator

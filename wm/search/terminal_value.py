@@ -21,7 +21,7 @@ STRIDE = 3  # steps between two training pairs of a drive, since neighbours diff
 
 @dataclass(frozen=True)
 class ValueTarget:
-    """What the value predicts: what the next `steps` steps pay."""
+    """What the value predicts: what the next `steps` steps pay, missed tiles included."""
 
     payoff: Payoff
     steps: int
@@ -32,10 +32,11 @@ def terminal_values(
 ) -> list[Value]:
     """The value of each simulator's hidden states. Prints how well it predicts validation drives."""
     values = []
-    for simulator in simulators:
-        value, explained = terminal_value(simulator, target, drives, key)
-        print(f"terminal value: explains {explained:.0%} of the variance on validation drives")
-        values.append(value)
+    for number, simulator in enumerate(simulators, start=1):
+        fitted, explained = terminal_value(simulator, target, drives, key)
+        which = f"{number} of {len(simulators)}"
+        print(f"terminal value {which}: explains {explained:.0%} of the variance on validation drives")
+        values.append(fitted)
     return values
 
 
@@ -56,9 +57,9 @@ def terminal_value(
                 points = value.sums_ahead(paid, target.steps)[::STRIDE]
                 yield hidden[i, : len(points) * STRIDE : STRIDE], points
 
-    standing = target.payoff.idle * target.steps - target.payoff.highest_cost  # after a shortcut
+    lowest = target.payoff.idle * target.steps - target.payoff.highest_cost  # no tile visited, three missed
     highest = target.payoff.pace * target.steps
-    fitted = value.least_squares(pairs(validation=False), lowest=standing, highest=highest, seed=drives.seed)
+    fitted = value.least_squares(pairs(validation=False), lowest=lowest, highest=highest, seed=drives.seed)
     return fitted, value.explained(fitted, pairs(validation=True))
 
 

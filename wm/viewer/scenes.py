@@ -72,7 +72,7 @@ class Scene(NamedTuple):
 
 
 class RealWorld:
-    """CarRacing-v3, watched by two RNNs: the agent's own and the simulator."""
+    """CarRacing-v3, watched by two RNNs: the agent's own, and the one that generates the dream."""
 
     def __init__(self, models: Models) -> None:
         self.models = models
