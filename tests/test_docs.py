@@ -476,7 +476,7 @@ def test_the_arrows_of_the_diagram_are_the_data_flow_of_dvc_yaml():
 
 
 def test_the_metrics_of_the_readme_are_those_of_the_summary():
-    text = README.read_text(encoding="utf-8").split("The metrics are ")[1].split("`--drop`")[0]
+    text = README.read_text(encoding="utf-8").split("The metrics are ")[1].split("`uv run")[0]
     named = set(re.findall(r"`(\w+)`", text))
     summary = [json.loads(path.read_text()) for path in (ROOT / "metrics/summary").glob("*.json")]
     assert len(named) > 4

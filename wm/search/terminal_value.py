@@ -21,7 +21,7 @@ STRIDE = 3  # steps between two training pairs of a drive, since neighbours diff
 
 @dataclass(frozen=True)
 class ValueTarget:
-    """What the value predicts: what the next `steps` steps pay, missed tiles included."""
+    """What the value predicts: what the next `steps` steps pay, the cost of missed tiles included."""
 
     payoff: Payoff
     steps: int
