@@ -224,9 +224,9 @@ def test_the_page_scores_episodes_as_jax_does(page, stuck_steps, speed, missed):
 
 
 def test_the_agent_scores_well_on_the_page(page):
-    """With the page's own random numbers a dream scores like the agent's dreams (826 +- 226)."""
+    """With the page's own random numbers most dreams score like the agent's own; a few lose the road."""
     scores = [drive["score"] for drive in in_node(page, {"do": "drives", "count": 5, "seed": 1})[0]]
-    assert np.mean(scores) > 750
+    assert np.median(scores) > 850
 
 
 def test_a_page_is_one_small_reproducible_file(page, tmp_path):

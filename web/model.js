@@ -330,7 +330,7 @@ class Models {
     const byName = new Map(tensors.map((packed) => [packed.name, unpacked(packed)]));
     const within = (part) => (name) => byName.get(`${part}.${name}`);
     this.simulators = Array.from({ length: sizes.simulators }, (_, i) => new RNN(within(`simulator${i}`), sizes));
-    this.watcher = new RNN(within("watcher"), sizes);
+    this.watcher = this.simulators.at(-1); // the agent's own RNN
     this.controller = new Controller(within("controller"), sizes);
     this.decoder = new Decoder(within("decoder"), sizes);
   }

@@ -54,7 +54,8 @@ def test_dreams_that_are_not_finite_end_evolution(project, tmp_path):
     assert code == 1
     assert (
         last_line(said)
-        == "error: generation 0: found 12 of 12 fitness values that are not finite, expected at most a tenth"
+        == "error: generation 0: found 12 of 12 fitness values that are not finite, expected at most a tenth."
+        " See M's loss in train_rnn.csv."
     )
     assert small.checksums(folder, "evolve") == {}
 

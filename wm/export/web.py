@@ -103,18 +103,14 @@ def episode_rules(rules: Rules, warm_up_frames: int) -> dict[str, float]:
 
 
 def named_leaves(agent: Agent, simulators: Sequence[RNN]) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of the simulators, the watcher, the controller and the decoder."""
+    """The arrays of the simulators, the last of which is the agent's own RNN, of controller and decoder."""
     parts = {f"simulator{i}": simulator for i, simulator in enumerate(simulators)}
     parts |= {
-        "watcher": agent.rnn,
         "controller": agent.controller,
         "decoder": {"from_latent": agent.vae.from_latent, "up": agent.vae.up},
     }
-    unused = ("watcher.head_weight", "watcher.head_bias")  # the watcher predicts nothing on the page
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        if name not in unused:
-            yield name, np.asarray(leaf)
+        yield jax.tree_util.keystr(path, simple=True, separator="."), np.asarray(leaf)
 
 
 def packed(name: str, leaf: Float[np.ndarray, "..."], precision: str) -> dict[str, Any]:

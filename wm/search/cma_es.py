@@ -77,7 +77,8 @@ def maximise(
         broken = int(np.sum(~finite))
         if broken > MAX_BROKEN * len(values):
             found = f"found {broken} of {len(values)} fitness values that are not finite"
-            raise Halted(f"generation {number}: {found}, expected at most a tenth")
+            remedy = "See M's loss in train_rnn.csv."
+            raise Halted(f"generation {number}: {found}, expected at most a tenth. {remedy}")
         ranked = np.where(finite, values, np.min(values[finite]) - 1)
         strategy.tell(candidates, (-ranked).tolist())
         mean_fitness, best_fitness = float(np.mean(values[finite])), float(np.max(values[finite]))
