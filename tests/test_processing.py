@@ -1,11 +1,11 @@
-"""What becomes of a raw drive: it ends with its first lap."""
+"""What becomes of a raw drive: it ends with its first lap, and misses tiles when the car leaves the road."""
 
 import numpy as np
 import pytest
 
 from bench.second_lap import second_laps
 from wm.data.episode import Episode, Record
-from wm.data.processing import first_lap
+from wm.data.processing import first_lap, missed_when_leaving
 from wm.data.shards import Shards
 from wm.spec import Timing
 
@@ -53,6 +53,27 @@ def test_a_drive_ends_with_its_last_tile_visited_or_missed(tiles, missed, length
     assert np.array_equal(cut.observations["frame"], whole.observations["frame"][:length])
     assert np.array_equal(cut.rewards, whole.rewards[:length])
     assert cut.record.score == whole.record.score
+
+
+@pytest.mark.parametrize(
+    ("tiles", "missed", "counted"),
+    [
+        ([1] * 40 + [0] * 15 + [1] * 20, {55: 5}, {49: 5}),  # off the road for 15 steps
+        ([1] * 40 + [0] * 5 + [1] * 45, {45: 2}, {45: 2}),  # too short to have left it
+        ([1] * 30 + [0] * 20 + [1] * 9 + [0] * 12 + [1] * 4, {50: 3, 71: 8}, {39: 3, 68: 8}),  # twice
+        ([1] * 40 + [0] * 15 + [1], {52: 1, 55: 4}, {49: 5}),  # missed in two steps of one absence
+        ([1] * 50 + [0] * 40, {}, {59: 1}),  # left for good
+        ([1] * 50 + [0] * 9, {}, {}),  # the drive may have ended on the road
+        ([0] * 30, {}, {10: 1}),
+        ([0] * 5, {}, {}),
+    ],
+)
+def test_tiles_are_missed_when_the_car_leaves_the_road(tiles, missed, counted):
+    whole = drive(tiles, missed)
+    moved = missed_when_leaving(whole, TIMING)
+    assert {int(step): int(moved.missed[step]) for step in np.flatnonzero(moved.missed)} == counted
+    assert moved.missed.dtype == whole.missed.dtype
+    assert moved.rewards is whole.rewards
 
 
 def test_a_failure_is_no_tile():

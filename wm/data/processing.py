@@ -12,6 +12,7 @@ from wm.errors import BadInput
 from wm.params.file import PARAMS
 from wm.spec import FRAME_REWARD, LAP_POINTS, Timing
 
+LEAVING_FRAMES = 20  # without a new tile, after which the car has left the road
 COLUMNS = ("actions", "rewards", "missed", "terminated", "truncated")  # of an episode, without observations
 
 
@@ -35,7 +36,7 @@ class Processing:
 
     def episodes(self, shards: Shards, record: Record, timing: Timing) -> Iterator[Episode]:
         """The drive's first lap, and its mirror image if it is kept and drives are mirrored."""
-        episode = first_lap(shards.read(record), timing)
+        episode = missed_when_leaving(first_lap(shards.read(record), timing), timing)
         yield episode
         if self.mirror and record.kept:
             yield mirror(episode)
@@ -63,6 +64,24 @@ def first_lap(episode: Episode, timing: Timing) -> Episode:
         observations={name: rows[:length] for name, rows in episode.observations.items()},
         **{name: getattr(episode, name)[:length] for name in COLUMNS},
     )
+
+
+def missed_when_leaving(episode: Episode, timing: Timing) -> Episode:
+    """The episode with missed tiles counted when the car leaves the road: `LEAVING_FRAMES` after a tile.
+
+    The track counts them when the car visits a later tile. From this M would learn that returning to the road
+    costs points, and a controller that has left it would not return. A drive that ends off the road has
+    missed one tile.
+    """
+    leaving = round(LEAVING_FRAMES / timing.action_repeat)
+    visits = np.concatenate([[0], np.flatnonzero(episode.rewards > 0)])
+    missed = np.zeros_like(episode.missed)
+    for step in np.flatnonzero(episode.missed):
+        last_visit = visits[visits < max(step, 1)][-1]
+        missed[min(last_visit + leaving, step)] += episode.missed[step]
+    if visits[-1] + leaving < len(missed):
+        missed[visits[-1] + leaving] += 1
+    return replace(episode, missed=missed)
 
 
 def check_sides(records: Sequence[Record], sides: Mapping[bool, str]) -> None:

@@ -1,4 +1,4 @@
-"""What a step may earn: the reward, capped at the pace of a fast lap, less a cost for missed tiles.
+"""What a step may earn: the reward, capped at the pace of a fast lap, less a cost for a missed tile.
 
 A dream has a fixed number of steps, so a controller gains by driving faster; on the track, speed beyond that
 of a good lap gains little and costs control. So the points of a dream, and of the drives that the terminal
@@ -15,13 +15,11 @@ from jaxtyping import Array, Float, Int
 from wm.dream.dynamics import Outcome
 from wm.spec import LAP_POINTS, idle_reward
 
-MAX_CHARGED = 3  # missed tiles of a dream that cost points; if all did, a car off the road would stand still
-
 
 @dataclass(frozen=True)
 class Payoff:
-    """`missed_tile_cost` is in points, in addition to the reward lost, for each of the first `MAX_CHARGED`
-    missed tiles of a dream, and of a step of a real drive."""
+    """`missed_tile_cost` is in points, in addition to the reward lost, for the first missed tile of a dream,
+    which prolongs the drive to the last frame, and for each step of a real drive that misses tiles."""
 
     fastest_lap_steps: int
     missed_tile_cost: float
@@ -37,20 +35,15 @@ class Payoff:
         """Reward per step of the fastest lap."""
         return LAP_POINTS / self.fastest_lap_steps + self.idle
 
-    @property
-    def highest_cost(self) -> float:
-        """Points that a dream's missed tiles cost at most."""
-        return self.missed_tile_cost * MAX_CHARGED
-
     def of_drive(
         self, rewards: Float[np.ndarray, " time"], missed: Int[np.ndarray, " time"]
     ) -> Float[np.ndarray, " time"]:
         """What each step of a real drive pays."""
-        return np.minimum(rewards, self.pace) - self.missed_tile_cost * np.minimum(missed, MAX_CHARGED)
+        return np.minimum(rewards, self.pace) - self.missed_tile_cost * np.minimum(missed, 1)
 
     def of_missed(self, missed: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """The cost of a dream's missed tiles; their number is M's expectation."""
-        return self.missed_tile_cost * jnp.clip(missed, 0, MAX_CHARGED)
+        return self.missed_tile_cost * jnp.clip(missed, 0, 1)
 
     def within_lap(self, outcome: Outcome, horizon_steps: int) -> Outcome:
         """The outcome of dreams, time first, zero after a dream has earned the horizon's share of a lap."""
