@@ -70,8 +70,8 @@ def test_the_fitness_is_the_mean_over_both_rnns_of_rewards_less_missed_tiles_plu
     models = network(1.0, missed), network(3.0, missed)
     z, memory = jnp.zeros((8, 2)), models[0].start(8)
     starts, values = Starts(z, z, memory, memory), (20.0, 60.0)
-    constants = [lambda hidden, points=points: jnp.full(hidden.shape[:-1], points) for points in values]
-    dreams: Any = [SearchDream(*parts) for parts in zip(models, (starts, starts), constants, strict=True)]
+    constants: Any = [lambda hidden, points=points: jnp.full(hidden.shape[:-1], points) for points in values]
+    dreams = [SearchDream(*parts) for parts in zip(models, (starts, starts), constants, strict=True)]
     rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     objective = Objective(
         PAYOFF, rollouts=8, horizon_steps=10, cvar_level=1.0, dropout=0.0, precision="float32"

@@ -127,7 +127,7 @@ def expect_line(capsys, stage, code, *parts):
 @pytest.mark.parametrize(
     ("stage", "names", "remedy"),
     [
-        ("train_vae", "train_vae.batch_size: found 64,", "lower train_vae.batch_size, or raise XLA_PYTHON"),
+        ("train_vae", "train_vae.batch_size: found 128,", "lower train_vae.batch_size, or raise XLA_PYTHON"),
         (
             "train_rnn",
             "train_rnn.batch_size, train_rnn.window_steps: found 32 and 60,",

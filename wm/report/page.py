@@ -26,8 +26,8 @@ TITLES = {
 # Below these sizes the numbers of a run mean nothing: 20 drives, a tenth of the default profile's training.
 LEAST_SIZES = {
     "evaluate.episodes": 20,
-    "train_vae.steps": 350,
-    "train_rnn.first_round_steps": 240,
+    "train_vae.steps": 280,
+    "train_rnn.first_round_steps": 300,
     "evolve.search.generations": 10,
 }
 LEAST_SPREAD = 10.0  # points between the worst and the best controller; with less, their order is chance
