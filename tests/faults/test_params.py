@@ -316,7 +316,11 @@ WRONG = {
     "too few dreams to rank by": (
         set_in("rank", dreams_per_controller=5),
         "rank.dreams_per_controller: found 5, expected at least 6, one for each RNN"
-        " (1 + initialise.simulators, in each of the last 3 rounds)",
+        " (1 + initialise.simulators) of the last 3 rounds",
+    ),
+    "a launcher with an open quote": (
+        set_in("hosts", launcher='srun "'),
+        "hosts.launcher: found 'srun \"', expected an installed command",
     ),
     "limits without brake": (
         lambda p: p["evolve"]["action_limits"].pop("brake"),

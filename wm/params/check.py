@@ -120,15 +120,15 @@ def _check_simulators(params: Params) -> None:
     """Where RNNs generate dreams in turn, each must generate at least one."""
     simulators = params.initialise.simulators + 1
     ranking = simulators * min(params.rank.simulator_rounds, len(params.rounds))
-    each = "one for each RNN (1 + initialise.simulators"
+    each = "one for each RNN (1 + initialise.simulators)"
     counts = {
-        "evolve.rollouts": (params.evolve.rollouts, simulators, f"{each})"),
-        "evolve.score_episodes": (params.evolve.score_episodes, simulators, f"{each})"),
-        "fidelity.plans": (params.fidelity.plans, simulators, f"{each})"),
+        "evolve.rollouts": (params.evolve.rollouts, simulators, each),
+        "evolve.score_episodes": (params.evolve.score_episodes, simulators, each),
+        "fidelity.plans": (params.fidelity.plans, simulators, each),
         "rank.dreams_per_controller": (
             params.rank.dreams_per_controller,
             ranking,
-            f"{each}, in each of the last {ranking // simulators} rounds)",
+            f"{each} of the last {ranking // simulators} rounds",
         ),
     }
     for place, (dreams, fewest, reason) in counts.items():
