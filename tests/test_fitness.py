@@ -1,7 +1,5 @@
 """The fitness of dreams: the cap at a lap's share, missed tiles, the conditional value at risk, their sum."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -12,6 +10,7 @@ from wm.dream.dynamics import Outcome, Rules
 from wm.dream.starts import Starts
 from wm.models.controller import Controller
 from wm.models.rnn import REWARD_UNIT, RNN
+from wm.models.value import Value
 from wm.search.fitness import Objective, Problem, SearchDream, conditional_value_at_risk, dream_fitness
 from wm.search.payoff import Payoff
 from wm.search.space import ControllerSpace
@@ -62,6 +61,13 @@ def network(reward, missed):
     return eqx.tree_at(lambda m: (m.head_bias, m.head_weight), model, (bias, weight))
 
 
+def constant(points, hidden_size):
+    """A terminal value whose bounds leave it no other result."""
+    network = eqx.nn.MLP(hidden_size, "scalar", 1, 1, key=jr.key(0))
+    hidden, number, bound = jnp.ones(hidden_size), jnp.ones(()), jnp.array(points)
+    return Value(network, hidden, hidden, number, number, lowest=bound, highest=bound)
+
+
 @pytest.mark.parametrize(("missed", "charged"), [(0.0, 0.0), (0.05, 0.5), (1.0, 1.0)])
 def test_the_fitness_is_the_mean_over_both_rnns_of_rewards_less_missed_tiles_plus_the_terminal_value(
     missed, charged
@@ -70,8 +76,10 @@ def test_the_fitness_is_the_mean_over_both_rnns_of_rewards_less_missed_tiles_plu
     models = network(1.0, missed), network(3.0, missed)
     z, memory = jnp.zeros((8, 2)), models[0].start(8)
     starts, values = Starts(z, z, memory, memory), (20.0, 60.0)
-    constants: Any = [lambda hidden, points=points: jnp.full(hidden.shape[:-1], points) for points in values]
-    dreams = [SearchDream(*parts) for parts in zip(models, (starts, starts), constants, strict=True)]
+    dreams = [
+        SearchDream(model, starts, constant(points, memory.hidden.shape[-1]))
+        for model, points in zip(models, values, strict=True)
+    ]
     rules = Rules(temperature=1.0, stuck_steps=0, action_repeat=4)
     objective = Objective(
         PAYOFF, rollouts=8, horizon_steps=10, cvar_level=1.0, dropout=0.0, precision="float32"
