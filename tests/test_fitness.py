@@ -30,15 +30,15 @@ def test_a_dream_pays_at_most_the_horizons_share_of_a_lap():
     assert PAYOFF.within_lap(slow, 20).reward.tolist() == slow.reward.tolist()
 
 
-def test_a_real_drives_step_pays_no_more_than_the_pace_less_a_missed_tile():
+def test_a_real_drives_step_pays_no_more_than_the_pace_less_its_missed_tiles():
     assert PAYOFF.pace == 5 + IDLE
     paid = PAYOFF.of_drive(np.array([3.0, 9.0, 5.0, IDLE]), np.array([0, 0, 2, 20]))
-    assert np.allclose(paid, [3.0, 4.6, 2.6, IDLE - 2.0])  # one tile counts in each step
+    assert np.allclose(paid, [3.0, 4.6, 0.6, IDLE - 10.0])  # at most five tiles count in each step
 
 
-def test_a_dream_pays_for_the_first_missed_tile():
+def test_a_dream_pays_for_each_missed_tile():
     missed = jnp.array([-0.1, 0.0, 0.25, 1.0, 7.5])
-    assert np.allclose(PAYOFF.of_missed(missed), [0.0, 0.0, 0.5, 2.0, 2.0])
+    assert np.allclose(PAYOFF.of_missed(missed), [0.0, 0.0, 0.5, 2.0, 15.0])
 
 
 def test_fitness_is_the_mean_plus_the_worst_differences_from_the_populations_dreams():
@@ -68,7 +68,7 @@ def constant(points, hidden_size):
     return Value(network, hidden, hidden, number, number, lowest=bound, highest=bound)
 
 
-@pytest.mark.parametrize(("missed", "charged"), [(0.0, 0.0), (0.05, 0.5), (1.0, 1.0)])
+@pytest.mark.parametrize(("missed", "charged"), [(0.0, 0.0), (0.05, 0.5), (1.0, 10.0)])
 def test_the_fitness_is_the_mean_over_both_rnns_of_rewards_less_missed_tiles_plus_the_terminal_value(
     missed, charged
 ):

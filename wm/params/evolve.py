@@ -43,7 +43,7 @@ class Search(Section):
 
 
 class MissedTileCost(Section):
-    """Points subtracted for the first missed tile of a dream, in addition to the lost reward."""
+    """Points subtracted per missed tile, in addition to the lost reward."""
 
     search: NonNegativeFloat
     """in rounds that search from scratch; a car that stands still misses no tile, so a high cost teaches it
@@ -125,7 +125,7 @@ class Evolve(Section):
     """how dreams of evolution and of search scores take the next latent from the mixture: sampled; denoised
     (sampled; the agent does not see the encoder's noise, as on the track); mode; or mean"""
     missed_tile_cost: MissedTileCost
-    """points subtracted for the first missed tile of a dream, in addition to the lost reward"""
+    """points subtracted per missed tile, in addition to the lost reward"""
     cvar_level: float = Field(gt=0, le=1)
     """a candidate's fitness is the mean of this share of its dreams, the worst ones; 1: all"""
     stuck_steps: NonNegativeInt

@@ -1,4 +1,4 @@
-"""What a step may earn: the reward, capped at the pace of a fast lap, less a cost for a missed tile.
+"""What a step may earn: the reward, capped at the pace of a fast lap, less a cost for each missed tile.
 
 A dream has a fixed number of steps, so a controller gains by driving faster; on the track, speed beyond that
 of a good lap gains little and costs control. So the points of a dream, and of the drives that the terminal
@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from wm.dream.dynamics import Outcome
+from wm.models.rnn import MAX_MISSED
 from wm.spec import LAP_POINTS, idle_reward
 
 
 @dataclass(frozen=True)
 class Payoff:
-    """`missed_tile_cost` is in points, in addition to the reward lost, for the first missed tile of a dream,
-    which prolongs the drive to the last frame, and for each step of a real drive that misses tiles."""
+    """`missed_tile_cost` is in points per tile, in addition to the reward lost."""
 
     fastest_lap_steps: int
     missed_tile_cost: float
@@ -39,11 +39,11 @@ class Payoff:
         self, rewards: Float[np.ndarray, " time"], missed: Int[np.ndarray, " time"]
     ) -> Float[np.ndarray, " time"]:
         """What each step of a real drive pays."""
-        return np.minimum(rewards, self.pace) - self.missed_tile_cost * np.minimum(missed, 1)
+        return np.minimum(rewards, self.pace) - self.missed_tile_cost * np.minimum(missed, MAX_MISSED)
 
     def of_missed(self, missed: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """The cost of a dream's missed tiles; their number is M's expectation."""
-        return self.missed_tile_cost * jnp.clip(missed, 0, 1)
+        return self.missed_tile_cost * jnp.maximum(missed, 0)
 
     def within_lap(self, outcome: Outcome, horizon_steps: int) -> Outcome:
         """The outcome of dreams, time first, zero after a dream has earned the horizon's share of a lap."""

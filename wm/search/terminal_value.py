@@ -57,7 +57,8 @@ def terminal_value(
                 points = value.sums_ahead(paid, target.steps)[::STRIDE]
                 yield hidden[i, : len(points) * STRIDE : STRIDE], points
 
-    lowest = target.payoff.idle * target.steps - target.payoff.missed_tile_cost  # off the road
+    shortcut = target.payoff.missed_tile_cost * rnn.MAX_MISSED
+    lowest = target.payoff.idle * target.steps - shortcut  # a car that never returns from it
     highest = target.payoff.pace * target.steps
     fitted = value.least_squares(pairs(validation=False), lowest=lowest, highest=highest, seed=drives.seed)
     return fitted, value.explained(fitted, pairs(validation=True))
