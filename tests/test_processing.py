@@ -83,7 +83,9 @@ def test_tiles_are_missed_when_the_car_leaves_the_road(tiles, missed, counted):
         ([1] * 50 + [0] * 300, 150, True),
         ([1] * 50 + [0] * 100, 150, True),
         ([1] * 50 + [0] * 99, 149, False),  # it may return
-        ([1] * 50 + [0] * 150 + [1] * 20, 220, False),  # it has returned
+        ([1] * 50 + [0] * 99 + [1] * 20, 169, False),  # it has returned
+        ([1] * 50 + [0] * 150 + [1] * 20, 150, True),  # too late
+        ([0] * 30 + [1] * 5, 35, False),
         ([0] * 130, 100, True),
         ([0] * 30, 30, False),
     ],

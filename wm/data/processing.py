@@ -14,7 +14,7 @@ from wm.params.file import PARAMS
 from wm.spec import FRAME_REWARD, LAP_POINTS, Timing
 
 LEAVING_FRAMES = 20  # without a new tile, after which the car has left the road
-LOST_FRAMES = 200  # without a new tile until the end of a drive, after which the car is lost
+LOST_FRAMES = 200  # without a new tile, after which the car is lost
 COLUMNS = ("actions", "rewards", "missed", "terminated", "truncated")  # of an episode, without observations
 
 
@@ -65,18 +65,19 @@ def first_lap(episode: Episode, timing: Timing) -> Episode:
 
 
 def until_lost(episode: Episode, timing: Timing) -> Episode:
-    """The episode up to `LOST_FRAMES` after its last tile.
+    """The episode up to the step in which the car has visited no tile for `LOST_FRAMES`.
 
-    A lost car stands on the grass, or drives back over visited road, until the drive ends. Dreams would start
-    there, and others would fall into such states in the middle of a lap.
+    A lost car stands on the grass or drives back over visited road, mostly until the drive ends. Dreams would
+    start there, and others would fall into such states in the middle of a lap.
     """
-    visits = np.flatnonzero(episode.rewards > 0)
-    last = int(visits[-1]) if len(visits) else -1
-    return _beginning(episode, min(last + 1 + _lost_steps(timing.action_repeat), len(episode.rewards)))
+    steps, length = _lost_steps(timing.action_repeat), len(episode.rewards)
+    visits = np.concatenate([[-1], np.flatnonzero(episode.rewards > 0), [length]])
+    ends = visits[:-1][np.diff(visits) > steps] + steps + 1
+    return _beginning(episode, int(ends[0]) if len(ends) else length)
 
 
 def is_lost(rewards: Float[np.ndarray, " steps"], action_repeat: int) -> bool:
-    """Whether a drive with these rewards ends since the car is lost; it would earn no further tile."""
+    """Whether a drive with these rewards ends because the car is lost."""
     steps = _lost_steps(action_repeat)
     return len(rewards) >= steps and bool(rewards[-steps:].max() <= 0)
 

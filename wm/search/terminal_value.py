@@ -30,7 +30,7 @@ class ValueTarget:
     def paid(
         self, rewards: Float[np.ndarray, " time"], missed: Int[np.ndarray, " time"]
     ) -> Float[np.ndarray, " longer"]:
-        """What each step of a real drive pays. A lost car's drive goes on after its data, for nothing."""
+        """What each step of a real drive pays. A lost car earns nothing after its data end."""
         paid = self.payoff.of_drive(rewards, missed)
         rest = self.steps if is_lost(rewards, self.payoff.action_repeat) else 0
         return np.append(paid, np.full(rest, self.payoff.idle))
