@@ -12,10 +12,12 @@ from wm.track.renderer import shrink
 
 
 class Sight(NamedTuple):
-    """What a driver sees before an action: the whole state, and the frame that the models see."""
+    """What is known before an action: the whole state, the frame that the models see, and the reward of the
+    action before it, or of the warm-up."""
 
     pixels: Pixels
     frame: UInt8[np.ndarray, "64 64 3"]
+    reward: float
 
 
 Rollout = Generator[Sight, np.ndarray, Episode]
@@ -34,7 +36,7 @@ def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
     warm_up_reward = observation.reward
     frames, actions, rewards, missed = [], [], [], []
     while not observation.over:
-        sight = Sight(observation.pixels, shrink(observation.pixels))
+        sight = Sight(observation.pixels, shrink(observation.pixels), observation.reward)
         action = yield sight
         frames.append(sight.frame)
         actions.append(action)
