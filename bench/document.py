@@ -141,7 +141,6 @@ TABLES: dict[str, Callable[[Rows], tuple[list[str], list[list[str]]]]] = {
         list(rows[0]),
         [[what, *map(grouped, sizes)] for what, *sizes in (row.values() for row in rows)],
     ),
-    "precision_h200": as_it_is("model", "measure", "TF32 (JAX's default)", "bfloat16", "float32"),
     "drives": as_it_is("workers", "where", "scripted drives, minutes", "agent's drives, minutes"),
 }
 
