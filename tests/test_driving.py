@@ -16,7 +16,7 @@ from wm.runtime.workers import Where
 from wm.spec import Timing
 
 TIMING = Timing(action_repeat=30, warm_up_frames=50)  # at most 32 steps
-KINDS = [{}, {"action_noise": 0.2, "rescued": True}, {"snapshot": 0.5}, {"sampled": True}]
+KINDS = [{}, {"action_noise": 0.2}, {"snapshot": 0.5}, {"sampled": True}]
 DRIVES = [Drive(seed, **KINDS[seed % 4]) for seed in range(11)]
 
 

@@ -1,12 +1,11 @@
-"""What becomes of a raw drive: it ends with its first lap, or when the car is lost, and misses tiles when the
-car leaves the road."""
+"""What becomes of a raw drive: it ends with its first lap, and misses tiles when the car leaves the road."""
 
 import numpy as np
 import pytest
 
-from bench.cut_steps import cut_lengths, cut_share
+from bench.second_lap import second_laps
 from wm.data.episode import Episode, Record
-from wm.data.processing import first_lap, is_lost, missed_when_leaving, until_lost
+from wm.data.processing import first_lap, missed_when_leaving
 from wm.data.shards import Shards
 from wm.spec import Timing
 
@@ -77,27 +76,6 @@ def test_tiles_are_missed_when_the_car_leaves_the_road(tiles, missed, counted):
     assert moved.rewards is whole.rewards
 
 
-@pytest.mark.parametrize(
-    ("tiles", "length", "lost"),
-    [
-        ([1] * 50 + [0] * 300, 150, True),
-        ([1] * 50 + [0] * 100, 150, True),
-        ([1] * 50 + [0] * 99, 149, False),  # it may return
-        ([1] * 50 + [0] * 99 + [1] * 20, 169, False),  # it has returned
-        ([1] * 50 + [0] * 150 + [1] * 20, 150, True),  # too late
-        ([0] * 30 + [1] * 5, 35, False),
-        ([0] * 130, 100, True),
-        ([0] * 30, 30, False),
-    ],
-)
-def test_a_drive_ends_when_the_car_is_lost(tiles, length, lost):
-    whole = drive(tiles)
-    cut = until_lost(whole, TIMING)
-    assert cut.record.length == len(cut.rewards) == len(cut.observations["frame"]) == length
-    assert np.array_equal(cut.rewards, whole.rewards[:length])
-    assert is_lost(cut.rewards, TIMING.action_repeat) == lost
-
-
 def test_a_failure_is_no_tile():
     whole = drive([1] * 20 + [0])
     whole.rewards[-1] = -100.2
@@ -105,19 +83,15 @@ def test_a_failure_is_no_tile():
 
 
 class Drives(Shards):
-    """A lap, a lap without five tiles and sixty steps after it, and a car that is lost for 150 steps."""
+    """A lap, a lap without five tiles and sixty steps after it."""
 
     def __init__(self):
-        with_second = [1] * 40 + [0] * 5 + [1] * 45 + [0] * 60
-        self.drives = [drive([1] * 90), drive(with_second, {44: 5}), drive([1] * 50 + [0] * 150)]
+        self.drives = [drive([1] * 90), drive([1] * 40 + [0] * 5 + [1] * 45 + [0] * 60, {44: 5})]
         self.records = [each.record for each in self.drives]
 
     def read(self, record):
         return next(each for each in self.drives if each.record is record)
 
 
-def test_shares_of_steps_that_no_model_learns_from():
-    drives = Drives()
-    lengths = cut_lengths(drives, TIMING)
-    assert cut_share(drives, lengths["first lap"]) == (3, 1, f"{100 * 60 / 440:.1f}")
-    assert cut_share(drives, lengths["loss"]) == (3, 1, f"{100 * 50 / 440:.1f}")
+def test_second_laps_are_the_steps_after_first_laps():
+    assert second_laps(Drives(), TIMING) == (2, 1, f"{100 * 60 / 240:.1f}")

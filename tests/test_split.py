@@ -29,8 +29,6 @@ def test_an_agent_explores_by_itself_with_noise_and_by_its_snapshots():
     assert [drive.seed for drive in drives] == [70, 71, 72, 73, 74, 75]
     assert [drive.action_noise for drive in drives] == [0, 0.25, 0, 0, 0.25, 0]
     assert [drive.snapshot for drive in drives] == [None, None, 2 / 6, None, None, 5 / 6]
-    assert [drive.rescued for drive in drives] == [not drive.is_agents_own for drive in drives]
-    assert [drive.is_agents_own for drive in drives] == [True, False, False] * 2
 
 
 def test_every_driver_of_params_yaml_has_a_class():

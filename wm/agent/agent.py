@@ -40,12 +40,11 @@ class Agent(eqx.Module):
         memory: Memory,
         action_noise: Float[Array, "batch action"],
         latent_noise: Float[Array, "batch latent"] | None = None,
-        instead: Float[Array, "batch action"] | None = None,
     ) -> tuple[Float[Array, "batch action"], Memory, Float[Array, "batch latent"]]:
         """Actions for the frames, the memories after them, and the latents.
 
         The latents are the encoder's mean, or with standard normal `latent_noise` samples from its
-        distribution, as M is trained on. Where `instead` is not NaN, it replaces the controller's action.
+        distribution, as M is trained on.
         """
         z, logvar = jax.vmap(self.vae.encode)(frames)
         z = z if latent_noise is None else latent.with_noise(z, logvar, latent_noise)
@@ -53,6 +52,4 @@ class Agent(eqx.Module):
         act = jax.vmap(Controller.__call__, in_axes=(0 if one_each else None, 0, 0))
         action = act(self.controller, z, memory.hidden) + action_noise
         action = jnp.clip(action, jnp.asarray(ACTION_LOW), jnp.asarray(ACTION_HIGH))
-        if instead is not None:
-            action = jnp.where(jnp.isnan(instead), action, instead)
         return action, self.rnn.advance(self.rnn.inputs(z, action), memory), z

@@ -10,16 +10,13 @@ from jaxtyping import Float, UInt8
 from wm.agent.agent import Agent
 from wm.agent.agent_files import AgentFiles
 from wm.agent.drive import CARS, Drive
-from wm.agent.rescue import Rescue
 from wm.data.episode import Episode
 from wm.models.controller import Controller, Snapshots
 from wm.models.rnn import Memory
 from wm.runtime import model_file
 from wm.spec import ACTION_SIZE, FRAME_SHAPE, Timing
 from wm.track.real_track import RealTrack
-from wm.track.rollout import Rollout, Sight, rollout
-
-NO_HELP = np.full((CARS, ACTION_SIZE), np.nan, np.float32)
+from wm.track.rollout import Rollout, rollout
 
 
 class Cars:
@@ -29,9 +26,7 @@ class Cars:
         self.drivers, self.timing, self.source = drivers, timing, source
         self.tracks = [RealTrack(timing.action_repeat, timing.warm_up_frames) for _ in range(CARS)]
         self.frames = np.zeros((CARS, *FRAME_SHAPE), np.uint8)
-        self.helped = NO_HELP.copy()  # actions of rescues
         self.running: dict[int, tuple[int, Rollout]] = {}  # by car: the drive's number, and the drive
-        self.rescues: dict[int, Rescue | None] = {}  # by car
         self._driven = 0
 
     def standing(self, count: int) -> list[int]:
@@ -42,26 +37,19 @@ class Cars:
         """Lets a car begin a drive."""
         self.drivers.start(car, drive)
         self.running[car] = number, rollout(self.tracks[car], drive.seed, self.source)
-        self.rescues[car] = Rescue(self.timing) if drive.rescued else None
-        self._see(car, next(self.running[car][1]))
+        self.frames[car] = next(self.running[car][1]).frame
         self._driven += self.timing.warm_up_frames
 
     def step(self) -> Iterator[tuple[int, Episode]]:
         """One step of all cars; yields the drives that it ends, with their numbers."""
-        actions = self.drivers.act(self.frames, self.helped)
+        actions = self.drivers.act(self.frames)
         for car, (number, drive) in list(self.running.items()):
             self._driven += self.timing.action_repeat
             try:
-                self._see(car, drive.send(actions[car]))
+                self.frames[car] = drive.send(actions[car]).frame
             except StopIteration as end:
                 del self.running[car]
                 yield number, end.value
-
-    def _see(self, car: int, sight: Sight) -> None:
-        self.frames[car] = sight.frame
-        rescue = self.rescues[car]
-        action = rescue.action(sight) if rescue else None
-        self.helped[car] = np.nan if action is None else action
 
     def newly_driven(self) -> int:
         """Frames driven since the last call; a drive's last action counts in full."""
@@ -100,17 +88,15 @@ class Drivers:
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *self.controllers)
             self.agent = eqx.tree_at(lambda agent: agent.controller, self.agent, stacked)
 
-    def act(
-        self, frames: UInt8[np.ndarray, "car 64 64 3"], helped: Float[np.ndarray, "car 3"] = NO_HELP
-    ) -> Float[np.ndarray, "car 3"]:
-        """The next action of each car: that in `helped`, or where it is NaN the agent's own."""
+    def act(self, frames: UInt8[np.ndarray, "car 64 64 3"]) -> Float[np.ndarray, "car 3"]:
+        """The next action of each car."""
         action_noise = np.zeros((CARS, ACTION_SIZE), np.float32)
         latent_noise = np.zeros((CARS, self.agent.rnn.latent_size), np.float32)
         for car, (drive, rng) in enumerate(zip(self.drives, self.rngs, strict=True)):
             action_noise[car] = rng.normal(size=ACTION_SIZE) * drive.action_noise
             if drive.sampled:
                 latent_noise[car] = rng.normal(size=len(latent_noise[car]))
-        actions, self.memory, _ = _act(self.agent, frames, self.memory, action_noise, latent_noise, helped)
+        actions, self.memory, _ = _act(self.agent, frames, self.memory, action_noise, latent_noise)
         return np.asarray(actions)
 
 

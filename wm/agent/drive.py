@@ -11,17 +11,15 @@ class Drive:
 
     `action_noise` is the standard deviation of the noise on the actions. `snapshot` is the share of the
     evolution after which the snapshot that drives was taken, from 0 to 1; None: the controller drives. With
-    `sampled`, latents are samples from the encoder's distribution instead of its mean. With `rescued`, the
-    lane follower drives while the car is off the road.
+    `sampled`, latents are samples from the encoder's distribution instead of its mean.
     """
 
     seed: int
     action_noise: float = 0.0
     snapshot: float | None = None
     sampled: bool = False
-    rescued: bool = False
 
     @property
     def is_agents_own(self) -> bool:
-        """Whether the agent's controller drives, without action noise or help."""
-        return self.snapshot is None and not self.action_noise and not self.rescued
+        """Whether the agent's controller drives, without action noise."""
+        return self.snapshot is None and not self.action_noise

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from wm.data.episode import Episode, Record, mirror
 from wm.data.shards import Shards
@@ -14,7 +13,6 @@ from wm.params.file import PARAMS
 from wm.spec import FRAME_REWARD, LAP_POINTS, Timing
 
 LEAVING_FRAMES = 20  # without a new tile, after which the car has left the road
-LOST_FRAMES = 200  # without a new tile, after which the car is lost
 COLUMNS = ("actions", "rewards", "missed", "terminated", "truncated")  # of an episode, without observations
 
 
@@ -37,10 +35,8 @@ class Processing:
         return new
 
     def episodes(self, shards: Shards, record: Record, timing: Timing) -> Iterator[Episode]:
-        """The drive's first lap, or what precedes the loss of the car, and its mirror image if the drive is
-        kept and drives are mirrored."""
-        whole = shards.read(record)
-        episode = missed_when_leaving(until_lost(first_lap(whole, timing), timing), timing)
+        """The drive's first lap, and its mirror image if it is kept and drives are mirrored."""
+        episode = missed_when_leaving(first_lap(shards.read(record), timing), timing)
         yield episode
         if self.mirror and record.kept:
             yield mirror(episode)
@@ -61,33 +57,7 @@ def first_lap(episode: Episode, timing: Timing) -> Episode:
     before = episode.record.warm_up_reward - FRAME_REWARD * timing.warm_up_frames
     unvisited = np.round((LAP_POINTS - before - np.cumsum(points)) / tile)
     ends = np.flatnonzero(unvisited <= np.cumsum(episode.missed))
-    return _beginning(episode, int(ends[0]) + 1 if len(ends) else len(points))
-
-
-def until_lost(episode: Episode, timing: Timing) -> Episode:
-    """The episode up to the step in which the car has visited no tile for `LOST_FRAMES`.
-
-    A lost car stands on the grass or drives back over visited road, mostly until the drive ends. Dreams would
-    start there, and others would fall into such states in the middle of a lap.
-    """
-    steps, length = _lost_steps(timing.action_repeat), len(episode.rewards)
-    visits = np.concatenate([[-1], np.flatnonzero(episode.rewards > 0), [length]])
-    ends = visits[:-1][np.diff(visits) > steps] + steps + 1
-    return _beginning(episode, int(ends[0]) if len(ends) else length)
-
-
-def is_lost(rewards: Float[np.ndarray, " steps"], action_repeat: int) -> bool:
-    """Whether a drive with these rewards ends because the car is lost."""
-    steps = _lost_steps(action_repeat)
-    return len(rewards) >= steps and bool(rewards[-steps:].max() <= 0)
-
-
-def _lost_steps(action_repeat: int) -> int:
-    return max(round(LOST_FRAMES / action_repeat), 1)
-
-
-def _beginning(episode: Episode, length: int) -> Episode:
-    """The first `length` steps of the episode."""
+    length = int(ends[0]) + 1 if len(ends) else len(points)
     return replace(
         episode,
         record=replace(episode.record, length=length),

@@ -7,10 +7,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from wm.data.batches import longest
-from wm.data.processing import is_lost
 from wm.models import rnn, value
 from wm.models.rnn import RNN
 from wm.models.value import Value
@@ -26,14 +25,6 @@ class ValueTarget:
 
     payoff: Payoff
     steps: int
-
-    def paid(
-        self, rewards: Float[np.ndarray, " time"], missed: Int[np.ndarray, " time"]
-    ) -> Float[np.ndarray, " longer"]:
-        """What each step of a real drive pays. A lost car earns nothing after its data end."""
-        paid = self.payoff.of_drive(rewards, missed)
-        rest = self.steps if is_lost(rewards, self.payoff.action_repeat) else 0
-        return np.append(paid, np.full(rest, self.payoff.idle))
 
 
 def terminal_values(
@@ -62,7 +53,7 @@ def terminal_value(
             hidden = np.asarray(_hidden_states(simulator, rnn.to_batch(columns), jr.fold_in(key, number)))
             for i, record in enumerate(records):
                 steps = slice(record.length)
-                paid = target.paid(columns["reward"][i, steps], columns["missed"][i, steps])
+                paid = target.payoff.of_drive(columns["reward"][i, steps], columns["missed"][i, steps])
                 points = value.sums_ahead(paid, target.steps)[::STRIDE]
                 yield hidden[i, : len(points) * STRIDE : STRIDE], points
 

@@ -12,12 +12,10 @@ from wm.track.renderer import shrink
 
 
 class Sight(NamedTuple):
-    """What is known before an action: the whole state, the frame that the models see, and the reward of the
-    action before it, or of the warm-up."""
+    """What a driver sees before an action: the whole state, and the frame that the models see."""
 
     pixels: Pixels
     frame: UInt8[np.ndarray, "64 64 3"]
-    reward: float
 
 
 Rollout = Generator[Sight, np.ndarray, Episode]
@@ -36,7 +34,7 @@ def rollout(track: RealTrack, seed: int, source: str) -> Rollout:
     warm_up_reward = observation.reward
     frames, actions, rewards, missed = [], [], [], []
     while not observation.over:
-        sight = Sight(observation.pixels, shrink(observation.pixels), observation.reward)
+        sight = Sight(observation.pixels, shrink(observation.pixels))
         action = yield sight
         frames.append(sight.frame)
         actions.append(action)
