@@ -45,7 +45,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
     models = {"rnn": rnns.own} | simulators
     weights = LossWeights(settings.reward_weight, settings.missed_tile_weight, settings.done_weight)
     loss = partial(rnn.loss, weights=weights)
-    steps = settings.steps if rounds else settings.first_round_steps
+    steps, learning_rate = settings.schedule(first=not rounds)
     records = shards.kept(validation=False)
     precision = devices.precision(settings.precision)
     shape = BatchShape(settings.batch_size, settings.window_steps)
@@ -64,7 +64,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
                 rnn.with_rounded_weights(partial(loss, dropout=settings.dropout), precision),
                 lambda done: takewhile(lambda _: not stop.is_set(), windows.draw(steps, done)),
                 steps,
-                settings.learning_rate,
+                learning_rate,
                 settings.gradient_clip,
             )
             metrics = partial(fit.mean_metrics, check, batches=validation, key=check_key)

@@ -18,6 +18,8 @@ from wm.errors import Halted
 from wm.models import fit
 from wm.models.fit import in_threads
 from wm.models.rnn import RNN, with_rounded_weights
+from wm.params import profiles
+from wm.params.train_rnn import TrainRNN
 from wm.runtime import files
 from wm.runtime.files import read_json
 
@@ -124,3 +126,10 @@ def test_gradients_of_rounded_weights_update_those_that_are_not_rounded():
     after = next(steps).model.hidden_weight
     assert after.dtype == jnp.float32
     assert np.allclose(before - after, 1e-6, rtol=0.05)  # a bfloat16 beside 0.1 has steps of 5e-4
+
+
+def test_the_first_round_has_its_own_steps_and_learning_rate():
+    sizes = {"first_round_steps": 30, "steps": 20, "first_round_learning_rate": 0.4, "learning_rate": 0.1}
+    settings = TrainRNN(**profiles.content("default")["train_rnn"] | sizes)
+    assert settings.schedule(first=True) == (30, 0.4)
+    assert settings.schedule(first=False) == (20, 0.1)

@@ -25,8 +25,10 @@ class TrainRNN(Section):
     """windows per batch, each at a random place of a drive"""
     window_steps: PositiveInt
     """steps of a window; a drive that is shorter is padded"""
+    first_round_learning_rate: PositiveFloat
+    """initial learning rate of Adam in the first round; decays to a hundredth along a cosine"""
     learning_rate: PositiveFloat
-    """initial learning rate of Adam in each round; decays to a hundredth along a cosine"""
+    """the same in every later round"""
     gradient_clip: PositiveFloat
     """global norm at which gradients are clipped"""
     reward_weight: NonNegativeFloat
@@ -46,3 +48,9 @@ class TrainRNN(Section):
     """gradient steps between two rows of train_rnn.csv"""
     validation_episodes: PositiveInt
     """number of drives on validation tracks in the validation loss"""
+
+    def schedule(self, *, first: bool) -> tuple[int, float]:
+        """Gradient steps and initial learning rate of the first round or of a later one."""
+        if first:
+            return self.first_round_steps, self.first_round_learning_rate
+        return self.steps, self.learning_rate

@@ -53,8 +53,7 @@ def rnn_updates(params: Params, key: str) -> int:
 
 def rnn_steps(params: Params, key: str) -> int:
     """Gradient steps of a round's RNNs."""
-    first = params.rounds[key].prev not in params.rounds
-    return params.train_rnn.first_round_steps if first else params.train_rnn.steps
+    return params.train_rnn.schedule(first=params.rounds[key].prev not in params.rounds)[0]
 
 
 def rounds_before(params: Params, key: str) -> int:
