@@ -1,4 +1,4 @@
-"""What all tests share: shapes are checked in every call, compiled code is kept, long files run first."""
+"""What all tests share: checked shapes, quick compilation, kept programs, long files first."""
 
 import os
 import shutil
@@ -16,6 +16,8 @@ WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not WORKER:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="wm-compiled-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    # Compiling takes half the time; tests/test_gradients.py tests what users' processes compute.
+    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

@@ -25,7 +25,6 @@ from wm.search.space import ControllerSpace
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = rnn.LossWeights(reward=1.0, missed=1.0, done=1.0)
-QUICKLY = "--xla_backend_optimization_level=0"  # compiles in half the time
 OBJECTIVE = Objective(
     payoff=Payoff(fastest_lap_steps=350, missed_tile_cost=20.0, action_repeat=4),
     rollouts=16,
@@ -82,7 +81,7 @@ def figures():
 
 def on(count, path):
     """The figures of a process with so many devices."""
-    flags = f"{QUICKLY} --xla_force_host_platform_device_count={count}"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
     environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, __file__, str(path)]
     subprocess.run(command, env=environment, check=True)

@@ -314,8 +314,8 @@ def controlled(controller, latent_size):
 
 
 def test_the_published_agent_scores_as_in_whole_episodes():
-    """The means of 256 episodes each differ by less than three standard errors."""
-    count = 256
+    """The means of 320 episodes each differ by less than three standard errors."""
+    count = 320
     many = CarRacingDreams(count, models=PRETRAINED)
     dreams, agent = many.player.dreams, AgentFolder(PRETRAINED).agent()
     act = controlled(agent.controller, agent.rnn.latent_size)

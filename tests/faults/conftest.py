@@ -27,14 +27,8 @@ def stages(*lines):
     return [sys.executable, "-c", RUN.format(stages=[line.split() for line in lines])]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_compilation():
-    """Processes compile with little optimisation."""
-    small.VARIABLES["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
-
-
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, quick_compilation) -> Path:
+def trained(tmp_path_factory) -> Path:
     """A folder in which a round's stages up to `evolve` have run, in the first worker that asks for it."""
     return shared.once(tmp_path_factory, "trained", train)
 

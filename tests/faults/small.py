@@ -89,8 +89,6 @@ OUTPUTS = {
     "explore": ["data/raw/r0", "metrics/rounds/r0/explore.*"],
 }
 
-VARIABLES: dict[str, str] = {}  # environment of every process that is started
-
 # a stage as `python -m stages NAME` runs it, but with a checkpoint after every step
 EAGER = """
 from stages.__main__ import main
@@ -117,7 +115,7 @@ def command(stage: str, *, eager: bool = False) -> list[str]:
 
 def start(folder: Path, words: Sequence[str], **variables: str | None) -> subprocess.Popen[str]:
     """Starts a command in a session of its own; a variable that is None is unset."""
-    environment = os.environ | VARIABLES | {"PYTHONPATH": str(ROOT)} | variables
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
     return subprocess.Popen(
         words,
         cwd=folder,

@@ -92,7 +92,7 @@ def test_evolution_has_the_same_bytes_with_all_of_it_at_once(project, tmp_path):
     folder = small.copy(project, tmp_path / "ein Pfad mit Wörtern", without="evolve")
     (folder / "cma_signals.in").write_text("{'maxiter': 1, 'timeout': 0}")
     variables, note = without_network(tmp_path)
-    flags = f"{small.VARIABLES['XLA_FLAGS']} --xla_force_host_platform_device_count=4"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"
     words = [*allowed("unshare", "-rn"), *small.command("evolve")]
     code, said = small.run(
         folder, words, PYTHONOPTIMIZE="1", LC_ALL="C", XLA_FLAGS=flags, TMPDIR="/dev/shm", **variables
