@@ -33,7 +33,7 @@ from wm.search.space import principal_components
 from wm.spec import ACTION_SIZE, FAILURE_REWARD
 
 LATENT, HIDDEN, MIXTURES = 32, 256, 5
-SHAPE = BatchShape(windows=32, steps=60)  # of a training batch
+SHAPE = BatchShape(windows=8, steps=238)  # of a training batch
 PRECISIONS = ("float32", "bfloat16")
 TIMES = 4  # steps of each of two RNNs per measurement
 POPULATION, ROLLOUTS, HORIZON = 64, 64, 25  # of one generation
