@@ -24,7 +24,7 @@ RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = tuple(ROOT / "docs" / name for name in ("performance.md", "gpu.md", "scale.md"))
 CHART, CURVES = ROOT / "docs" / "stage_minutes.svg", ROOT / "docs" / "score_curves.svg"
 LOSSES, METRICS = ROOT / "docs" / "loss_curves.svg", ROOT / "metrics"
-RECIPES = {"lower-rate": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
+RECIPES = {"long-horizon": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
 BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)
 XEON, EPYC = "Intel Xeon with AVX-512, 2 cores", "AMD EPYC, 2 cores"
 
@@ -93,13 +93,10 @@ def stage_minutes(rows: Rows) -> tuple[list[str], list[list[str]]]:
     """Minutes of each group of stages, and of all, in each timed run."""
     names = list(dict.fromkeys(row["run"] for row in rows))
     minutes = {(row["stages"], row["run"]): row["minutes"] for row in rows}
-    lines = [
-        [row["stages"], row["runs"], *(minutes[row["stages"], name] for name in names)]
-        for row in rows
-        if row["run"] == names[0]
-    ]
-    totals = [f"{sum(float(row['minutes']) for row in rows if row['run'] == name):.0f}" for name in names]
-    return ["stages", "runs", *names], [*lines, ["all", "", *totals]]
+    groups = list(dict.fromkeys(row["stages"] for row in rows))
+    lines = [[stages, *(minutes[stages, name] for name in names)] for stages in groups]
+    totals = [f"{sum(float(minutes[stages, name]) for stages in groups):.0f}" for name in names]
+    return ["stages", *names], [*lines, ["all", *totals]]
 
 
 def paper_h200(rows: Rows) -> tuple[list[str], list[list[str]]]:
@@ -157,17 +154,23 @@ def grouped(figure: str) -> str:
 
 
 def draw_chart(path: Path) -> None:
-    """Minutes of each group of stages in the first timed run, as horizontal bars."""
+    """Minutes of each group of stages in the first timed run of each profile, as horizontal bars."""
     from matplotlib import pyplot
 
     rows = read("stage_minutes")
-    rows = [row for row in rows if row["run"] == rows[0]["run"]][::-1]
-    figure, axes = pyplot.subplots(figsize=(7.5, 3.2), layout="constrained")
-    minutes = [float(row["minutes"]) for row in rows]
-    bars = axes.barh([f"{row['stages']} (x{row['runs']})" for row in rows], minutes, color="#4477aa")
-    axes.bar_label(bars, padding=3)
-    axes.set(xlabel="minutes on 2 cores", xlim=(0, 1.12 * max(minutes)))
-    axes.set_title(f"dvc repro, profile best: {sum(minutes):.0f} minutes")
+    groups = list(dict.fromkeys(row["stages"] for row in rows))
+    profiles = {row["run"].partition(",")[0]: row["run"] for row in reversed(rows)}
+    figure, axes = pyplot.subplots(figsize=(7.5, 4), layout="constrained")
+    for number, (profile, run) in enumerate(profiles.items()):
+        found = {row["stages"]: float(row["minutes"]) for row in rows if row["run"] == run}
+        minutes = [found[stages] for stages in groups]
+        places = [place + 0.2 - 0.4 * number for place in range(len(groups))]
+        label, colour = f"{profile}: {sum(minutes):.0f} minutes", dict(RECIPES.values())[profile]
+        axes.bar_label(axes.barh(places, minutes, 0.38, color=colour, label=label), padding=3, fontsize=8)
+    axes.set(xlabel="minutes on 2 cores", yticks=range(len(groups)), yticklabels=groups)
+    axes.margins(x=0.12)
+    axes.invert_yaxis()
+    axes.legend(loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
@@ -175,14 +178,15 @@ def draw_chart(path: Path) -> None:
 
 def draw_curves(path: Path) -> None:
     """Real score of each round against the minutes until its agent had driven, and against the real frames
-    that its models have learned from."""
+    that its models have learned from, of the first seed for which they were recorded."""
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
     for name, (label, colour) in RECIPES.items():
-        rounds = [row for row in tables.rows(RUNS) if (row["run"], row["seed"]) == (name, "1")]
+        rounds = [row for row in tables.rows(RUNS) if row["run"] == name]
         for axes, column, unit in zip(panels, ("minutes", "real_frames"), (1, 1e6), strict=True):
-            rows = [row for row in rounds if row[column]]
+            filled = [row for row in rounds if row[column]]
+            rows = [row for row in filled if row["seed"] == filled[0]["seed"]]
             known = [float(row[column]) / unit for row in rows]
             axes.plot(known, [float(row["real_mean"]) for row in rows], "o-", color=colour, label=label)
     for axes, label in zip(panels, ("minutes on 2 cores", "million real frames"), strict=True):

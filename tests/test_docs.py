@@ -350,7 +350,7 @@ def test_no_stage_needs_more_memory_in_later_rounds(stage):
 def test_the_extrapolation_follows_from_the_default_run():
     minutes = {row["stages"]: float(row["minutes"]) for row in document.read("stage_minutes")[:8]}
     drives = sum(driver["episodes"] for driver in profiles.content("best")["collect"].values())
-    first = next(row for row in tables.rows(DOCS / "runs.csv") if row["run"] == results_page.RUN)
+    first = next(row for row in tables.rows(DOCS / "runs.csv") if row["run"] == results_page.BEST)
     kept, frames = int(first["real_drives"]), int(first["real_frames"])
     timing = SECTIONS["environment"]
     steps = (frames / kept - timing["warm_up_frames"]) / timing["action_repeat"]

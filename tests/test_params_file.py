@@ -50,13 +50,13 @@ def test_any_value_is_rendered_without_loss(params):
 
 
 def test_dvc_changes_one_line_and_keeps_the_comments(tmp_path, params):
-    """`dvc exp run -S evolve.temperature=1.3 -S '+rounds.r7={prev: r6}'` writes with this function."""
+    """`dvc exp run -S evolve.temperature=1.3 -S '+rounds.r5={prev: r4}'` writes with this function."""
     path = tmp_path / "params.yaml"
     path.write_text(schema.rendered(params))
     before = path.read_text().splitlines()
     with modify_yaml(str(path)) as content:
         content["evolve"]["temperature"] = 1.3
-        content["rounds"]["r7"] = {"prev": "r6"}
+        content["rounds"]["r5"] = {"prev": "r4"}
     after = path.read_text().splitlines()
     changed = [line for line in before if line not in after]
     assert changed == ["  temperature: 1.0"]

@@ -97,7 +97,7 @@ class Drives:
     """Which agent drives which tracks, and how the result is printed."""
 
     models: Path = Path(PUBLISHED)
-    """folder of an agent, such as models/rounds/r6; published: the agent in models/pretrained"""
+    """folder of an agent, such as models/rounds/r4; published: the agent in models/pretrained"""
     episodes: PositiveCount = 100
     """number of drives, one per track"""
     seed: Count = 0

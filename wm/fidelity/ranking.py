@@ -57,11 +57,12 @@ def common_dreams(newest: Sequence[str], warm_up_frames: int, count: int, seed: 
 
 
 def chosen(rows: Sequence[dict[str, Any]]) -> str:
-    """The newest round whose final controller is equally good as the best one, by the rows of ranks.csv.
+    """The newest round whose final controller is within two standard errors of the best one, by the rows of
+    ranks.csv.
 
-    Of equally good rounds the newest has models that have seen the most real drives.
+    Of such rounds the newest has models that have seen the most real drives.
     """
-    return equally_good({row["round"]: Estimate(row["dream"], row["dream_error"]) for row in rows})[-1]
+    return equally_good({row["round"]: Estimate(row["dream"], 2 * row["dream_error"]) for row in rows})[-1]
 
 
 def agreement(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
