@@ -1,7 +1,7 @@
 """The validation loss of a training stage with changed parameters, on the data of the last `dvc repro`.
 
     uv run python -m bench.training train_vae train_vae.batch_size=64 train_vae.steps=1500
-    uv run python -m bench.training train_rnn train_rnn.window_steps=120    # of the first round
+    uv run python -m bench.training train_rnn train_rnn.first_round_window_steps=120    # of the first round
 
 The stage runs in a temporary folder. Appends a row to docs/experiments/data/training.csv or to `--table`.
 """
@@ -43,13 +43,13 @@ def measure(stage: str, params: dict[str, Any]) -> dict[str, object]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         losses = trained(stage, params, Path(scratch))
-    window = settings.get("window_steps", 1)
+    first = "" if stage == "train_vae" else "first_round_"
     return {
         "stage": stage,
-        "batch_size": settings["batch_size"],
-        "window_steps": window,
-        "learning_rate": settings["learning_rate"],
-        "steps": settings["steps" if stage == "train_vae" else "first_round_steps"],
+        "batch_size": settings[f"{first}batch_size"],
+        "window_steps": settings.get(f"{first}window_steps", 1),
+        "learning_rate": settings[f"{first}learning_rate"],
+        "steps": settings[f"{first}steps"],
         "loss": losses["loss"],
         "reward_error": losses.get("reward_error", ""),
         "seconds": round(time.monotonic() - started),

@@ -60,14 +60,18 @@ def run_stage(name: str = "", *arguments: str) -> None:
     stage = import_module(f"stages.{name}").main
     if "jax" in sys.modules and not params.hosts.launcher:
         startup.check_jax()
-    with stage_log.noted(partial(work.units, params)), memory.named(name, step_sizes(name, params)):
+    sizes = step_sizes(name, params, *arguments)
+    with stage_log.noted(partial(work.units, params)), memory.named(name, sizes):
         stage(params, *arguments)
     repo_lock.wait_until_free()
 
 
-def step_sizes(stage: str, params: Params) -> dict[str, int]:
+def step_sizes(stage: str, params: Params, round_name: str = "", *_: str) -> dict[str, int]:
     """The parameters in STEP_SIZES of a stage, by name."""
-    return {f"{stage}.{name}": getattr(getattr(params, stage), name) for name in STEP_SIZES.get(stage, ())}
+    names = STEP_SIZES.get(stage, ())
+    if stage == "train_rnn" and work.is_first(params, round_name):
+        names = [f"first_round_{name}" for name in names]
+    return {f"{stage}.{name}": getattr(getattr(params, stage), name) for name in names}
 
 
 def check_arguments(stage: str, arguments: tuple[str, ...], params: Params) -> None:

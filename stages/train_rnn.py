@@ -48,7 +48,7 @@ def main(params: Params, round_name: str, prev: str) -> None:
     steps, learning_rate = settings.schedule(first=not rounds)
     records = shards.kept(validation=False)
     precision = devices.precision(settings.precision)
-    shape = BatchShape(settings.batch_size, settings.window_steps)
+    shape = BatchShape(*settings.batch(first=not rounds))
     batcher = rnn_data.batcher(shards, records, shape.steps)
     validation = validation_batches(shards, settings, rounds)
     check = eqx.filter_jit(partial(validate, loss=partial(loss, dropout=0.0)))

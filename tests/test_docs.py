@@ -256,7 +256,9 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"An LSTM of {params['initialise']['hidden_size']} units",
         f"$K = {params['initialise']['mixtures']}$",
         f"A batch is {SECTIONS['train_rnn']['batch_size']} windows of"
-        f" {SECTIONS['train_rnn']['window_steps']} steps",
+        f" {SECTIONS['train_rnn']['window_steps']} steps, in the first round"
+        f" {SECTIONS['train_rnn']['first_round_batch_size']} of"
+        f" {SECTIONS['train_rnn']['first_round_window_steps']} ",
         f"has a share of {SECTIONS['train_rnn']['newest_share']}",
         f"`evaluate` drives {params['evaluate']['episodes']} real tracks",
         f"`explore` drives {params['explore']['episodes']} new tracks",

@@ -106,12 +106,12 @@ def test_a_training_step_can_be_asked_what_it_needs_without_running_it():
     assert memory.needs(fit.update_step(loss, optimiser).__wrapped__, *arguments) > 3 * weights  # with Adam's
 
 
-def expect_line(capsys, stage, code, *parts):
+def expect_line(capsys, stage, code, *parts, round_name="r1"):
     """That the stage of params.yaml ends in one line with these parts and this exit code."""
     params = file.load(ROOT / "params.yaml")
 
     def work():
-        with memory.named(stage, runner.step_sizes(stage, params)):
+        with memory.named(stage, runner.step_sizes(stage, params, round_name)):
             trained()
 
     with pytest.raises(SystemExit) as ended:
@@ -130,7 +130,7 @@ def expect_line(capsys, stage, code, *parts):
         ("train_vae", "train_vae.batch_size: found 128,", "lower train_vae.batch_size, or raise XLA_PYTHON"),
         (
             "train_rnn",
-            "train_rnn.batch_size, train_rnn.window_steps: found 32 and 60,",
+            "train_rnn.batch_size, train_rnn.window_steps: found 8 and 238,",
             "lower train_rnn.batch_size or train_rnn.window_steps, or raise",
         ),
         (
@@ -191,3 +191,11 @@ def test_the_runner_does_not_import_jax():
     code = "import sys, stages.__main__; print('jax' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert said.stdout == "False\n"
+
+
+def test_the_first_round_names_its_own_sizes():
+    params = file.load(ROOT / "params.yaml")
+    assert runner.step_sizes("train_rnn", params, "r0") == {
+        "train_rnn.first_round_batch_size": 32,
+        "train_rnn.first_round_window_steps": 60,
+    }

@@ -36,7 +36,9 @@ CHANGES = {
     "initialise": {"hidden_size": 8, "mixtures": 2},
     "train_rnn": {
         "first_round_steps": 60,
+        "first_round_batch_size": 4,
         "batch_size": 4,
+        "first_round_window_steps": 20,
         "window_steps": 20,
         "log_every": 20,
         "validation_episodes": 4,

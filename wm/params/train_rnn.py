@@ -21,10 +21,14 @@ class TrainRNN(Section):
     """gradient steps in the first round, which starts from untrained RNNs"""
     steps: PositiveInt
     """gradient steps in every later round"""
+    first_round_batch_size: PositiveInt
+    """windows per batch in the first round, each at a random place of a drive"""
     batch_size: PositiveInt
-    """windows per batch, each at a random place of a drive"""
+    """the same in every later round"""
+    first_round_window_steps: PositiveInt
+    """steps of a window in the first round; a drive that is shorter is padded"""
     window_steps: PositiveInt
-    """steps of a window; a drive that is shorter is padded"""
+    """the same in every later round"""
     first_round_learning_rate: PositiveFloat
     """initial learning rate of Adam in the first round; decays to a hundredth along a cosine"""
     learning_rate: PositiveFloat
@@ -54,3 +58,9 @@ class TrainRNN(Section):
         if first:
             return self.first_round_steps, self.first_round_learning_rate
         return self.steps, self.learning_rate
+
+    def batch(self, *, first: bool) -> tuple[int, int]:
+        """Windows per batch and steps of a window in the first round or in a later one."""
+        if first:
+            return self.first_round_batch_size, self.first_round_window_steps
+        return self.batch_size, self.window_steps

@@ -46,14 +46,18 @@ def explored(params: Params, _: str) -> int:
 
 def rnn_updates(params: Params, key: str) -> int:
     """Steps of drives that the RNNs of a round are trained on."""
-    settings = params.train_rnn
-    batches = rnn_steps(params, key) * (1 + params.initialise.simulators)
-    return batches * settings.batch_size * settings.window_steps
+    windows, steps = params.train_rnn.batch(first=is_first(params, key))
+    return rnn_steps(params, key) * (1 + params.initialise.simulators) * windows * steps
 
 
 def rnn_steps(params: Params, key: str) -> int:
     """Gradient steps of a round's RNNs."""
-    return params.train_rnn.schedule(first=params.rounds[key].prev not in params.rounds)[0]
+    return params.train_rnn.schedule(first=is_first(params, key))[0]
+
+
+def is_first(params: Params, key: str) -> bool:
+    """Whether a round starts from untrained RNNs."""
+    return params.rounds[key].prev not in params.rounds
 
 
 def rounds_before(params: Params, key: str) -> int:
