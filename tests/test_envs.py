@@ -363,5 +363,5 @@ def encoded(agent, observation):
 
 def test_the_published_starts_fit_the_published_models():
     starts = read_starts(PRETRAINED / "starts.npz", AgentFolder(PRETRAINED).agent().rnn.latent_size)
-    assert len(starts.mu) > 100
+    assert len(starts.mu) == 70  # validation drives of its data
     assert np.abs(starts.mu).max() < playing.Z_LIMIT / 2
