@@ -29,7 +29,7 @@ from wm.runtime import model_file
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "models/pretrained"
 RULES = Rules(temperature=1.0, stuck_steps=0, action_repeat=2)
-STEPS, PRESSED = 20, 24
+STEPS, PRESSED = 20, 10
 
 
 @pytest.fixture(scope="module")
