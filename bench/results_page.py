@@ -111,7 +111,7 @@ def page() -> str:
         "correlation_of_means": f"{fidelity['rank_correlation_of_means']:.2f}",
         "first_dream": f"{scores(first, 'dream')['score']['mean']:.0f}",
         "first_real": f"{scores(first, 'explore')['score']['mean']:.0f}",
-        "unfinished": str(real["score"]["n"] - real["laps"]),
+        "laps": str(real["laps"]),
         "controllers": str(fidelity["controllers"]),
         "worlds_table": markdown(
             WORLDS, [world(METRICS / "real.csv", real), world(folder(chosen) / "dream.csv", dream)]
