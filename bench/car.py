@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from gymnasium.envs.box2d.car_dynamics import Car
 
-from bench import process, tables
-from wm.runtime import run
+from bench import process
+from wm.runtime import files, run
 from wm.track.renderer import CarRacing
 
 DATA = Path(__file__).parents[1] / "docs" / "experiments" / "data"
@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=300, help="tracks of warm_up.csv; default 300")
     parser.add_argument("--out", type=Path, default=DATA, help="folder of the two CSV files")
     arguments = parser.parse_args()
-    tables.write([warm_up_row(gas, arguments.tracks) for gas in GAS], arguments.out / "warm_up.csv")
-    tables.write([grass_row(brake) for brake in BRAKE], arguments.out / "grass.csv")
+    files.write_csv(arguments.out / "warm_up.csv", [warm_up_row(gas, arguments.tracks) for gas in GAS])
+    files.write_csv(arguments.out / "grass.csv", [grass_row(brake) for brake in BRAKE])
 
 
 def warm_up_row(gas: float, tracks: int) -> dict[str, str]:

@@ -4,6 +4,8 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from wm.runtime import files
+
 Row = dict[str, str]
 
 
@@ -14,22 +16,14 @@ def rows(path: Path) -> list[Row]:
 
 
 def append(row: dict[str, object], path: Path) -> None:
-    """Adds a row at the end of a CSV file, and the header if the file is new."""
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    """Adds a row at the end of a CSV file, which is created if missing.
 
-
-def write(table: Sequence[Row], path: Path) -> None:
-    """Writes a CSV file with the columns of the first row."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    New columns come last and are empty in earlier rows.
+    """
+    earlier = rows(path) if path.exists() else []
+    columns = [*(earlier[0] if earlier else []), *row]
+    table = [dict.fromkeys(columns, "") | line for line in [*earlier, row]]
+    files.write_csv(path, table)
 
 
 def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -97,8 +97,8 @@ def test_points_gained_add_up_from_the_reported_score_to_the_published_agent():
     assert abs(reported + gained - published) <= len(cells)  # each gain is rounded
 
 
-def test_a_csv_file_is_read_as_it_was_written(tmp_path):
-    rows = [{"a": "1", "b": "x, y"}, {"a": "", "b": "z"}]
-    tables.write(rows, tmp_path / "new" / "t.csv")
-    tables.append({"a": 2, "b": "w"}, tmp_path / "new" / "t.csv")
-    assert tables.rows(tmp_path / "new" / "t.csv") == [*rows, {"a": "2", "b": "w"}]
+def test_a_csv_file_grows_by_rows_and_by_columns(tmp_path):
+    path = tmp_path / "new" / "t.csv"
+    tables.append({"a": 1, "b": "x, y"}, path)
+    tables.append({"b": "w", "c": 2}, path)
+    assert tables.rows(path) == [{"a": "1", "b": "x, y", "c": ""}, {"a": "", "b": "w", "c": "2"}]
