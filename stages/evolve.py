@@ -15,6 +15,7 @@ from wm.runtime import devices, files, model_file, places, scratch
 from wm.runtime.journal import Journal
 from wm.runtime.progress import report_resumed
 from wm.search import round_search
+from wm.search.ascent import Ascent
 from wm.search.cma_es import Schedule
 from wm.search.evolution import Chance
 from wm.search.fitness import Goal, Objective
@@ -43,8 +44,9 @@ def main(params: Params, round_name: str, prev: str) -> None:
         journals = {share: Journal(unfinished / f"journal-{share}.jsonl") for share in shares}
         done = sum(journal.generations for journal in journals.values())
         report_resumed(stage, done, search.generations * len(journals))
-        start_key, dream_key, score_key = jr.split(jr.fold_in(jr.key(settings.seed), len(rounds)), 3)
-        chance = Chance(settings.seed + len(rounds) + 1, start_key, dream_key)
+        round_key = jr.fold_in(jr.key(settings.seed), len(rounds))
+        start_key, dream_key, score_key, ascent_key = jr.split(round_key, 4)
+        chance = Chance(settings.seed + len(rounds) + 1, start_key, dream_key, ascent_key)
         drives = DriveSample(
             inputs.shards, rounds, settings.newest_share, settings.start_episodes, settings.seed
         )
@@ -91,7 +93,8 @@ def of_round(
     limits, pedals = settings.action_limits.pairs, settings.pedal_activation
     zero = Controller(features=inputs.features, limits=limits, pedals=pedals)
     candidates = Candidates(zero, inputs.previous, settings.principal_components)
-    return RoundSearch(Goal(dream, values, objective), candidates, schedule, settings.snapshot_every, chance)
+    goal, ascent = Goal(dream, values, objective), Ascent(**settings.ascent.model_dump())
+    return RoundSearch(goal, candidates, ascent, schedule, settings.snapshot_every, chance)
 
 
 def dreams(params: Params, inputs: Inputs, drives: DriveSample, sampling: Sampling) -> Dream:

@@ -103,8 +103,8 @@ WRONG = {
     ),
     "a name like no other": (
         set_in("evolve", foo=1),
-        "evolve.foo: unknown name, expected one of seed, from_scratch_rounds, search, refine, rollouts, "
-        "horizon_steps, ... (26 names)",
+        "evolve.foo: unknown name, expected one of seed, from_scratch_rounds, search, refine, ascent, "
+        "rollouts, ... (27 names)",
     ),
     "unknown section": (
         lambda p: p.update(evolv={}),

@@ -110,8 +110,9 @@ def _check_search(params: Params) -> None:
     if evolve.principal_components > features:
         reason = "train_vae.latent_size + initialise.hidden_size, the controller's inputs"
         _refuse("evolve.principal_components", evolve.principal_components, f"at most {features} ({reason})")
-    for name in ("principal_components", "rollouts"):
-        if (count := getattr(evolve, name)) > states:
+    counts = {name: getattr(evolve, name) for name in ("principal_components", "rollouts")}
+    for name, count in (counts | {"ascent.dreams": evolve.ascent.dreams}).items():
+        if count > states:
             reason = "the dreams' start states: start_episodes x starts_per_episode"
             _refuse(f"evolve.{name}", count, f"at most {states} ({reason})")
 
@@ -123,6 +124,7 @@ def _check_simulators(params: Params) -> None:
     each = "one for each RNN (1 + initialise.simulators)"
     counts = {
         "evolve.rollouts": (params.evolve.rollouts, simulators, each),
+        "evolve.ascent.dreams": (params.evolve.ascent.dreams, simulators, each),
         "evolve.score_episodes": (params.evolve.score_episodes, simulators, each),
         "fidelity.plans": (params.fidelity.plans, simulators, each),
         "rank.dreams_per_controller": (

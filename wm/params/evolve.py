@@ -42,6 +42,21 @@ class Search(Section):
     """true: diagonal covariance matrix (sep-CMA-ES); false: a full one"""
 
 
+class Ascent(Section):
+    """Gradient ascent of the fitness, which prepares the start of a refining search."""
+
+    updates: NonNegativeInt
+    """gradient steps; 0: none"""
+    dreams: PositiveInt
+    """dreams per gradient step"""
+    horizon_steps: PositiveInt
+    """steps of each dream; gradients of long dreams explode"""
+    learning_rate: PositiveFloat
+    """initial learning rate of Adam; decays to a hundredth along a cosine"""
+    gradient_clip: PositiveFloat
+    """norm at which the gradient of each dream is clipped"""
+
+
 class MissedTileCost(Section):
     """Points subtracted per missed tile, in addition to the lost reward."""
 
@@ -110,6 +125,8 @@ class Evolve(Section):
     """CMA-ES in a round that starts from scratch"""
     refine: Search
     """CMA-ES in a round that refines the previous controller"""
+    ascent: Ascent
+    """gradient ascent of the fitness, which prepares the start of a refining search"""
     rollouts: PositiveInt
     """dreams per candidate and generation"""
     horizon_steps: PositiveInt
@@ -175,7 +192,10 @@ class Evolve(Section):
     def dream_steps(self, rounds: int) -> int:
         """Steps of all dreams in all searches of a round with `rounds` rounds before it."""
         search, shares = self.searches(rounds)
-        return len(shares) * search.generations * search.population * self.rollouts * self.horizon_steps
+        steps = search.generations * search.population * self.rollouts * self.horizon_steps
+        if self.refines(rounds):
+            steps += self.ascent.updates * self.ascent.dreams * self.ascent.horizon_steps
+        return len(shares) * steps
 
     @field_validator("off_track_lead")
     @classmethod

@@ -17,11 +17,13 @@ from wm.search.space import ControllerSpace
 
 @dataclass(frozen=True)
 class Chance:
-    """The random numbers of a search: the seed of CMA-ES, the key of the start states, that of the dreams."""
+    """The random numbers of a search: the seed of CMA-ES, the keys of the start states, of the dreams, and of
+    the ascent."""
 
     seed: int
     start_key: PRNGKeyArray
     dream_key: PRNGKeyArray
+    ascent_key: PRNGKeyArray
 
 
 class SearchStep(NamedTuple):

@@ -17,6 +17,7 @@ from wm.dream.dynamics import Dream, Rules, Simulation, apply_stuck_rule
 from wm.dream.starts import Starts
 from wm.dream.unroll import unroll
 from wm.models import rnn
+from wm.models.controller import Controller
 from wm.models.rnn import RNN
 from wm.models.value import Value
 from wm.runtime import devices, memory
@@ -54,6 +55,27 @@ class Problem:
     rules: Rules
     objective: Objective
 
+    @property
+    def in_precision(self) -> tuple[list[SearchDream], RNN]:
+        """The dreams and the watcher, their RNNs in the objective's precision."""
+        cast = partial(rnn.in_precision, precision=self.objective.precision)
+        return [dream._replace(simulator=cast(dream.simulator)) for dream in self.dreams], cast(self.watcher)
+
+    def worth(
+        self, dream: SearchDream, watcher: RNN, controllers: Controller, key: PRNGKeyArray
+    ) -> Float[Array, "population start"]:
+        """What each dream is worth: its return, less the cost of missed tiles, plus the terminal value.
+
+        `controllers` has a leading population axis; each dreams from all start states of `dream`.
+        """
+        objective = self.objective
+        simulation = Simulation(dream.simulator, watcher, self.rules, objective.dropout)
+        dreamt = unroll(simulation, controllers, dream.starts, key, steps=objective.horizon_steps)
+        outcome = apply_stuck_rule(dreamt.outcome, self.rules)
+        outcome = objective.payoff.within_lap(outcome, objective.horizon_steps)
+        missed = objective.payoff.of_missed(outcome.missed.sum(axis=0))
+        return scoring.returns(outcome) - missed + dream.value(dreamt.end.memory.hidden)
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -81,9 +103,7 @@ def dream_fitness(
     The simulators generate the dreams in turn. All candidates meet the same start states and noise. The first
     call raises TooLarge if it does not fit the device's memory.
     """
-    in_precision = partial(rnn.in_precision, precision=problem.objective.precision)
-    dreams = [dream._replace(simulator=in_precision(dream.simulator)) for dream in problem.dreams]
-    watcher, evaluated = in_precision(problem.watcher), dream_program(problem)
+    (dreams, watcher), evaluated = problem.in_precision, dream_program(problem)
 
     def fitness(generation: int, candidates: np.ndarray) -> np.ndarray:
         vectors = devices.split(jnp.asarray(candidates, jnp.float32))
@@ -94,7 +114,7 @@ def dream_fitness(
 
 def dream_program(problem: Problem) -> Callable[..., Any]:
     """The jitted fitness of candidates: (dreams, watcher, space, candidates, key) -> (population)."""
-    objective, rules = problem.objective, problem.rules
+    objective = problem.objective
 
     @memory.checked
     @eqx.filter_jit
@@ -106,22 +126,23 @@ def dream_program(problem: Problem) -> Callable[..., Any]:
         key: jax.Array,
     ) -> jax.Array:
         start_key, dream_key = jr.split(key)
-        pool = len(dreams[0].starts.mu)
-        chosen = jr.choice(start_key, pool, (objective.rollouts,), replace=False)
         population, worth = jax.vmap(space.controller)(candidates), []
-        for i, dream in enumerate(dreams):
-            turn = chosen[i :: len(dreams)]
-            starts = jax.tree.map(lambda leaf, turn=turn: leaf[turn], dream.starts)
-            noise_key = jr.fold_in(dream_key, i)
-            simulation = Simulation(dream.simulator, watcher, rules, objective.dropout)
-            dreamt = unroll(simulation, population, starts, noise_key, steps=objective.horizon_steps)
-            outcome = apply_stuck_rule(dreamt.outcome, rules)
-            outcome = objective.payoff.within_lap(outcome, objective.horizon_steps)
-            missed = objective.payoff.of_missed(outcome.missed.sum(axis=0))
-            worth.append(scoring.returns(outcome) - missed + dream.value(dreamt.end.memory.hidden))
+        for i, dream in enumerate(drawn(dreams, objective.rollouts, start_key)):
+            worth.append(problem.worth(dream, watcher, population, jr.fold_in(dream_key, i)))
         return conditional_value_at_risk(jnp.concatenate(worth, axis=-1), objective.cvar_level)
 
     return evaluated
+
+
+def drawn(dreams: Sequence[SearchDream], count: int, key: PRNGKeyArray) -> list[SearchDream]:
+    """The dreams from `count` of the start states, drawn without replacement; the simulators generate them in
+    turn."""
+    chosen = jr.choice(key, len(dreams[0].starts.mu), (count,), replace=False)
+    turns = [chosen[i :: len(dreams)] for i in range(len(dreams))]
+    return [
+        dream._replace(starts=jax.tree.map(lambda leaf, turn=turn: leaf[turn], dream.starts))
+        for dream, turn in zip(dreams, turns, strict=True)
+    ]
 
 
 def conditional_value_at_risk(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from wm.agent import summary
 from wm.data.batches import longest
@@ -24,11 +24,12 @@ from wm.models.rnn_files import RNNs
 from wm.runtime import model_file, model_header
 from wm.runtime.journal import Journal
 from wm.runtime.progress import progress
+from wm.search.ascent import Ascent
 from wm.search.cma_es import Schedule
 from wm.search.evolution import Chance, Evolved, evolve, recorded
-from wm.search.fitness import Goal
+from wm.search.fitness import Goal, Problem
 from wm.search.selection import Estimate, equally_good
-from wm.search.space import Candidates
+from wm.search.space import Candidates, ControllerSpace
 from wm.search.start_states import StartMoments
 
 
@@ -90,6 +91,7 @@ class RoundSearch:
 
     goal: Goal
     candidates: Candidates
+    ascent: Ascent
     schedule: Schedule
     snapshot_every: int  # generations
     chance: Chance
@@ -99,16 +101,27 @@ class RoundSearch:
         problem = self.goal.problem(moments, self.chance.start_key)
         starts = problem.dreams[0].starts
         space = self.candidates.space(starts, jr.key(moments.drives.seed))
-        start = space.start(self.candidates.previous)
+        first = space.start(self.candidates.previous)
+        ascends = self.candidates.previous and self.ascent.updates
+        start = self._ascended(problem, space, first, label) if ascends else first
         steps = evolve(problem, space, np.asarray(start), self.schedule, self.chance, journal)
         total = self.schedule.generations
         evolved = recorded(
-            space.controller(start),
+            space.controller(first),
             progress(steps, label, total),
             snapshot_every=self.snapshot_every,
             generations=total,
         )
         return SearchResult(evolved, LatentRange.of(starts))
+
+    def _ascended(
+        self, problem: Problem, space: ControllerSpace, start: Float[Array, " coordinate"], label: str
+    ) -> Float[Array, " coordinate"]:
+        """Where the gradient ascent from `start` ends."""
+        steps = self.ascent.coordinates(problem, space, start, self.chance.ascent_key)
+        for coordinates in progress(steps, f"{label}, ascent", self.ascent.updates):
+            start = coordinates
+        return start
 
 
 class DreamScore(NamedTuple):
