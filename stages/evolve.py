@@ -8,6 +8,7 @@ from wm.dream.dynamics import Dream, Rules
 from wm.dream.starts import unseen_starts
 from wm.models import controller, rnn_files
 from wm.models.controller import Controller
+from wm.params.evolve import Evolve
 from wm.params.file import PARAMS
 from wm.params.model import Params
 from wm.params.sampling import Sampling
@@ -93,8 +94,21 @@ def of_round(
     limits, pedals = settings.action_limits.pairs, settings.pedal_activation
     zero = Controller(features=inputs.features, limits=limits, pedals=pedals)
     candidates = Candidates(zero, inputs.previous, settings.principal_components)
-    goal, ascent = Goal(dream, values, objective), Ascent(**settings.ascent.model_dump())
-    return RoundSearch(goal, candidates, ascent, schedule, settings.snapshot_every, chance)
+    return RoundSearch(
+        goal=Goal(dream, values, objective),
+        candidates=candidates,
+        ascent=ascent_of(settings, len(drives.rounds)),
+        schedule=schedule,
+        snapshot_every=settings.snapshot_every,
+        chance=chance,
+    )
+
+
+def ascent_of(settings: Evolve, rounds: int) -> Ascent:
+    """The gradient ascent of a round with `rounds` rounds before it."""
+    updates, rate = settings.ascents(rounds)
+    kept = settings.ascent
+    return Ascent(updates, kept.dreams, kept.horizon_steps, rate, kept.gradient_clip)
 
 
 def dreams(params: Params, inputs: Inputs, drives: DriveSample, sampling: Sampling) -> Dream:

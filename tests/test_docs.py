@@ -274,6 +274,8 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"It runs in {coordinates} coordinates",
         f"({search['population']} candidates; {search['generations']} generations",
         f"the first round, {refine['generations']} later)",
+        f"{evolve['ascent']['updates']} steps of Adam, each over {evolve['ascent']['dreams']:,} dreams. These"
+        f" have {evolve['ascent']['horizon_steps']} steps",
         f"from {search['max_std']} to {search['final_std']}",
         f"from {refine['max_std']} to {refine['final_std']}",
         f"{evolve['score_episodes']} whole episodes from the first frames",

@@ -190,12 +190,12 @@ def test_a_round_has_the_dream_steps_of_all_its_searches(params):
         "search": size,
         "refine": size | {"generations": 5},
         "off_track_share": {"search": [0.5], "refine": [0.1, 0.5]},
-        "ascent": {"updates": 6, "dreams": 7, "horizon_steps": 8},
+        "ascent": {"updates": {"search": 9, "refine": 6}, "dreams": 7, "horizon_steps": 8},
         "rollouts": 3,
         "horizon_steps": 2,
     }
     evolve = Evolve.model_validate(profiles.merged(params["evolve"], changes))
-    expected = [10 * 4 * 3 * 2, 2 * (5 * 4 * 3 * 2 + 6 * 7 * 8)]
+    expected = [10 * 4 * 3 * 2 + 9 * 7 * 8, 2 * (5 * 4 * 3 * 2 + 6 * 7 * 8)]
     assert [evolve.dream_steps(number) for number in (0, 1)] == expected
 
 

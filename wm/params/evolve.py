@@ -42,17 +42,35 @@ class Search(Section):
     """true: diagonal covariance matrix (sep-CMA-ES); false: a full one"""
 
 
-class Ascent(Section):
-    """Gradient ascent of the fitness, which prepares the start of a refining search."""
+class Updates(Section):
+    """Gradient steps; 0: none."""
 
-    updates: NonNegativeInt
+    search: NonNegativeInt
+    """in rounds that search from scratch"""
+    refine: NonNegativeInt
+    """in rounds that refine"""
+
+
+class LearningRate(Section):
+    """Initial learning rate of Adam; decays to a hundredth along a cosine."""
+
+    search: PositiveFloat
+    """in rounds that search from scratch"""
+    refine: PositiveFloat
+    """in rounds that refine"""
+
+
+class Ascent(Section):
+    """Gradient ascent of the fitness, with which each search begins."""
+
+    updates: Updates
     """gradient steps; 0: none"""
+    learning_rate: LearningRate
+    """initial learning rate of Adam; decays to a hundredth along a cosine"""
     dreams: PositiveInt
     """dreams per gradient step"""
     horizon_steps: PositiveInt
     """steps of each dream; gradients of long dreams explode"""
-    learning_rate: PositiveFloat
-    """initial learning rate of Adam; decays to a hundredth along a cosine"""
     gradient_clip: PositiveFloat
     """norm at which the gradient of each dream is clipped"""
 
@@ -126,7 +144,7 @@ class Evolve(Section):
     refine: Search
     """CMA-ES in a round that refines the previous controller"""
     ascent: Ascent
-    """gradient ascent of the fitness, which prepares the start of a refining search"""
+    """gradient ascent of the fitness, with which each search begins"""
     rollouts: PositiveInt
     """dreams per candidate and generation"""
     horizon_steps: PositiveInt
@@ -185,6 +203,13 @@ class Evolve(Section):
             return self.refine, self.off_track_share.refine
         return self.search, self.off_track_share.search
 
+    def ascents(self, rounds: int) -> tuple[int, float]:
+        """Updates and learning rate of the ascents in a round with `rounds` rounds before it."""
+        updates, rate = self.ascent.updates, self.ascent.learning_rate
+        if self.refines(rounds):
+            return updates.refine, rate.refine
+        return updates.search, rate.search
+
     def tile_cost(self, rounds: int) -> float:
         """The cost of a missed tile in a round with `rounds` rounds before it."""
         return self.missed_tile_cost.refine if self.refines(rounds) else self.missed_tile_cost.search
@@ -192,10 +217,9 @@ class Evolve(Section):
     def dream_steps(self, rounds: int) -> int:
         """Steps of all dreams in all searches of a round with `rounds` rounds before it."""
         search, shares = self.searches(rounds)
+        ascent, (updates, _) = self.ascent, self.ascents(rounds)
         steps = search.generations * search.population * self.rollouts * self.horizon_steps
-        if self.refines(rounds):
-            steps += self.ascent.updates * self.ascent.dreams * self.ascent.horizon_steps
-        return len(shares) * steps
+        return len(shares) * (steps + updates * ascent.dreams * ascent.horizon_steps)
 
     @field_validator("off_track_lead")
     @classmethod

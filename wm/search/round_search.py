@@ -102,8 +102,7 @@ class RoundSearch:
         starts = problem.dreams[0].starts
         space = self.candidates.space(starts, jr.key(moments.drives.seed))
         first = space.start(self.candidates.previous)
-        ascends = self.candidates.previous and self.ascent.updates
-        start = self._ascended(problem, space, first, label) if ascends else first
+        start = self._ascended(problem, space, first, label) if self.ascent.updates else first
         steps = evolve(problem, space, np.asarray(start), self.schedule, self.chance, journal)
         total = self.schedule.generations
         evolved = recorded(
