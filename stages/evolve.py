@@ -79,7 +79,7 @@ def of_round(
 ) -> RoundSearch:
     """What the searches of the round have in common."""
     settings, repeat = params.evolve, params.environment.action_repeat
-    payoff = Payoff(settings.fastest_lap_steps, settings.tile_cost(len(drives.rounds)), repeat)
+    payoff = Payoff(settings.fastest_lap_steps, settings.missed_tile_cost, repeat)
     objective = Objective(
         payoff=payoff,
         rollouts=settings.rollouts,

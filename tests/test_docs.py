@@ -247,7 +247,6 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         name: SECTIONS[name] for name in ("evolve", "explore", "evaluate", "fidelity", "rank", "initialise")
     }
     evolve, search, refine = params["evolve"], params["evolve"]["search"], params["evolve"]["refine"]
-    cost = evolve["missed_tile_cost"]
     low, high = evolve["action_limits"]["brake"]
     coordinates = 3 * (evolve["principal_components"] + 1)
     assert low == 0
@@ -269,7 +268,7 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"the points of the next {evolve['value_steps']} steps",
         f"points that a lap of {evolve['fastest_lap_steps']} steps earns",
         f"the mean over {evolve['rollouts']} dreams",
-        f"costs {cost['refine']:.0f} points ({cost['search']:.0f} in the first round)",
+        f"costs {evolve['missed_tile_cost']:.0f} points, since",
         f"the {evolve['principal_components']} principal components",
         f"It runs in {coordinates} coordinates",
         f"({search['population']} candidates; {search['generations']} generations",

@@ -295,7 +295,7 @@ WRONG = {
     ),
     "a search that widens": (
         set_in("evolve.search", final_std=0.4),
-        "evolve.search.final_std: found 0.4, expected at most 0.3",
+        "evolve.search.final_std: found 0.4, expected at most 0.1",
     ),
     "a refinement that widens": (
         set_in("evolve.refine", final_std=0.4),

@@ -75,16 +75,6 @@ class Ascent(Section):
     """norm at which the gradient of each dream is clipped"""
 
 
-class MissedTileCost(Section):
-    """Points subtracted per missed tile, in addition to the lost reward."""
-
-    search: NonNegativeFloat
-    """in rounds that search from scratch; a car that stands still misses no tile, so a high cost teaches it
-    to stand still"""
-    refine: NonNegativeFloat
-    """in rounds that refine"""
-
-
 class OffTrackShares(Section):
     """Shares of dreams that start around an off-track event of a real drive; one search per share."""
 
@@ -159,7 +149,7 @@ class Evolve(Section):
     sampling: Sampling
     """how dreams of evolution and of search scores take the next latent from the mixture: sampled; denoised
     (sampled; the agent does not see the encoder's noise, as on the track); mode; or mean"""
-    missed_tile_cost: MissedTileCost
+    missed_tile_cost: NonNegativeFloat
     """points subtracted per missed tile, in addition to the lost reward"""
     cvar_level: float = Field(gt=0, le=1)
     """a candidate's fitness is the mean of this share of its dreams, the worst ones; 1: all"""
@@ -209,10 +199,6 @@ class Evolve(Section):
         if self.refines(rounds):
             return updates.refine, rate.refine
         return updates.search, rate.search
-
-    def tile_cost(self, rounds: int) -> float:
-        """The cost of a missed tile in a round with `rounds` rounds before it."""
-        return self.missed_tile_cost.refine if self.refines(rounds) else self.missed_tile_cost.search
 
     def dream_steps(self, rounds: int) -> int:
         """Steps of all dreams in all searches of a round with `rounds` rounds before it."""
