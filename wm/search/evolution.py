@@ -1,6 +1,6 @@
 """The evolution of one controller: a generator of generations, and what is kept of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,10 +55,11 @@ def evolve(
 
 
 def recorded(
-    first: Controller, steps: Iterable[SearchStep], *, snapshot_every: int, generations: int
+    before: Sequence[Controller], steps: Iterable[SearchStep], *, snapshot_every: int, generations: int
 ) -> Evolved:
-    """The record of a search that begins at `first`. The last generation's controller is a snapshot, too."""
-    curve, snapshots = [], [first]
+    """The record of a search, its snapshots after those of `before`. The last generation's controller is one,
+    too."""
+    curve, snapshots = [], list(before)
     for generation, controller in steps:
         row = {name: value for name, value in generation._asdict().items() if name != "mean"}
         curve.append({name: round(value, 4) for name, value in row.items()})

@@ -101,12 +101,13 @@ class RoundSearch:
         problem = self.goal.problem(moments, self.chance.start_key)
         starts = problem.dreams[0].starts
         space = self.candidates.space(starts, jr.key(moments.drives.seed))
-        first = space.start(self.candidates.previous)
-        start = self._ascended(problem, space, first, label) if self.ascent.updates else first
-        steps = evolve(problem, space, np.asarray(start), self.schedule, self.chance, journal)
+        path = [space.start(self.candidates.previous)]
+        if self.ascent.updates:
+            path = self._ascended(problem, space, path[0], label)
+        steps = evolve(problem, space, np.asarray(path[-1]), self.schedule, self.chance, journal)
         total = self.schedule.generations
         evolved = recorded(
-            space.controller(first),
+            [space.controller(coordinates) for coordinates in path],
             progress(steps, label, total),
             snapshot_every=self.snapshot_every,
             generations=total,
@@ -115,12 +116,12 @@ class RoundSearch:
 
     def _ascended(
         self, problem: Problem, space: ControllerSpace, start: Float[Array, " coordinate"], label: str
-    ) -> Float[Array, " coordinate"]:
-        """Where the gradient ascent from `start` ends."""
+    ) -> list[Float[Array, " coordinate"]]:
+        """The coordinates after each quarter of the gradient ascent from `start`."""
+        updates = self.ascent.updates
         steps = self.ascent.coordinates(problem, space, start, self.chance.ascent_key)
-        for coordinates in progress(steps, f"{label}, ascent", self.ascent.updates):
-            start = coordinates
-        return start
+        path = list(progress(steps, f"{label}, ascent", updates))
+        return [path[-(-updates * quarter // 4) - 1] for quarter in (1, 2, 3, 4)]
 
 
 class DreamScore(NamedTuple):
