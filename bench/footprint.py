@@ -140,7 +140,7 @@ def generation_bytes(params: Params) -> int:
     simulator = watcher = rnn.in_precision(network(params), section.precision)
     features = simulator.latent_size + simulator.hidden_size
     objective = Objective(
-        payoff=Payoff(section.fastest_lap_steps, section.missed_tile_cost, repeat),
+        payoff=Payoff(section.fastest_lap_steps, section.missed_tile_cost.refine, repeat),
         rollouts=section.rollouts,
         horizon_steps=section.horizon_steps,
         cvar_level=section.cvar_level,

@@ -1,6 +1,7 @@
 """Evolves the controller of a round in the dreams of its RNNs: `python -m stages evolve ROUND PREV`."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import jax.random as jr
 
@@ -8,6 +9,8 @@ from wm.dream.dynamics import Dream, Rules
 from wm.dream.starts import unseen_starts
 from wm.models import controller, rnn_files
 from wm.models.controller import Controller
+from wm.models.value import Value
+from wm.params.evolve import Ascent as AscentSettings
 from wm.params.evolve import Evolve
 from wm.params.file import PARAMS
 from wm.params.model import Params
@@ -52,6 +55,8 @@ def main(params: Params, round_name: str, prev: str) -> None:
             inputs.shards, rounds, settings.newest_share, settings.start_episodes, settings.seed
         )
         searches = of_round(params, inputs, drives, Schedule(**search.model_dump()), chance)
+        begins = not settings.refines(len(rounds)) and settings.ascent.updates.from_zero > 0
+        first_steps = from_zero(params, searches, drives) if begins else None
         dreamt, results, scores = searches.goal.dream, {}, {}
         frames = unseen_starts(inputs.shards).draw(settings.score_episodes, settings.seed)
         for share, journal in journals.items():
@@ -63,7 +68,10 @@ def main(params: Params, round_name: str, prev: str) -> None:
                 lead=settings.off_track_lead,
                 action_repeat=params.environment.action_repeat,
             )
-            results[share] = searches.run(moments, journal, label)
+            started = searches
+            if first_steps:
+                started = searches.refining(first_steps.ascended(moments, f"{label}, from zero"))
+            results[share] = started.run(moments, journal, label)
             scores[share] = dream_score(dreamt, results[share], frames, score_key)
         best = round_search.chosen_share(scores)
         dream, score = dreams(params, inputs, drives, settings.score_sampling), scores[best]
@@ -79,7 +87,7 @@ def of_round(
 ) -> RoundSearch:
     """What the searches of the round have in common."""
     settings, repeat = params.evolve, params.environment.action_repeat
-    payoff = Payoff(settings.fastest_lap_steps, settings.missed_tile_cost, repeat)
+    payoff = Payoff(settings.fastest_lap_steps, settings.missed_tile_cost.refine, repeat)
     objective = Objective(
         payoff=payoff,
         rollouts=settings.rollouts,
@@ -89,26 +97,49 @@ def of_round(
         precision=devices.precision(settings.precision),
     )
     dream = dreams(params, inputs, drives, settings.sampling)
-    target = ValueTarget(payoff, settings.value_steps)
-    values = terminal_values(dream.simulators, target, drives, chance.start_key)
+    goal = Goal(dream, values_of(settings, payoff, dream, drives, chance), objective)
     limits, pedals = settings.action_limits.pairs, settings.pedal_activation
     zero = Controller(features=inputs.features, limits=limits, pedals=pedals)
     candidates = Candidates(zero, inputs.previous, settings.principal_components)
     return RoundSearch(
-        goal=Goal(dream, values, objective),
+        goal=goal,
         candidates=candidates,
-        ascent=ascent_of(settings, len(drives.rounds)),
+        ascent=ascent_of(settings.ascent, "refine"),
         schedule=schedule,
         snapshot_every=settings.snapshot_every,
         chance=chance,
     )
 
 
-def ascent_of(settings: Evolve, rounds: int) -> Ascent:
-    """The gradient ascent of a round with `rounds` rounds before it."""
-    updates, rate = settings.ascents(rounds)
-    kept = settings.ascent
-    return Ascent(updates, kept.dreams, kept.horizon_steps, rate, kept.gradient_clip)
+def from_zero(params: Params, searches: RoundSearch, drives: DriveSample) -> RoundSearch:
+    """The same searches at the lower cost of missed tiles, for the ascent from a zero controller."""
+    settings, objective = params.evolve, searches.goal.objective
+    payoff = replace(objective.payoff, missed_tile_cost=settings.missed_tile_cost.from_zero)
+    goal = replace(
+        searches.goal,
+        values=values_of(settings, payoff, searches.goal.dream, drives, searches.chance),
+        objective=replace(objective, payoff=payoff),
+    )
+    return replace(searches, goal=goal, ascent=ascent_of(settings.ascent, "from_zero"))
+
+
+def values_of(
+    settings: Evolve, payoff: Payoff, dream: Dream, drives: DriveSample, chance: Chance
+) -> list[Value]:
+    """The terminal value of each simulator."""
+    target = ValueTarget(payoff, settings.value_steps)
+    return terminal_values(dream.simulators, target, drives, chance.start_key)
+
+
+def ascent_of(settings: AscentSettings, which: Literal["from_zero", "refine"]) -> Ascent:
+    """The gradient ascent from a zero controller, or before CMA-ES."""
+    return Ascent(
+        updates=getattr(settings.updates, which),
+        dreams=settings.dreams,
+        horizon_steps=settings.horizon_steps,
+        learning_rate=getattr(settings.learning_rate, which),
+        gradient_clip=settings.gradient_clip,
+    )
 
 
 def dreams(params: Params, inputs: Inputs, drives: DriveSample, sampling: Sampling) -> Dream:

@@ -247,6 +247,8 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         name: SECTIONS[name] for name in ("evolve", "explore", "evaluate", "fidelity", "rank", "initialise")
     }
     evolve, search, refine = params["evolve"], params["evolve"]["search"], params["evolve"]["refine"]
+    ascent, updates = evolve["ascent"], evolve["ascent"]["updates"]
+    assert search == refine
     low, high = evolve["action_limits"]["brake"]
     coordinates = 3 * (evolve["principal_components"] + 1)
     assert low == 0
@@ -271,12 +273,10 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"costs {evolve['missed_tile_cost']:.0f} points, since",
         f"the {evolve['principal_components']} principal components",
         f"It runs in {coordinates} coordinates",
-        f"({search['population']} candidates; {search['generations']} generations",
-        f"the first round, {refine['generations']} later)",
-        f"{evolve['ascent']['updates']} steps of Adam, each over {evolve['ascent']['dreams']:,} dreams. These"
-        f" have {evolve['ascent']['horizon_steps']} steps",
+        f"({search['population']} candidates, {search['generations']} generations)",
+        f"for {updates['search']} steps of Adam in the first round and {updates['refine']} in later ones,"
+        f" each over {ascent['dreams']:,} dreams. These have {ascent['horizon_steps']} steps",
         f"from {search['max_std']} to {search['final_std']}",
-        f"from {refine['max_std']} to {refine['final_std']}",
         f"{evolve['score_episodes']} whole episodes from the first frames",
         f"from {params['fidelity']['plans']} real moments",
         f"the same {params['fidelity']['plan_steps']} actions",

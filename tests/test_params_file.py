@@ -190,7 +190,7 @@ def test_a_round_has_the_dream_steps_of_all_its_searches(params):
         "search": size,
         "refine": size | {"generations": 5},
         "off_track_share": {"search": [0.5], "refine": [0.1, 0.5]},
-        "ascent": {"updates": {"search": 9, "refine": 6}, "dreams": 7, "horizon_steps": 8},
+        "ascent": {"updates": {"from_zero": 3, "refine": 6}, "dreams": 7, "horizon_steps": 8},
         "rollouts": 3,
         "horizon_steps": 2,
     }

@@ -45,7 +45,7 @@ CHANGES = {
     },
     "evolve": {
         "search": {"population": 12, "generations": 40},
-        "ascent": {"updates": {"search": 2}, "dreams": 4, "horizon_steps": 4},
+        "ascent": {"updates": {"from_zero": 2, "refine": 2}, "dreams": 4, "horizon_steps": 4},
         "rollouts": 4,
         "horizon_steps": 8,
         "value_steps": 10,

@@ -45,19 +45,29 @@ class Search(Section):
 class Updates(Section):
     """Gradient steps; 0: none."""
 
-    search: NonNegativeInt
-    """in rounds that search from scratch"""
+    from_zero: NonNegativeInt
+    """from a zero controller, in rounds that search from scratch"""
     refine: NonNegativeInt
-    """in rounds that refine"""
+    """before CMA-ES, in every round"""
 
 
 class LearningRate(Section):
     """Initial learning rate of Adam; decays to a hundredth along a cosine."""
 
-    search: PositiveFloat
-    """in rounds that search from scratch"""
+    from_zero: PositiveFloat
+    """from a zero controller"""
     refine: PositiveFloat
-    """in rounds that refine"""
+    """before CMA-ES"""
+
+
+class MissedTileCost(Section):
+    """Points subtracted per missed tile, in addition to the lost reward."""
+
+    from_zero: NonNegativeFloat
+    """in the ascent from a zero controller; a car that stands still misses no tile, so a high cost teaches it
+    to stand still"""
+    refine: NonNegativeFloat
+    """before and in CMA-ES"""
 
 
 class Ascent(Section):
@@ -149,7 +159,7 @@ class Evolve(Section):
     sampling: Sampling
     """how dreams of evolution and of search scores take the next latent from the mixture: sampled; denoised
     (sampled; the agent does not see the encoder's noise, as on the track); mode; or mean"""
-    missed_tile_cost: NonNegativeFloat
+    missed_tile_cost: MissedTileCost
     """points subtracted per missed tile, in addition to the lost reward"""
     cvar_level: float = Field(gt=0, le=1)
     """a candidate's fitness is the mean of this share of its dreams, the worst ones; 1: all"""
@@ -193,17 +203,12 @@ class Evolve(Section):
             return self.refine, self.off_track_share.refine
         return self.search, self.off_track_share.search
 
-    def ascents(self, rounds: int) -> tuple[int, float]:
-        """Updates and learning rate of the ascents in a round with `rounds` rounds before it."""
-        updates, rate = self.ascent.updates, self.ascent.learning_rate
-        if self.refines(rounds):
-            return updates.refine, rate.refine
-        return updates.search, rate.search
-
     def dream_steps(self, rounds: int) -> int:
         """Steps of all dreams in all searches of a round with `rounds` rounds before it."""
         search, shares = self.searches(rounds)
-        ascent, (updates, _) = self.ascent, self.ascents(rounds)
+        ascent, updates = self.ascent, self.ascent.updates.refine
+        if not self.refines(rounds):
+            updates += self.ascent.updates.from_zero
         steps = search.generations * search.population * self.rollouts * self.horizon_steps
         return len(shares) * (steps + updates * ascent.dreams * ascent.horizon_steps)
 

@@ -2,7 +2,7 @@
 events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,12 +98,10 @@ class RoundSearch:
 
     def run(self, moments: StartMoments, journal: Journal, label: str) -> SearchResult:
         """The search in dreams that start from these moments."""
-        problem = self.goal.problem(moments, self.chance.start_key)
-        starts = problem.dreams[0].starts
-        space = self.candidates.space(starts, jr.key(moments.drives.seed))
-        path = [space.start(self.candidates.previous)]
+        problem, space = self._posed(moments)
+        starts, path = problem.dreams[0].starts, [space.start(self.candidates.previous)]
         if self.ascent.updates:
-            path = self._ascended(problem, space, path[0], label)
+            path = self._ascent(problem, space, path[0], label)
         steps = evolve(problem, space, np.asarray(path[-1]), self.schedule, self.chance, journal)
         total = self.schedule.generations
         evolved = recorded(
@@ -114,7 +112,22 @@ class RoundSearch:
         )
         return SearchResult(evolved, LatentRange.of(starts))
 
-    def _ascended(
+    def ascended(self, moments: StartMoments, label: str) -> Controller:
+        """The controller after gradient ascent alone."""
+        problem, space = self._posed(moments)
+        start = space.start(self.candidates.previous)
+        return space.controller(self._ascent(problem, space, start, label)[-1])
+
+    def refining(self, previous: Controller) -> "RoundSearch":
+        """The same search, but from `previous`."""
+        return replace(self, candidates=replace(self.candidates, previous=previous))
+
+    def _posed(self, moments: StartMoments) -> tuple[Problem, ControllerSpace]:
+        """The problem with dreams from these moments, and the space of its controllers."""
+        problem = self.goal.problem(moments, self.chance.start_key)
+        return problem, self.candidates.space(problem.dreams[0].starts, jr.key(moments.drives.seed))
+
+    def _ascent(
         self, problem: Problem, space: ControllerSpace, start: Float[Array, " coordinate"], label: str
     ) -> list[Float[Array, " coordinate"]]:
         """The coordinates after each quarter of the gradient ascent from `start`."""
