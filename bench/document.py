@@ -24,7 +24,11 @@ RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = tuple(ROOT / "docs" / name for name in ("performance.md", "gpu.md", "scale.md"))
 CHART, CURVES = ROOT / "docs" / "stage_minutes.svg", ROOT / "docs" / "score_curves.svg"
 LOSSES, METRICS = ROOT / "docs" / "loss_curves.svg", ROOT / "metrics"
-RECIPES = {"long-horizon": ("default", "#4477aa"), "two-frames": ("best", "#cc6677")}  # by run
+RECIPES = {
+    "two-costs": ("default", "#4477aa"),
+    "long-horizon": ("long-horizon", "#88ccee"),
+    "two-frames": ("best", "#cc6677"),
+}  # by run
 BLOCK = re.compile(r"(<!-- bench/results/(\w+)\.csv -->).*?(<!-- end -->)", re.DOTALL)
 XEON, EPYC = "Intel Xeon with AVX-512, 2 cores", "AMD EPYC, 2 cores"
 

@@ -1,6 +1,6 @@
 """The published agent on tracks that nobody has driven, and in dreams from their first frames.
 
-    uv run python -m bench.fresh_tracks 28000000 100      # first track, number of tracks
+    uv run python -m bench.fresh_tracks 33000000 500      # first track, number of tracks
 
 Appends a row to docs/experiments/data/fresh_tracks.csv. A track is fresh once: take seeds that no row has.
 """

@@ -224,11 +224,11 @@ def test_scores_in_the_readme_are_those_of_the_files():
         row for row in tables.rows(results_page.DATA / "fresh_tracks.csv") if row["run"] == results_page.RUN
     ]
     fresh = results_page.pooled([row for row in rows if row["first_track"] != "900000"])
-    assert readme_score("**this agent, 800 fresh tracks**") == [
+    assert readme_score("**this agent, 500 fresh tracks**") == [
         f"{fresh.mean:.1f}",
         f"{fresh.std:.1f}",
     ]
-    assert fresh.tracks == 800
+    assert fresh.tracks == 500
     real, dream = (
         json.loads((ROOT / f"models/pretrained/{world}.json").read_text()) for world in ("real", "dream")
     )
@@ -249,6 +249,7 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
     evolve, search, refine = params["evolve"], params["evolve"]["search"], params["evolve"]["refine"]
     ascent, updates = evolve["ascent"], evolve["ascent"]["updates"]
     assert search == refine
+    cost = evolve["missed_tile_cost"]
     low, high = evolve["action_limits"]["brake"]
     coordinates = 3 * (evolve["principal_components"] + 1)
     assert low == 0
@@ -270,12 +271,14 @@ def test_numbers_of_the_method_are_those_of_params_yaml():
         f"the points of the next {evolve['value_steps']} steps",
         f"points that a lap of {evolve['fastest_lap_steps']} steps earns",
         f"the mean over {evolve['rollouts']} dreams",
-        f"costs {evolve['missed_tile_cost']:.0f} points, since",
+        f"costs {cost['refine']:.0f} points, since",
+        f"({cost['from_zero']:.0f} in the ascent from a zero controller",
         f"the {evolve['principal_components']} principal components",
         f"It runs in {coordinates} coordinates",
         f"({search['population']} candidates, {search['generations']} generations)",
-        f"for {updates['search']} steps of Adam in the first round and {updates['refine']} in later ones,"
-        f" each over {ascent['dreams']:,} dreams. These have {ascent['horizon_steps']} steps",
+        f"for {updates['refine']} steps of Adam (in the first round, first for {updates['from_zero']} steps"
+        f" from a zero controller), each over {ascent['dreams']:,} dreams",
+        f"These have {ascent['horizon_steps']} steps",
         f"from {search['max_std']} to {search['final_std']}",
         f"{evolve['score_episodes']} whole episodes from the first frames",
         f"from {params['fidelity']['plans']} real moments",
