@@ -1,34 +1,23 @@
 """Evolves the controller of a round in the dreams of its RNNs: `python -m stages evolve ROUND PREV`."""
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import jax.random as jr
 
-from wm.dream.dynamics import Dream, Rules
 from wm.dream.starts import unseen_starts
 from wm.models import controller, rnn_files
-from wm.models.controller import Controller
-from wm.models.value import Value
-from wm.params.evolve import Ascent as AscentSettings
-from wm.params.evolve import Evolve
 from wm.params.file import PARAMS
 from wm.params.model import Params
-from wm.params.sampling import Sampling
 from wm.runtime import devices, files, model_file, places, scratch
 from wm.runtime.journal import Journal
 from wm.runtime.progress import report_resumed
 from wm.search import round_search
-from wm.search.ascent import Ascent
 from wm.search.cma_es import Schedule
 from wm.search.evolution import Chance
-from wm.search.fitness import Goal, Objective
-from wm.search.payoff import Payoff
 from wm.search.real_drives import DriveSample
-from wm.search.round_search import DreamScore, Inputs, RoundSearch, SearchResult, dream_score
-from wm.search.space import Candidates
+from wm.search.round_search import DreamScore, SearchResult, dream_score
+from wm.search.searches import dreams, from_zero, of_round
 from wm.search.start_states import StartMoments
-from wm.search.terminal_value import ValueTarget, terminal_values
 
 LATENTS, MODELS, METRICS = places.LATENTS, places.ROUND_MODELS, places.ROUND_METRICS
 
@@ -54,9 +43,11 @@ def main(params: Params, round_name: str, prev: str) -> None:
         drives = DriveSample(
             inputs.shards, rounds, settings.newest_share, settings.start_episodes, settings.seed
         )
-        searches = of_round(params, inputs, drives, Schedule(**search.model_dump()), chance)
+        searches = of_round(
+            settings, params.environment, inputs, drives, Schedule(**search.model_dump()), chance
+        )
         begins = not settings.refines(len(rounds)) and settings.ascent.updates.from_zero > 0
-        first_steps = from_zero(params, searches, drives) if begins else None
+        first_steps = from_zero(settings, searches, drives) if begins else None
         dreamt, results, scores = searches.goal.dream, {}, {}
         frames = unseen_starts(inputs.shards).draw(settings.score_episodes, settings.seed)
         for share, journal in journals.items():
@@ -74,85 +65,15 @@ def main(params: Params, round_name: str, prev: str) -> None:
             results[share] = started.run(moments, journal, label)
             scores[share] = dream_score(dreamt, results[share], frames, score_key)
         best = round_search.chosen_share(scores)
-        dream, score = dreams(params, inputs, drives, settings.score_sampling), scores[best]
+        dream, score = (
+            dreams(settings, params.environment, inputs, drives, settings.score_sampling),
+            scores[best],
+        )
         if dream.rules != dreamt.rules:
             score = dream_score(dream, results[best], frames, score_key)
         ends = {share: score.summary["score"] for share, score in scores.items()}
         means = {str(share): {name: end[name] for name in ("mean", "sem")} for share, end in ends.items()}
         write(round_name, results[best], score, {"off_track_share": best, "search_score": means})
-
-
-def of_round(
-    params: Params, inputs: Inputs, drives: DriveSample, schedule: Schedule, chance: Chance
-) -> RoundSearch:
-    """What the searches of the round have in common."""
-    settings, repeat = params.evolve, params.environment.action_repeat
-    payoff = Payoff(settings.fastest_lap_steps, settings.missed_tile_cost.refine, repeat)
-    objective = Objective(
-        payoff=payoff,
-        rollouts=settings.rollouts,
-        horizon_steps=settings.horizon_steps,
-        cvar_level=settings.cvar_level,
-        dropout=settings.dropout,
-        precision=devices.precision(settings.precision),
-    )
-    dream = dreams(params, inputs, drives, settings.sampling)
-    goal = Goal(dream, values_of(settings, payoff, dream, drives, chance), objective)
-    limits, pedals = settings.action_limits.pairs, settings.pedal_activation
-    zero = Controller(features=inputs.features, limits=limits, pedals=pedals)
-    candidates = Candidates(zero, inputs.previous, settings.principal_components)
-    return RoundSearch(
-        goal=goal,
-        candidates=candidates,
-        ascent=ascent_of(settings.ascent, "refine"),
-        schedule=schedule,
-        snapshot_every=settings.snapshot_every,
-        chance=chance,
-    )
-
-
-def from_zero(params: Params, searches: RoundSearch, drives: DriveSample) -> RoundSearch:
-    """The same searches at the lower cost of missed tiles, for the ascent from a zero controller."""
-    settings, objective = params.evolve, searches.goal.objective
-    payoff = replace(objective.payoff, missed_tile_cost=settings.missed_tile_cost.from_zero)
-    goal = replace(
-        searches.goal,
-        values=values_of(settings, payoff, searches.goal.dream, drives, searches.chance),
-        objective=replace(objective, payoff=payoff),
-    )
-    return replace(searches, goal=goal, ascent=ascent_of(settings.ascent, "from_zero"))
-
-
-def values_of(
-    settings: Evolve, payoff: Payoff, dream: Dream, drives: DriveSample, chance: Chance
-) -> list[Value]:
-    """The terminal value of each simulator."""
-    target = ValueTarget(payoff, settings.value_steps)
-    return terminal_values(dream.simulators, target, drives, chance.start_key)
-
-
-def ascent_of(settings: AscentSettings, which: Literal["from_zero", "refine"]) -> Ascent:
-    """The gradient ascent from a zero controller, or before CMA-ES."""
-    return Ascent(
-        updates=getattr(settings.updates, which),
-        dreams=settings.dreams,
-        horizon_steps=settings.horizon_steps,
-        learning_rate=getattr(settings.learning_rate, which),
-        gradient_clip=settings.gradient_clip,
-    )
-
-
-def dreams(params: Params, inputs: Inputs, drives: DriveSample, sampling: Sampling) -> Dream:
-    """The round's dreams, in which `sampling` names what becomes the next latent."""
-    rules = Rules(
-        temperature=params.evolve.temperature,
-        stuck_steps=params.evolve.stuck_steps,
-        action_repeat=params.environment.action_repeat,
-        sampling=sampling,
-        encoder_variance=drives.encoder_variance() if sampling == "denoised" else (),
-        noisy_simulator=sampling == "denoised",
-    )
-    return Dream(inputs.rnns.simulators, inputs.rnns.own, rules, params.environment.warm_up_frames)
 
 
 def write(round_name: str, search: SearchResult, score: DreamScore, searches: dict[str, Any]) -> None:

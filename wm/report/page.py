@@ -28,7 +28,7 @@ LEAST_SIZES = {
     "evaluate.episodes": 20,
     "train_vae.steps": 280,
     "train_rnn.first_round_steps": 300,
-    "evolve.search.generations": 10,
+    "evolve.search.generations": 4,
 }
 LEAST_SPREAD = 10.0  # points between the worst and the best controller; with less, their order is chance
 CLOSE = 0.1  # of the real score; with at most this gap a dream is nearly true
